@@ -1,0 +1,52 @@
+"""What is measured: panel, channel, codes, impairments, and the simulator that draws them."""
+
+from ris_pipeline.scene.array import (
+    Panel,
+    angles_from_cosines,
+    direction_cosines,
+    ideal_panel,
+    steering_derivatives,
+    steering_vector,
+    uniform_linear_array,
+)
+from ris_pipeline.scene.channel import rician_channel
+from ris_pipeline.scene.codebook import (
+    dft_codebook,
+    hadamard_codebook,
+    quantise_phase,
+    random_codebook,
+    ris_codes,
+)
+from ris_pipeline.scene.dataset import SceneSet, Split
+from ris_pipeline.scene.simulate import (
+    SceneBatch,
+    Sources,
+    covariance_factor,
+    sensing_matrix,
+    simulate,
+    steering_matrix,
+)
+
+__all__ = [
+    "Panel",
+    "SceneBatch",
+    "SceneSet",
+    "Sources",
+    "Split",
+    "angles_from_cosines",
+    "covariance_factor",
+    "dft_codebook",
+    "direction_cosines",
+    "hadamard_codebook",
+    "ideal_panel",
+    "quantise_phase",
+    "random_codebook",
+    "rician_channel",
+    "ris_codes",
+    "sensing_matrix",
+    "simulate",
+    "steering_derivatives",
+    "steering_matrix",
+    "steering_vector",
+    "uniform_linear_array",
+]

@@ -1,0 +1,199 @@
+"""The panel and its steering vector: the one place where sign, centring, order and units are fixed.
+
+element n = i_v N_H + i_h at q_n = ((i_h - (N_H-1)/2) d_H, (i_v - (N_V-1)/2) d_V, 0)   [m]
+source at p = r (u, v, w),  u = sin(azimuth) cos(elevation),  v = sin(elevation),
+                            w = cos(azimuth) cos(elevation)
+
+a_n = exp(+j k (r - |p - q_n|)) / sqrt(N),    k = 2 pi / wavelength      (spherical)
+r - |p - q_n| ~ s_n - (|q_n|^2 - s_n^2) / (2 r),   s_n = q_n . (u, v, w)  (fresnel)
+r - |p - q_n| ~ s_n                                                        (plane)
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline._validation import check_choice
+from ris_pipeline.config import Scenario, Wavefront
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A planar array: element positions (..., N, 3) in metres and the wavelength in metres.
+
+    The leading axes of `positions`, and of `wavelength` where it is a tensor, are those of the
+    scenes: an ideal panel has none, a panel drawn per scene has the batch axis.
+    """
+
+    positions: Tensor
+    wavelength: float | Tensor
+
+    @property
+    def elements(self) -> int:
+        """Number of elements N."""
+        return self.positions.shape[-2]
+
+
+def ideal_panel(
+    scenario: Scenario,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Panel:
+    """The panel that the receiver assumes, positions (N, 3)."""
+    (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
+    x = (torch.arange(n_h, dtype=dtype, device=device) - (n_h - 1) / 2) * d_h * scenario.wavelength
+    y = (torch.arange(n_v, dtype=dtype, device=device) - (n_v - 1) / 2) * d_v * scenario.wavelength
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    positions = torch.stack((grid_x, grid_y, torch.zeros_like(grid_x)), dim=-1)
+    return Panel(positions.reshape(-1, 3), scenario.wavelength)
+
+
+def uniform_linear_array(
+    antennas: int,
+    wavelength: float,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Panel:
+    """Antennas along x at half a wavelength, centred."""
+    x = (torch.arange(antennas, dtype=dtype, device=device) - (antennas - 1) / 2) * wavelength / 2
+    return Panel(torch.stack((x, torch.zeros_like(x), torch.zeros_like(x)), dim=-1), wavelength)
+
+
+def direction_cosines(
+    azimuth: Float[Tensor, "*batch"], elevation: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 3"]:
+    """`(u, v, w)`: the unit vector towards a source; angles in radians."""
+    cos_elevation = torch.cos(elevation)
+    return torch.stack(
+        (
+            torch.sin(azimuth) * cos_elevation,
+            torch.sin(elevation),
+            torch.cos(azimuth) * cos_elevation,
+        ),
+        dim=-1,
+    )
+
+
+def angles_from_cosines(
+    u: Float[Tensor, "*batch"], v: Float[Tensor, "*batch"]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Azimuth and elevation (radians) of the direction cosines, for `u^2 + v^2 < 1`."""
+    elevation = torch.asin(v)
+    return torch.asin((u / torch.cos(elevation)).clamp(-1.0, 1.0)), elevation
+
+
+def _spherical(s: Tensor, square: Tensor, r: Tensor) -> Tensor:
+    # |p - q| = sqrt(r^2 - 2 r s + |q|^2); the difference r - |p - q| is rationalised, because in
+    # float32 subtracting two lengths of 10 m leaves 1e-6 m, which is 2e-5 rad at 1 GHz.
+    length = torch.sqrt(r * r - 2 * r * s + square)
+    return (2 * r * s - square) / (r + length)
+
+
+def _fresnel(s: Tensor, square: Tensor, r: Tensor) -> Tensor:
+    return s - (square - s * s) / (2 * r)
+
+
+def _plane(s: Tensor, square: Tensor, r: Tensor) -> Tensor:
+    return s
+
+
+def _spherical_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    length = torch.sqrt(r * r - 2 * r * s + square)
+    return r / length, (square + s * (length - r)) / ((r + length) * length)
+
+
+def _fresnel_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return 1 + s / r, (square - s * s) / (2 * r * r)
+
+
+def _plane_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ones_like(s), torch.zeros_like(s)
+
+
+# The path difference r - |p - q| as a function of (s, |q|^2, r), and its partial derivatives by s
+# and by r.
+_PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "spherical": _spherical,
+    "fresnel": _fresnel,
+    "plane": _plane,
+}
+_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "spherical": _spherical_slopes,
+    "fresnel": _fresnel_slopes,
+    "plane": _plane_slopes,
+}
+
+
+def _per_source(value: Tensor, batch_ndim: int) -> Tensor:
+    """Open one axis for the sources when a panel has scene axes of its own."""
+    return value.unsqueeze(batch_ndim) if batch_ndim else value
+
+
+def _wavenumber(panel: Panel) -> float | Tensor:
+    if isinstance(panel.wavelength, Tensor):
+        return (2 * math.pi / panel.wavelength)[..., None, None]
+    return 2 * math.pi / panel.wavelength
+
+
+def steering_vector(
+    panel: Panel,
+    azimuth: Float[Tensor, "*batch"],
+    elevation: Float[Tensor, "*batch"],
+    distance: Float[Tensor, "*batch"],
+    wavefront: Wavefront = "spherical",
+) -> Complex[Tensor, "*batch n"]:
+    """Steering vectors `a_n = exp(+j k (r - |p - q_n|)) / sqrt(N)`, of unit norm.
+
+    Args:
+        panel: positions (N, 3), or (B, N, 3) with angles of shape (B, K).
+        azimuth, elevation: radians.
+        distance: metres.
+
+    Raises:
+        InputError: unknown wavefront.
+    """
+    check_choice("wavefront", wavefront, _PATHS)
+    positions = _per_source(panel.positions, panel.positions.ndim - 2)
+    s = (direction_cosines(azimuth, elevation)[..., None, :] * positions).sum(-1)
+    square = positions.square().sum(-1)
+    phase = _wavenumber(panel) * _PATHS[wavefront](s, square, distance[..., None])
+    return torch.polar(torch.full_like(phase, 1 / math.sqrt(panel.elements)), phase)
+
+
+def steering_derivatives(
+    panel: Panel,
+    azimuth: Float[Tensor, "*batch"],
+    elevation: Float[Tensor, "*batch"],
+    distance: Float[Tensor, "*batch"],
+    wavefront: Wavefront = "spherical",
+) -> tuple[Complex[Tensor, "*batch n"], Complex[Tensor, "*batch 3 n"]]:
+    """Steering vectors and their derivatives `d a_n = j k d(r - |p - q_n|) a_n`.
+
+    Returns:
+        a (..., N) and da (..., 3, N), by azimuth (1/rad), elevation (1/rad) and distance (1/m).
+    """
+    a = steering_vector(panel, azimuth, elevation, distance, wavefront)
+    positions = _per_source(panel.positions, panel.positions.ndim - 2)
+    cosines = direction_cosines(azimuth, elevation)
+    by_azimuth = torch.stack((cosines[..., 2], torch.zeros_like(azimuth), -cosines[..., 0]), dim=-1)
+    by_elevation = torch.stack(
+        (
+            -torch.sin(azimuth) * torch.sin(elevation),
+            torch.cos(elevation),
+            -torch.cos(azimuth) * torch.sin(elevation),
+        ),
+        dim=-1,
+    )
+    s, s_azimuth, s_elevation = (
+        (vector[..., None, :] * positions).sum(-1) for vector in (cosines, by_azimuth, by_elevation)
+    )
+    by_s, by_distance = _SLOPES[wavefront](s, positions.square().sum(-1), distance[..., None])
+    slopes = torch.stack((by_s * s_azimuth, by_s * s_elevation, by_distance), dim=-2)
+    wavenumber = _wavenumber(panel)
+    if isinstance(wavenumber, Tensor):
+        wavenumber = wavenumber[..., None, :]
+    return a, 1j * (wavenumber * slopes) * a[..., None, :]

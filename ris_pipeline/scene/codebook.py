@@ -1,0 +1,84 @@
+"""RIS phase codes: unit-modulus rows, chosen evenly from a codebook and quantised.
+
+dft:  c_n = exp(j 2 pi (p i_h / P + q i_v / Q)),   (p, q) in P x Q
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Complex
+from scipy.linalg import hadamard
+from torch import Tensor
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene._random import SceneRandom, Stream
+
+
+def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tensor, "*shape"]:
+    """Nearest of the `2^bits` phases `2 pi m / 2^bits`, at unit modulus."""
+    step = 2 * math.pi / 2**bits
+    phase = torch.round(codes.angle() / step) * step
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tensor, "codes n"]:
+    """All `P * Q` two-dimensional DFT codes of a panel, complex128, p running fastest."""
+    (n_h, n_v), (size_h, size_v) = panel, shape
+    p, q, i_h, i_v = (torch.arange(n, dtype=torch.float64) for n in (size_h, size_v, n_h, n_v))
+    horizontal = torch.exp(2j * math.pi * p[:, None] * i_h / size_h)
+    vertical = torch.exp(2j * math.pi * q[:, None] * i_v / size_v)
+    return torch.einsum("qv,ph->qpvh", vertical, horizontal).reshape(size_h * size_v, n_h * n_v)
+
+
+def random_codebook(count: int, elements: int, seed: int) -> Complex[Tensor, "codes n"]:
+    """Codes of independent uniform phases, complex128."""
+    random = SceneRandom(seed, torch.zeros(1, dtype=torch.int64), torch.float64)
+    phase = random.between(Stream.CODEBOOK, -math.pi, math.pi, count, elements)[0]
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def hadamard_codebook(elements: int) -> Complex[Tensor, "codes n"]:
+    """Rows of the smallest Sylvester Hadamard matrix that covers the panel, complex128."""
+    size = 1 << max(0, (elements - 1).bit_length())
+    return torch.from_numpy(hadamard(size)[:, :elements].astype(np.complex128))
+
+
+def _even(codebook: Tensor, count: int) -> Tensor:
+    return codebook[torch.arange(count) * codebook.shape[0] // count]
+
+
+def _even_dft(scenario: Scenario, count: int) -> Tensor:
+    """An even sub-grid of the (p, q) plane, as square as `count` allows.
+
+    A square sub-grid separates the panel into the most classes of elements along both axes, which is
+    what keeps Phi well conditioned; where `count` has no such factors the codes are taken in order.
+    """
+    size_h, size_v = scenario.dft_shape
+    codebook = dft_codebook(scenario.panel, scenario.dft_shape)
+    factors = [(h, count // h) for h in range(1, count + 1) if count % h == 0]
+    factors = [(h, v) for h, v in factors if h <= size_h and v <= size_v]
+    if not factors:
+        return _even(codebook, count)
+    n_h, n_v = min(factors, key=lambda f: (abs(f[0] - f[1]), -f[0]))
+    p, q = torch.arange(n_h) * size_h // n_h, torch.arange(n_v) * size_v // n_v
+    return codebook[(q[:, None] * size_h + p).flatten()]
+
+
+def ris_codes(scenario: Scenario, dtype: torch.dtype = torch.complex64) -> Complex[Tensor, "t l n"]:
+    """The codes of a scenario, (T, L, N): known to the receiver, the same for every scene."""
+    count = scenario.blocks * scenario.codes
+    match scenario.codebook:
+        case "dft":
+            codes = _even_dft(scenario, count)
+        case "random":
+            codes = random_codebook(count, scenario.elements, scenario.codebook_seed)
+        case "hadamard":
+            codes = _even(hadamard_codebook(scenario.elements), count)
+        case "mixed":
+            dft = _even_dft(scenario, count)
+            random = random_codebook(count, scenario.elements, scenario.codebook_seed)
+            codes = torch.where(torch.arange(count)[:, None] % 2 == 0, dft, random)
+    if scenario.phase_bits is not None:
+        codes = quantise_phase(codes, scenario.phase_bits)
+    return codes.to(dtype).reshape(scenario.blocks, scenario.codes, scenario.elements)

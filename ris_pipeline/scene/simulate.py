@@ -1,0 +1,166 @@
+"""Draw whole batches of scenes.
+
+y[t, l] = H diag(c[t, l]) A g s[t] + n[t, l],     n ~ CN(0, noise_variance I)
+SNR = mean |H diag(c) A g s|^2 / noise_variance   over all (t, l, m) of the scene
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene._random import SceneRandom, Stream
+from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
+from ris_pipeline.scene.channel import rician_channel
+from ris_pipeline.scene.codebook import ris_codes
+from ris_pipeline.scene.impairments import draw_panel
+
+
+@dataclass(frozen=True)
+class Sources:
+    """K_max source slots a scene; the first `count` are real, the others have zero gain.
+
+    azimuth, elevation (B, K) rad; distance (B, K) m; gains (B, K) complex; symbols (B, K, T) of unit
+    modulus; count (B,) int64.
+    """
+
+    azimuth: Tensor
+    elevation: Tensor
+    distance: Tensor
+    gains: Tensor
+    symbols: Tensor
+    count: Tensor
+
+    @property
+    def active(self) -> Tensor:
+        """(B, K) bool: which slots hold a source."""
+        slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
+        return slots < self.count[:, None]
+
+    @property
+    def powers(self) -> Tensor:
+        """(B, K): `|g s|^2` averaged over the blocks."""
+        return (self.gains[..., None] * self.symbols).abs().square().mean(-1)
+
+
+@dataclass(frozen=True)
+class SceneBatch:
+    """What the receiver has (snapshots, channel, codes, SNR) and the truth behind it.
+
+    snapshots (B, T, L, M) complex; channel (B, M, N) complex; codes (T, L, N) complex;
+    noise_variance and snr_db (B,); panel: the ideal one.
+    """
+
+    snapshots: Tensor
+    channel: Tensor
+    codes: Tensor
+    noise_variance: Tensor
+    snr_db: Tensor
+    sources: Sources
+    panel: Panel
+    scenario: Scenario
+
+    @property
+    def size(self) -> int:
+        """Number of scenes B."""
+        return self.snapshots.shape[0]
+
+
+def sensing_matrix(
+    channel: Complex[Tensor, "b m n"], codes: Complex[Tensor, "t l n"]
+) -> Complex[Tensor, "b t lm n"]:
+    """`Phi_t = [H diag(c[t,1]); ...; H diag(c[t,L])]`, rows of one code together."""
+    phi = channel[:, None, None] * codes[:, :, None, :]
+    return phi.flatten(2, 3)
+
+
+def steering_matrix(scenes: SceneBatch) -> Complex[Tensor, "b n k"]:
+    """`A` of the true source positions on the ideal panel, one column a slot."""
+    sources = scenes.sources
+    a = steering_vector(
+        scenes.panel,
+        sources.azimuth,
+        sources.elevation,
+        sources.distance,
+        scenes.scenario.wavefront,
+    )
+    return a.mT
+
+
+def covariance_factor(scenes: SceneBatch) -> Complex[Tensor, "b n k"]:
+    """F with `F F^H = A diag(powers) A^H` scaled to trace N; columns of empty slots are zero."""
+    powers = scenes.sources.powers
+    weights = (scenes.panel.elements * powers / powers.sum(-1, keepdim=True)).sqrt()
+    return steering_matrix(scenes) * weights[:, None, :]
+
+
+def draw_sources(random: SceneRandom, scenario: Scenario) -> Sources:
+    """Positions, gains and symbols of each scene."""
+    low, high = scenario.sources
+    count = random.integers(Stream.SOURCE_COUNT, low, high)
+    limits = [tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)]
+    azimuth = random.between(Stream.AZIMUTH, *limits[0], high)
+    elevation = random.between(Stream.ELEVATION, *limits[1], high)
+    distance = random.between(Stream.DISTANCE, *scenario.distance, high)
+    turn = 2 * math.pi
+    path_phase = random.between(Stream.PATH_PHASE, 0, turn, high)
+    symbol_phase = random.between(Stream.SYMBOL_PHASE, 0, turn, high, scenario.blocks)
+    if scenario.power == "path_loss":
+        amplitude = scenario.wavelength / (4 * math.pi * distance)
+    else:
+        amplitude = torch.ones_like(distance)
+    amplitude = amplitude * (torch.arange(high, device=count.device) < count[:, None])
+    return Sources(
+        azimuth,
+        elevation,
+        distance,
+        torch.polar(amplitude, path_phase),
+        torch.polar(torch.ones_like(symbol_phase), symbol_phase),
+        count,
+    )
+
+
+def simulate(
+    scenario: Scenario,
+    seed: int,
+    index: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> SceneBatch:
+    """Scenes `index` (B,) int64 of `seed`, drawn on the device of `index`.
+
+    Scene i of a seed is the same whatever batch it is drawn in. `dtype` is the real dtype.
+    """
+    random = SceneRandom(seed, index, dtype)
+    sources = draw_sources(random, scenario)
+    channel = rician_channel(random, scenario)
+    codes = ris_codes(scenario, channel.dtype).to(index.device)
+    clean = _propagate(random, scenario, sources, channel, codes)
+    snr_db = random.between(Stream.SNR, *scenario.snr_db)
+    noise = random.complex_normal(Stream.NOISE, *clean.shape[1:])
+    signal_power: Float[Tensor, " b"] = clean.abs().square().mean((1, 2, 3))
+    noise_variance = signal_power * 10 ** (-snr_db / 10)
+    return SceneBatch(
+        clean + noise * noise_variance.sqrt()[:, None, None, None],
+        channel,
+        codes,
+        noise_variance,
+        snr_db,
+        sources,
+        ideal_panel(scenario, dtype, index.device),
+        scenario,
+    )
+
+
+def _propagate(
+    random: SceneRandom, scenario: Scenario, sources: Sources, channel: Tensor, codes: Tensor
+) -> Complex[Tensor, "b t l m"]:
+    truth = draw_panel(random, scenario)
+    a = steering_vector(
+        truth.panel, sources.azimuth, sources.elevation, sources.distance, scenario.wavefront
+    )
+    aperture = torch.einsum("bkn,bkt->btn", a, sources.gains[..., None] * sources.symbols)
+    reflected = truth.reflect(codes) * aperture[:, :, None, :]
+    return torch.einsum("btln,bmn->btlm", reflected, channel)
