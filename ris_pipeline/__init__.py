@@ -1,4 +1,4 @@
-"""Near-field source localisation with a Reconfigurable Intelligent Surface, and its verification."""
+"""Near-field localisation with a Reconfigurable Intelligent Surface, and its verification."""
 
 from ris_pipeline._validation import InputError
 from ris_pipeline._version import __version__

@@ -1,4 +1,4 @@
-"""Shared validators: every rejected argument is one line that names the value and what is allowed."""
+"""Shared validators: a rejected argument is one line naming the value and what is allowed."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -51,8 +51,8 @@ def _even(codebook: Tensor, count: int) -> Tensor:
 def _even_dft(scenario: Scenario, count: int) -> Tensor:
     """An even sub-grid of the (p, q) plane, as square as `count` allows.
 
-    A square sub-grid separates the panel into the most classes of elements along both axes, which is
-    what keeps Phi well conditioned; where `count` has no such factors the codes are taken in order.
+    A square sub-grid separates the panel into the most classes of elements along both axes, which
+    keeps Phi well conditioned; where `count` has no such factors the codes are taken in order.
     """
     size_h, size_v = scenario.dft_shape
     codebook = dft_codebook(scenario.panel, scenario.dft_shape)

@@ -23,8 +23,8 @@ from ris_pipeline.scene.impairments import draw_panel
 class Sources:
     """K_max source slots a scene; the first `count` are real, the others have zero gain.
 
-    azimuth, elevation (B, K) rad; distance (B, K) m; gains (B, K) complex; symbols (B, K, T) of unit
-    modulus; count (B,) int64.
+    azimuth, elevation (B, K) rad; distance (B, K) m; gains (B, K) complex; symbols (B, K, T) of
+    unit modulus; count (B,) int64.
     """
 
     azimuth: Tensor
@@ -101,9 +101,8 @@ def draw_sources(random: SceneRandom, scenario: Scenario) -> Sources:
     """Positions, gains and symbols of each scene."""
     low, high = scenario.sources
     count = random.integers(Stream.SOURCE_COUNT, low, high)
-    limits = [tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)]
-    azimuth = random.between(Stream.AZIMUTH, *limits[0], high)
-    elevation = random.between(Stream.ELEVATION, *limits[1], high)
+    azimuth = random.between(Stream.AZIMUTH, *scenario.azimuth_deg, high).deg2rad()
+    elevation = random.between(Stream.ELEVATION, *scenario.elevation_deg, high).deg2rad()
     distance = random.between(Stream.DISTANCE, *scenario.distance, high)
     turn = 2 * math.pi
     path_phase = random.between(Stream.PATH_PHASE, 0, turn, high)

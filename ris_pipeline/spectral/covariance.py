@@ -1,0 +1,166 @@
+"""Operations on covariances, dense or factored: both forms of each, one behaviour.
+
+trace normalisation   (n / tr R) R
+shrinkage             (1 - a) R + a (tr R / n) I
+blend                 (1 - beta) R_1 + beta R_2
+NMSE                  ||R - T||_F^2 / ||T||_F^2
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ris_pipeline._validation import InputError, check_range
+from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
+from ris_pipeline.spectral.hermitian import hermitize
+from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+
+
+def order_of(covariance: Covariance) -> int:
+    """n, the order of the matrix."""
+    return covariance.size if isinstance(covariance, LowRankCovariance) else covariance.shape[-1]
+
+
+def trace(covariance: Covariance) -> Float[Tensor, "*batch"]:
+    """`tr R`, real."""
+    if isinstance(covariance, LowRankCovariance):
+        return covariance.trace()
+    return hermitize(covariance).diagonal(dim1=-2, dim2=-1).real.sum(-1)
+
+
+def eigenvalues(covariance: Covariance) -> Float[Tensor, "*batch n"]:
+    """Eigenvalues of the Hermitian part, DESCENDING."""
+    if isinstance(covariance, LowRankCovariance):
+        return covariance.eigenvalues()
+    return dense_eigenvalues(covariance)
+
+
+def _scale(covariance: Covariance, scale: Tensor) -> Covariance:
+    if isinstance(covariance, LowRankCovariance):
+        return covariance.scaled(scale)
+    return hermitize(covariance) * scale[..., None, None]
+
+
+def add_loading(covariance: Covariance, loading: float | Tensor) -> Covariance:
+    """`R + loading I`, loading (...) >= 0; every eigenvalue rises by it.
+
+    Raises:
+        InputError: a negative loading.
+    """
+    check_range("loading", loading, 0.0, float("inf"))
+    if isinstance(covariance, LowRankCovariance):
+        return LowRankCovariance(covariance.factor, covariance.loading_column()[..., 0] + loading)
+    matrix = hermitize(covariance)
+    delta = torch.as_tensor(loading, dtype=matrix.real.dtype, device=matrix.device)
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return matrix + delta[..., None, None] * eye
+
+
+def normalize_trace(covariance: Covariance) -> Covariance:
+    """`(n / tr R) R`; a matrix of zero trace stays zero.
+
+    The trace is floored at n times the smallest normal number: the factor stays a finite number,
+    and so does the gradient of a matrix of zeros.
+    """
+    total = trace(covariance)
+    n = order_of(covariance)
+    return _scale(covariance, n / total.clamp_min(n * torch.finfo(total.dtype).tiny))
+
+
+def shrinkage_weight(
+    snr_db: Float[Tensor, "*batch"], base: float = 1e-2
+) -> Float[Tensor, "*batch"]:
+    """`a = clip(base 10^(-snr_db / 20), 1e-4, 5e-2)`: more loading where there is more noise."""
+    return (base * 10 ** (-snr_db / 20)).clamp(1e-4, 5e-2)
+
+
+def shrink(covariance: Covariance, weight: float | Tensor) -> Covariance:
+    """`(1 - a) R + a (tr R / n) I`; the trace is kept.
+
+    Source: O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance
+    matrices", J. Multivariate Anal. 88, 2004, eq. (3).
+
+    Raises:
+        InputError: a weight outside 0..1.
+    """
+    check_range("weight", weight, 0.0, 1.0)
+    total = trace(covariance)
+    a = torch.as_tensor(weight, dtype=total.dtype, device=total.device).expand_as(total)
+    return add_loading(_scale(covariance, 1 - a), a * total / order_of(covariance))
+
+
+def blend(prediction: Covariance, sample: Covariance, beta: float) -> Covariance:
+    """`(1 - beta) R_pred + beta R_sample`, both scaled to trace n first; factors are concatenated.
+
+    Raises:
+        InputError: beta outside 0..1, or one dense and one factored covariance.
+    """
+    check_range("beta", beta, 0.0, 1.0)
+    first, second = normalize_trace(prediction), normalize_trace(sample)
+    if isinstance(first, LowRankCovariance) and isinstance(second, LowRankCovariance):
+        factor = torch.cat(((1 - beta) ** 0.5 * first.factor, beta**0.5 * second.factor), dim=-1)
+        loading = (1 - beta) * first.loading_column() + beta * second.loading_column()
+        return LowRankCovariance(factor, loading[..., 0])
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return (1 - beta) * first + beta * second
+    raise InputError("blend of a dense and a factored covariance: allowed are two of one form")
+
+
+def prepare_covariance(
+    prediction: LowRankCovariance, sample: LowRankCovariance, beta: float, snr_db: Tensor
+) -> LowRankCovariance:
+    """The covariance that the spectra see, in training and at inference alike.
+
+    Trace normalisation of both, blend, SNR-aware shrinkage; trace n.
+    """
+    blended = blend(prediction, sample, beta)
+    shrunk = shrink(blended, shrinkage_weight(snr_db))
+    assert isinstance(shrunk, LowRankCovariance)
+    return shrunk
+
+
+def _row_power(covariance: LowRankCovariance) -> Tensor:
+    return covariance.factor.abs().square().sum(-1) + covariance.loading_column()
+
+
+def _squared_distance(first: LowRankCovariance, second: LowRankCovariance) -> Tensor:
+    """`||R - T||_F^2` from three Gram matrices."""
+    cross = first.factor.mH @ second.factor
+    squares = (
+        first.gram().abs().square().sum((-2, -1))
+        + second.gram().abs().square().sum((-2, -1))
+        - 2 * cross.abs().square().sum((-2, -1))
+    )
+    shift = (first.loading_column() - second.loading_column())[..., 0]
+    powers = first.factor.abs().square().sum((-2, -1)) - second.factor.abs().square().sum((-2, -1))
+    return squares + 2 * shift * powers + first.size * shift.square()
+
+
+def nmse(
+    estimate: Covariance,
+    truth: Covariance,
+    diagonal_weight: float = 1.0,
+    off_diagonal_weight: float = 1.0,
+) -> Float[Tensor, "*batch"]:
+    """`(w_d ||diag(R - T)||^2 + w_o ||offdiag(R - T)||^2) / ||T||_F^2`.
+
+    The factored form subtracts Gram matrices: its absolute error is a few eps of
+    `(||R||_F^2 + ||T||_F^2) / ||T||_F^2`, so values below that are rounding, possibly negative.
+
+    Raises:
+        InputError: one dense and one factored covariance.
+    """
+    if isinstance(estimate, LowRankCovariance) and isinstance(truth, LowRankCovariance):
+        diagonal = (_row_power(estimate) - _row_power(truth)).square().sum(-1)
+        whole = _squared_distance(estimate, truth)
+        zero = LowRankCovariance(torch.zeros_like(truth.factor[..., :1]))
+        scale = _squared_distance(truth, zero)
+    elif isinstance(estimate, Tensor) and isinstance(truth, Tensor):
+        difference = hermitize(estimate) - hermitize(truth)
+        diagonal = difference.diagonal(dim1=-2, dim2=-1).abs().square().sum(-1)
+        whole = difference.abs().square().sum((-2, -1))
+        scale = hermitize(truth).abs().square().sum((-2, -1))
+    else:
+        raise InputError("nmse of a dense and a factored covariance: allowed are two of one form")
+    weighted = diagonal_weight * diagonal + off_diagonal_weight * (whole - diagonal)
+    return weighted / scale.clamp_min(torch.finfo(scale.dtype).tiny)

@@ -1,0 +1,66 @@
+"""The eigengap and the hinge that opens it.
+
+    gap_k = lambda_k - lambda_{k+1} >= 0,   1 <= k < n,   eigenvalues descending
+    hinge = mean over the batch of relu(margin - gap_k)
+
+In the active zone the gradient with respect to R is `-(v_k v_k^H - v_{k+1} v_{k+1}^H) / batch`, so
+a descent step opens the gap; outside it is zero. It is finite at ties, where it is one of the
+subgradients.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ris_pipeline._validation import check_order, check_range
+from ris_pipeline.spectral.covariance import eigenvalues, order_of, trace
+from ris_pipeline.spectral.low_rank import Covariance
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(-1, index.expand(values.shape[:-1])[..., None])[..., 0]
+
+
+def eigengap(covariance: Covariance, k: int | Tensor) -> Float[Tensor, "*batch"]:
+    """`lambda_k - lambda_{k+1}` of the Hermitian part, never negative.
+
+    Args:
+        covariance: (..., n, n) complex, or factored.
+        k: the order, an integer or an int64 tensor (...), 1 <= k < n.
+
+    Raises:
+        InputError: k outside 1..n-1; not square, not complex or not finite.
+    """
+    check_order("k", k, order_of(covariance))
+    values = eigenvalues(covariance)
+    order = torch.as_tensor(k, dtype=torch.int64, device=values.device)
+    return _at(values, order - 1) - _at(values, order)
+
+
+def eigengap_hinge(
+    covariance: Covariance, k: int | Tensor, margin: float | Tensor
+) -> Float[Tensor, ""]:
+    """`mean relu(margin - gap_k)`; margin >= 0, a number or (...).
+
+    Raises:
+        InputError: as `eigengap`, and a negative margin.
+    """
+    check_range("margin", margin, 0.0, float("inf"))
+    return torch.relu(margin - eigengap(covariance, k)).mean()
+
+
+def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -> Float[Tensor, ""]:
+    """`mean relu(margin - sum_{i<=k} lambda_i / tr R)`: the subspace margin.
+
+    The k leading eigenvalues hold at least `margin` of the trace.
+
+    Raises:
+        InputError: k outside 1..n-1, or a margin outside 0..1.
+    """
+    check_order("k", k, order_of(covariance))
+    check_range("margin", margin, 0.0, 1.0)
+    total = trace(covariance)
+    cumulative = eigenvalues(covariance).cumsum(-1)
+    order = torch.as_tensor(k, dtype=torch.int64, device=total.device)
+    share = _at(cumulative, order - 1) / total.clamp_min(torch.finfo(total.dtype).tiny)
+    return torch.relu(margin - share).mean()

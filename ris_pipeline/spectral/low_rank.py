@@ -1,0 +1,111 @@
+"""Covariances known by their factors: `R = F F^H + delta I` is never formed.
+
+With the Gram matrix `G = F^H F` (q x q) and its eigenvalues `g_1 >= ... >= g_q`:
+
+    eigenvalues of R    g_1 + delta, ..., g_q + delta, delta, ..., delta     (n of them)
+    trace               tr G + n delta
+    R X                 F (F^H X) + delta X
+    R^-1 X              (X - F (delta I + G)^-1 F^H X) / delta                (Woodbury)
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline._validation import InputError, check_complex, check_range
+from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
+from ris_pipeline.spectral.hermitian import eigh as dense_eigh
+
+
+@dataclass(frozen=True)
+class LowRankCovariance:
+    """`F F^H + delta I`.
+
+    Args:
+        factor: F, (..., n, q) complex.
+        loading: delta >= 0, a number or a real tensor (...).
+
+    Raises:
+        InputError: a factor that is no complex matrix, or a negative loading.
+    """
+
+    factor: Tensor
+    loading: float | Tensor = 0.0
+
+    def __post_init__(self) -> None:
+        if self.factor.ndim < 2 or 0 in self.factor.shape[-2:]:
+            raise InputError(
+                f"factor has shape {tuple(self.factor.shape)}: allowed is (..., n, q), n and q >= 1"
+            )
+        check_complex("factor", self.factor)
+        check_range("loading", self.loading, 0.0, float("inf"))
+
+    @property
+    def size(self) -> int:
+        """n, the order of the matrix."""
+        return self.factor.shape[-2]
+
+    @property
+    def rank(self) -> int:
+        """q, the number of columns of the factor."""
+        return self.factor.shape[-1]
+
+    def loading_column(self) -> Tensor:
+        """delta, (..., 1), real."""
+        delta = torch.as_tensor(
+            self.loading, dtype=self.factor.real.dtype, device=self.factor.device
+        )
+        return delta.expand(self.factor.shape[:-2])[..., None]
+
+    def gram(self) -> Complex[Tensor, "*batch q q"]:
+        """`F^H F`."""
+        return self.factor.mH @ self.factor
+
+    def dense(self) -> Complex[Tensor, "*batch n n"]:
+        """The matrix itself: for reference and for pictures."""
+        eye = torch.eye(self.size, dtype=self.factor.dtype, device=self.factor.device)
+        return self.factor @ self.factor.mH + self.loading_column()[..., None] * eye
+
+    def trace(self) -> Float[Tensor, "*batch"]:
+        """`tr R`, real."""
+        power = self.factor.abs().square().sum((-2, -1))
+        return power + self.size * self.loading_column()[..., 0]
+
+    def scaled(self, scale: Float[Tensor, "*batch"]) -> Self:
+        """`scale R`, for `scale >= 0`."""
+        root = scale.sqrt()[..., None, None]
+        return type(self)(self.factor * root, self.loading_column()[..., 0] * scale)
+
+    def eigenvalues(self) -> Float[Tensor, "*batch n"]:
+        """All n eigenvalues, DESCENDING; the gradient is finite at ties and at rank deficiency."""
+        delta = self.loading_column()
+        if self.rank >= self.size:
+            return dense_eigenvalues(self.factor @ self.factor.mH) + delta
+        # A Gram matrix has no negative eigenvalues; rounding may return -eps |G|.
+        values = dense_eigenvalues(self.gram()).clamp_min(0.0)
+        return torch.nn.functional.pad(values, (0, self.size - self.rank)) + delta
+
+    def signal_basis(self, order: int) -> Complex[Tensor, "*batch n order"]:
+        """Orthonormal eigenvectors of the `order <= q` largest eigenvalues, `F v_i / sqrt(g_i)`.
+
+        A direction whose `g_i` is lost in rounding, `g_i <= n eps g_1`, comes back as zero: it
+        cannot be told from the noise subspace.
+        """
+        check_range("order", order, 1, min(self.rank, self.size))
+        values, vectors = dense_eigh(self.gram())
+        values, vectors = values[..., :order], vectors[..., :order]
+        floor = self.size * torch.finfo(values.dtype).eps * values[..., :1].clamp_min(0)
+        kept = values > floor
+        inverse_root = torch.where(kept, values, torch.ones_like(values)).rsqrt() * kept
+        return self.factor @ (vectors * inverse_root[..., None, :])
+
+    def apply(self, x: Complex[Tensor, "*batch n m"]) -> Complex[Tensor, "*batch n m"]:
+        """`R X`."""
+        return self.factor @ (self.factor.mH @ x) + self.loading_column()[..., None] * x
+
+
+Covariance = Tensor | LowRankCovariance
+"""A covariance in dense (..., n, n) or in factored form."""

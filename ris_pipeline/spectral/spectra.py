@@ -1,0 +1,90 @@
+"""Spatial spectra over a set of steering vectors A = (a_1 ... a_G), unit norm, one signature.
+
+    Bartlett   a^H R a
+    MVDR       1 / (a^H R^-1 a)
+    MUSIC      1 / |(I - U_s U_s^H) a|^2
+
+Sources: M. S. Bartlett, Nature 161, 1948; J. Capon, Proc. IEEE 57(8), 1969, eq. (15);
+R. O. Schmidt, IEEE Trans. Antennas Propag. 34(3), 1986, eq. (6).
+"""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline._validation import InputError, check_shape
+from ris_pipeline.spectral.covariance import order_of
+from ris_pipeline.spectral.hermitian import hermitize
+from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.subspaces import noise_projection, signal_subspace
+
+
+def bartlett_spectrum(
+    covariance: Covariance, steering: Complex[Tensor, "*batch n g"]
+) -> Float[Tensor, "*batch g"]:
+    """`a^H R a`, real.
+
+    Args:
+        covariance: (..., n, n) or factored.
+        steering: (..., n, G), broadcast against the covariance.
+
+    Raises:
+        InputError: a steering matrix of another height.
+    """
+    check_shape("steering", steering, (order_of(covariance), None))
+    if isinstance(covariance, LowRankCovariance):
+        power = (covariance.factor.mH @ steering).abs().square().sum(-2)
+        return power + covariance.loading_column() * steering.abs().square().sum(-2)
+    return (steering.conj() * (hermitize(covariance) @ steering)).real.sum(-2)
+
+
+def mvdr_spectrum(
+    covariance: Covariance, steering: Complex[Tensor, "*batch n g"]
+) -> Float[Tensor, "*batch g"]:
+    """`1 / (a^H R^-1 a)`, by a Cholesky factor of R, or of `delta I + F^H F` (Woodbury).
+
+    Raises:
+        InputError: a steering matrix of another height; a factored covariance without loading.
+        torch.linalg.LinAlgError: a dense covariance that is not positive definite.
+    """
+    check_shape("steering", steering, (order_of(covariance), None))
+    if isinstance(covariance, LowRankCovariance):
+        return _factored_mvdr(covariance, steering)
+    cholesky = torch.linalg.cholesky(hermitize(covariance))
+    whitened = torch.linalg.solve_triangular(cholesky, steering, upper=False)
+    return whitened.abs().square().sum(-2).reciprocal()
+
+
+def _factored_mvdr(covariance: LowRankCovariance, steering: Tensor) -> Tensor:
+    delta = covariance.loading_column()
+    if bool((delta <= 0).any()):
+        raise InputError(
+            f"loading = {delta.min().item()}: allowed is a positive loading, R must be invertible"
+        )
+    gram = covariance.gram()
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    cholesky = torch.linalg.cholesky(gram + delta[..., None] * eye)
+    projected = covariance.factor.mH @ steering
+    whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
+    rest = steering.abs().square().sum(-2) - whitened.abs().square().sum(-2)
+    # Cauchy: a^H R^-1 a >= |a|^4 / a^H R a, the floor that rounding must not undercut.
+    floor = steering.abs().square().sum(-2).square() / bartlett_spectrum(covariance, steering)
+    return torch.maximum(rest / delta, floor).reciprocal()
+
+
+def music_spectrum(
+    covariance: Covariance, steering: Complex[Tensor, "*batch n g"], k: int
+) -> Float[Tensor, "*batch g"]:
+    """`1 / |(I - U_s U_s^H) a|^2` with the k-dimensional signal subspace.
+
+    The projection is floored at `(n eps)^2 |a|^2`, the square of its own rounding error, so a
+    noiseless peak is high but finite.
+
+    Raises:
+        InputError: k outside 1..n-1, or a steering matrix of another height.
+    """
+    n = order_of(covariance)
+    check_shape("steering", steering, (n, None))
+    distance = noise_projection(signal_subspace(covariance, k), steering)
+    floor = (n * torch.finfo(distance.dtype).eps) ** 2 * steering.abs().square().sum(-2)
+    return torch.maximum(distance, floor).reciprocal()

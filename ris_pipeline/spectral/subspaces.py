@@ -1,0 +1,70 @@
+"""Signal and noise subspaces of a covariance.
+
+    U_s: eigenvectors of the k largest eigenvalues;   P = U_s U_s^H;   noise projector I - P
+
+A basis is unique up to a unitary factor only, so losses and tests look at projectors.
+"""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline._validation import check_order
+from ris_pipeline.spectral.covariance import order_of
+from ris_pipeline.spectral.hermitian import eigh
+from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+
+
+def signal_subspace(covariance: Covariance, k: int) -> Complex[Tensor, "*batch n k"]:
+    """Orthonormal basis of the k largest eigenvalues' eigenvectors.
+
+    Raises:
+        InputError: k outside 1..n-1, or above the rank of a factored covariance.
+    """
+    check_order("k", k, order_of(covariance))
+    if isinstance(covariance, LowRankCovariance):
+        return covariance.signal_basis(k)
+    return eigh(covariance)[1][..., :k]
+
+
+def noise_subspace(covariance: Tensor, k: int) -> Complex[Tensor, "*batch n m"]:
+    """Orthonormal basis of the n - k smallest eigenvalues' eigenvectors; dense covariances only.
+
+    A factored covariance has no use for it: `noise_projection` is `|x|^2` less the signal part.
+    """
+    check_order("k", k, covariance.shape[-1])
+    return eigh(covariance)[1][..., k:]
+
+
+def projector(basis: Complex[Tensor, "*batch n k"]) -> Complex[Tensor, "*batch n n"]:
+    """`U U^H` of an orthonormal basis."""
+    return basis @ basis.mH
+
+
+def noise_projection(
+    basis: Complex[Tensor, "*batch n k"], x: Complex[Tensor, "*batch n m"]
+) -> Float[Tensor, "*batch m"]:
+    """`|(I - U U^H) x|^2` of each column, from the residual itself rather than from a difference
+    of squares, which would leave only half the digits of a vector near the signal subspace."""
+    return (x - basis @ (basis.mH @ x)).abs().square().sum(-2)
+
+
+def soft_alignment(
+    covariance: LowRankCovariance,
+    steering: Complex[Tensor, "*batch n m"],
+    ridge: float = 1e-2,
+) -> Float[Tensor, "*batch m"]:
+    """`a^H F (F^H F + ridge (tr F^H F / q) I)^-1 F^H a`: how much of each a lies in the span of F.
+
+    In 0..|a|^2. A smooth stand-in for the hard projector: its gradient divides by no eigenvalue
+    difference and stays finite at rank deficiency; zero factors give zero.
+    """
+    gram = covariance.gram()
+    level = gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
+    tiny = torch.finfo(level.dtype).tiny ** 0.5
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    regular = gram + (ridge * level + tiny)[..., None, None] * eye
+    projected = covariance.factor.mH @ steering
+    cholesky = torch.linalg.cholesky(regular)
+    whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
+    return whitened.abs().square().sum(-2)
