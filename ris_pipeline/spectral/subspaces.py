@@ -52,19 +52,20 @@ def noise_projection(
 def soft_alignment(
     covariance: LowRankCovariance,
     steering: Complex[Tensor, "*batch n m"],
-    ridge: float = 1e-2,
+    ridge: float = 1e-3,
 ) -> Float[Tensor, "*batch m"]:
-    """`a^H F (F^H F + ridge (tr F^H F / q) I)^-1 F^H a`: how much of each a lies in the span of F.
+    """`a^H F (F^H F + ridge tr(F^H F) I)^-1 F^H a`: how much of each a lies in the span of F.
 
     In 0..|a|^2. A smooth stand-in for the hard projector: its gradient divides by no eigenvalue
-    difference and stays finite at rank deficiency; zero factors give zero.
+    difference and stays finite at rank deficiency; zero factors give zero. A direction that holds
+    less than `ridge` of the power counts as noise.
     """
     gram = covariance.gram()
-    level = gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
-    tiny = torch.finfo(level.dtype).tiny ** 0.5
+    power = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1)
+    # The root of the smallest normal number keeps the Cholesky factor of a zero matrix invertible.
+    level = ridge * power + torch.finfo(power.dtype).tiny ** 0.5
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    regular = gram + (ridge * level + tiny)[..., None, None] * eye
+    cholesky = torch.linalg.cholesky(gram + level[..., None, None] * eye)
     projected = covariance.factor.mH @ steering
-    cholesky = torch.linalg.cholesky(regular)
     whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
     return whitened.abs().square().sum(-2)

@@ -1,0 +1,396 @@
+"""The training loop: no spectral maths here, and no other source of randomness than the seed.
+
+Every batch is drawn from `(seed, epoch, batch)`, so a run resumed from a checkpoint sees what the
+uninterrupted run would have seen.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.func import functional_call
+
+from ris_pipeline._validation import InputError
+from ris_pipeline.config import LossWeights, Settings
+from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
+from ris_pipeline.learning.checkpoint import Checkpoint
+from ris_pipeline.learning.diagnostics import (
+    debug_line,
+    epoch_line,
+    gradient_line,
+    group_gradient_norm,
+    optimiser_line,
+    step_line,
+    without_gradient,
+)
+from ris_pipeline.learning.epoch import run_epoch
+from ris_pipeline.learning.features import (
+    feature_channels,
+    make_features,
+    make_prediction,
+    make_truth,
+    sector_grid,
+)
+from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
+from ris_pipeline.learning.model import CovarianceNetwork
+from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
+
+log = logging.getLogger(__name__)
+
+_LOGGED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: mean losses, the unweighted terms of both splits, and the state of the optimiser.
+
+    gradient_backbone and gradient_heads are means over the batches; `non_finite` counts gradients
+    left out of them, `skipped_steps` the steps not taken because of one.
+    """
+
+    epoch: int
+    train: float
+    validation: float
+    terms: dict[str, float]
+    validation_terms: dict[str, float]
+    rates: list[float]
+    gradient_backbone: float
+    gradient_heads: float
+    non_finite: int
+    skipped_steps: int
+    step: int
+    phase: str
+
+
+@dataclass
+class _Counters:
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    swa_epochs: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    history: list[EpochRecord] = field(default_factory=list)
+
+
+@dataclass
+class _EpochSums:
+    """What is averaged over the batches of one epoch, beside the loss."""
+
+    terms: dict[str, float] = field(default_factory=dict)
+    backbone: float = 0.0
+    heads: float = 0.0
+    non_finite: int = 0
+    skipped: int = 0
+
+
+def rate_scale(step: int, total: int, warmup: float) -> float:
+    """Share of the peak rate at optimiser step `step` (from 0) of `total`.
+
+        (step + 1) / w                     while step < w,   w = round(warmup total)
+        (1 + cos(pi (step - w) / (total - w))) / 2           after
+
+    Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. (5), with one period.
+    """
+    ramp = round(warmup * total)
+    if step < ramp:
+        return (step + 1) / ramp
+    return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, total - ramp)))
+
+
+class Trainer:
+    """Trains the covariance network of `settings`.
+
+    Args:
+        settings: the whole run.
+        fabric: devices, precision and processes; by default one CPU process at the precision of
+            the settings.
+        on_batch: called after every batch with (batches done in this epoch, loss).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        fabric: Fabric | None = None,
+        on_batch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        training = settings.training
+        self.settings = settings
+        self.fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=training.precision)
+        self.on_batch = on_batch or (lambda batch, loss: None)
+        self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
+        self.counters = _Counters()
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            network = CovarianceNetwork(
+                settings.model, settings.scenario, feature_channels(settings.model)
+            )
+        network = network.to(self.dtype)
+        groups = [
+            {"params": list(network.backbone_parameters()), "lr": training.lr_backbone},
+            {"params": list(network.head_parameters()), "lr": training.lr_heads},
+        ]
+        optimiser = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+        self.network = network
+        self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
+        self.ema: Weights = copy_weights(dict(network.named_parameters()))
+        self.swa: Weights = {}
+        panel = ideal_panel(settings.scenario, self.dtype, self.fabric.device)
+        self.grid = sector_grid(settings.scenario, panel, settings.model.angle_grid)
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """One record an epoch, oldest first."""
+        return self.counters.history
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        training = self.settings.training
+        return training.epochs * math.ceil(training.batches / training.accumulation)
+
+    def fit(self, after_epoch: Callable[["Trainer"], None] | None = None) -> list[EpochRecord]:
+        """Train until the last epoch, or until `patience` runs out; returns the history.
+
+        Args:
+            after_epoch: called with the trainer after every epoch, e.g. to save a checkpoint.
+        """
+        training = self.settings.training
+        while self.counters.epoch < training.epochs and not self._out_of_patience():
+            record = self.train_epoch()
+            log.info(epoch_line(record.epoch, training.epochs, record.train, record.validation))
+            if after_epoch is not None:
+                after_epoch(self)
+        return self.history
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.training.patience
+        return patience is not None and self.counters.epoch - self.counters.best_epoch >= patience
+
+    def train_epoch(self) -> EpochRecord:
+        """One pass over the training batches, then one over the validation scenes."""
+        counters, training = self.counters, self.settings.training
+        weights, phase = self._phase_weights()
+        sums, number = _EpochSums(), iter(range(1, training.batches + 1))
+        self.wrapped.train()
+        result = run_epoch(
+            self._training_batches(),
+            lambda scenes, scale: self._backward(scenes, scale, weights, sums, next(number)),
+            lambda: self._step(sums),
+            training.accumulation,
+        )
+        log.info(step_line(counters.step, counters.batch))
+        counters.epoch += 1
+        self._average_weights()
+        validation, validation_terms = self.validate(self.ema)
+        if validation < counters.best:
+            counters.best, counters.best_epoch = validation, counters.epoch
+        record = EpochRecord(
+            counters.epoch,
+            self._mean_over_processes(result.mean),
+            validation,
+            {name: value / result.batches for name, value in sums.terms.items()},
+            validation_terms,
+            self._rates(),
+            sums.backbone / result.batches,
+            sums.heads / result.batches,
+            sums.non_finite,
+            sums.skipped,
+            counters.step,
+            phase,
+        )
+        counters.history.append(record)
+        return record
+
+    def validate(self, weights: Weights | None = None) -> tuple[float, dict[str, float]]:
+        """Mean total loss, under the unscaled weights, and mean terms over the validation scenes.
+
+        Args:
+            weights: parameters to use in place of the current ones.
+        """
+        training, loss = self.settings.training, self.settings.loss
+        size = training.validation_scenes
+        totals: dict[str, float] = {}
+        with torch.no_grad():
+            for scenes in self._scene_set(Split.VALIDATION, size).batches(training.batch_size):
+                terms = loss_terms(*self._predict(scenes, weights), loss)
+                terms["total"] = total_loss(terms, loss.weights)
+                for name, value in terms.items():
+                    totals[name] = totals.get(name, 0.0) + value.item() * scenes.size / size
+        return totals.pop("total"), totals
+
+    def predict(self, scenes: SceneBatch, weights: Weights | None = None) -> Prediction:
+        """The network's prediction without gradients."""
+        with torch.no_grad():
+            return self._predict(scenes, weights)[0]
+
+    def best_weights(self) -> tuple[str, Weights]:
+        """Name and values of the weights with the lowest validation loss: last, ema or swa."""
+        candidates = {"ema": self.ema, "last": dict(self.network.named_parameters())}
+        if self.swa:
+            candidates["swa"] = self.swa
+        losses = {name: self.validate(weights)[0] for name, weights in candidates.items()}
+        name = min(losses, key=lambda key: losses[key])
+        return name, copy_weights(candidates[name])
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that `restore` needs, and nothing random."""
+        state = self.optimiser.state_dict()["state"]
+        moments = {
+            f"{index}.{name}": torch.as_tensor(value)
+            for index, entry in state.items()
+            for name, value in entry.items()
+        }
+        tensors = {
+            "weights": dict(self.network.named_parameters()),
+            "ema": self.ema,
+            "swa": self.swa,
+            "optimiser": moments,
+        }
+        return Checkpoint(tensors, self.settings, asdict(self.counters))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue where `checkpoint` was taken.
+
+        Raises:
+            InputError: a checkpoint of other settings.
+        """
+        if checkpoint.settings != self.settings:
+            raise InputError("checkpoint holds other settings: allowed are those of this run")
+        tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
+        progress["history"] = [EpochRecord(**record) for record in progress["history"]]
+        self.counters = _Counters(**progress)
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors["weights"][name])
+        device = self.fabric.device
+        self.ema = {name: value.to(device) for name, value in tensors["ema"].items()}
+        self.swa = {name: value.to(device) for name, value in tensors.get("swa", {}).items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.get("optimiser", {}).items():
+            index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+    def _scene_set(self, split: Split, size: int) -> SceneSet:
+        settings = self.settings
+        device = str(self.fabric.device)
+        return SceneSet(settings.scenario, settings.seed, size, split, self.dtype, device)
+
+    def _training_batches(self) -> Iterator[SceneBatch]:
+        """This process's batches of the epoch: consecutive scenes, interleaved over processes."""
+        training, world = self.settings.training, self.fabric.world_size
+        epoch = 0 if training.fixed_scenes else self.counters.epoch
+        size = training.batch_size
+        scenes = self._scene_set(Split.TRAIN, (epoch + 1) * training.batches * world * size)
+        for batch in range(training.batches):
+            start = ((epoch * training.batches + batch) * world + self.fabric.global_rank) * size
+            yield scenes.scenes(start, start + size)
+
+    def _phase_weights(self) -> tuple[LossWeights, str]:
+        weights = self.settings.loss.weights
+        done = self.counters.epoch / self.settings.training.epochs
+        for phase in self.settings.training.curriculum:
+            if done < phase.until:
+                scaled = {
+                    name: value * phase.scale.get(name, 1.0)
+                    for name, value in weights.model_dump().items()
+                }
+                return LossWeights(**scaled), phase.name
+        return weights, "joint"
+
+    def _predict(self, scenes: SceneBatch, weights: Weights | None = None) -> tuple[Any, Any]:
+        features = make_features(scenes, self.settings.model)
+        inputs = features.image, features.snr_db
+        output = (
+            self.wrapped(*inputs)
+            if weights is None
+            else functional_call(self.network, weights, inputs)
+        )
+        prediction = make_prediction(output, features, self.settings.training.blend)
+        return prediction, make_truth(scenes, self.grid)
+
+    def _backward(
+        self,
+        scenes: SceneBatch,
+        scale: float,
+        weights: LossWeights,
+        sums: _EpochSums,
+        number: int,
+    ) -> float:
+        terms = loss_terms(*self._predict(scenes), self.settings.loss, weights)
+        loss = total_loss(terms, weights)
+        value = loss.item()
+        self.counters.batch += 1
+        first_epoch = self.counters.epoch == 0
+        if first_epoch and number == 1:
+            log.info(debug_line(value))
+        self.fabric.backward(scale * loss)
+        self._watch_gradients(number if first_epoch else None, sums)
+        for name, term in terms.items():
+            sums.terms[name] = sums.terms.get(name, 0.0) + term.item()
+        self.on_batch(number, value)
+        return value
+
+    def _watch_gradients(self, number: int | None, sums: _EpochSums) -> None:
+        """Add this batch's gradient norms; log them when `number` is one of the first batches."""
+        backbone = group_gradient_norm(self.network.backbone_parameters())
+        heads = group_gradient_norm(self.network.head_parameters())
+        sums.backbone += backbone.norm
+        sums.heads += heads.norm
+        sums.non_finite += backbone.left_out + heads.left_out
+        if number is not None and number <= _LOGGED_BATCHES:
+            rates = [rate * self._scale() for rate in self._peak_rates()]
+            log.info(optimiser_line(number, backbone, heads, rates))
+            if number < _LOGGED_BATCHES:
+                log.info(gradient_line(without_gradient(self.network)))
+
+    def _step(self, sums: _EpochSums) -> None:
+        """Clip and step; a non-finite gradient skips the step, and the skip is counted."""
+        training, counters = self.settings.training, self.counters
+        scale = self._scale()
+        for group, rate in zip(self.optimiser.param_groups, self._peak_rates(), strict=True):
+            group["lr"] = rate * scale
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
+        counters.step += 1
+        if math.isfinite(norm.item()):
+            self.optimiser.step()
+            update_ema(
+                self.ema, dict(self.network.named_parameters()), training.ema_decay, counters.step
+            )
+        else:
+            sums.skipped += 1
+            log.warning("[OPT] step %d skipped: non-finite gradient", counters.step)
+        self.optimiser.zero_grad()
+
+    def _scale(self) -> float:
+        return rate_scale(self.counters.step, self.total_steps, self.settings.training.warmup)
+
+    def _peak_rates(self) -> list[float]:
+        return [self.settings.training.lr_backbone, self.settings.training.lr_heads]
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimiser.param_groups]
+
+    def _average_weights(self) -> None:
+        training, counters = self.settings.training, self.counters
+        if counters.epoch <= (1 - training.swa_fraction) * training.epochs:
+            return
+        weights: Mapping[str, Tensor] = dict(self.network.named_parameters())
+        if counters.swa_epochs == 0:
+            self.swa = copy_weights(weights)
+        else:
+            update_swa(self.swa, weights, counters.swa_epochs)
+        counters.swa_epochs += 1
+
+    def _mean_over_processes(self, value: float) -> float:
+        if self.fabric.world_size == 1:
+            return value
+        return float(self.fabric.all_reduce(torch.tensor(value), reduce_op="mean"))
