@@ -179,7 +179,7 @@ class LossConfig(_Frozen):
     """Eigengap margin, as a fraction of the true covariance's own gap."""
     power_margin: _Fraction = 0.95
     """Fraction of the trace that the K leading eigenvalues should hold."""
-    huber_angle_deg: _Positive = 5.0
+    huber_angle_deg: _Positive = 15.0
     huber_log_distance: _Positive = 0.3
 
 

@@ -10,7 +10,7 @@ The network never has to learn the inversion of Phi. Per scene:
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 from torch import Tensor
 
 from ris_pipeline.config import ModelConfig, Scenario
@@ -77,9 +77,7 @@ def make_features(scenes: SceneBatch, config: ModelConfig) -> Features:
     return Features(image, scenes.snr_db, LowRankCovariance(projected.mT))
 
 
-def sector_grid(
-    scenario: Scenario, panel: Panel, cells: tuple[int, int]
-) -> Complex[Tensor, "n g"]:
+def sector_grid(scenario: Scenario, panel: Panel, cells: tuple[int, int]) -> Complex[Tensor, "n g"]:
     """Steering vectors over the sector's cells, at the geometric mean distance."""
     like = {"dtype": panel.positions.dtype, "device": panel.positions.device}
     azimuth = torch.linspace(*scenario.azimuth_deg, cells[0], **like).deg2rad()

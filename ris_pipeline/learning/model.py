@@ -9,6 +9,7 @@ R_pred = A_a A_a^H + w A_r A_r^H
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,12 @@ from torch import Tensor, nn
 
 from ris_pipeline.config import ModelConfig, Scenario
 from ris_pipeline.spectral import LowRankCovariance
+
+# Weights are drawn in double precision, whatever the run computes in: vectorised samplers round
+# differently from one CPU to the next, and float32 rounding of the start grows into another run.
+_Linear = partial(nn.Linear, dtype=torch.float64)
+_Conv2d = partial(nn.Conv2d, kernel_size=3, padding=1, dtype=torch.float64)
+_LayerNorm = partial(nn.LayerNorm, dtype=torch.float64)
 
 
 class NetworkOutput(NamedTuple):
@@ -39,9 +46,9 @@ class NetworkOutput(NamedTuple):
 class _ConvBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(1, width, dtype=torch.float64)
+        self.first = _Conv2d(width, width)
+        self.second = _Conv2d(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         y = nn.functional.gelu(self.first(self.norm(x)))
@@ -52,10 +59,12 @@ class _Backbone(nn.Module):
     def __init__(self, config: ModelConfig, scenario: Scenario, channels: int) -> None:
         super().__init__()
         width = config.width
-        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        self.stem = _Conv2d(channels, width)
         self.blocks = nn.Sequential(*(_ConvBlock(width) for _ in range(config.conv_blocks)))
-        self.position = nn.Parameter(0.02 * torch.randn(1, scenario.elements, width))
-        self.snr = nn.Linear(1, width)
+        self.position = nn.Parameter(
+            0.02 * torch.randn(1, scenario.elements, width, dtype=torch.float64)
+        )
+        self.snr = _Linear(1, width)
         layer = nn.TransformerEncoderLayer(
             width,
             config.heads,
@@ -64,9 +73,10 @@ class _Backbone(nn.Module):
             activation="gelu",
             batch_first=True,
             norm_first=True,
+            dtype=torch.float64,
         )
         self.encoder = nn.TransformerEncoder(
-            layer, config.attention_blocks, nn.LayerNorm(width), enable_nested_tensor=False
+            layer, config.attention_blocks, _LayerNorm(width), enable_nested_tensor=False
         )
 
     def forward(self, image: Tensor, snr_db: Tensor) -> Tensor:
@@ -81,12 +91,14 @@ class _SlotHead(nn.Module):
     def __init__(self, config: ModelConfig, scenario: Scenario) -> None:
         super().__init__()
         width, (cells_h, cells_v) = config.width, config.angle_grid
-        self.query = nn.Parameter(torch.randn(1, config.slots, width))
-        self.attention = nn.MultiheadAttention(width, config.heads, batch_first=True)
-        self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
-        self.azimuth = nn.Linear(width, cells_h)
-        self.elevation = nn.Linear(width, cells_v)
-        self.distance = nn.Linear(width, 1)
+        self.query = nn.Parameter(torch.randn(1, config.slots, width, dtype=torch.float64))
+        self.attention = nn.MultiheadAttention(
+            width, config.heads, batch_first=True, dtype=torch.float64
+        )
+        self.mix = nn.Sequential(_LayerNorm(width), _Linear(width, width), nn.GELU())
+        self.azimuth = _Linear(width, cells_h)
+        self.elevation = _Linear(width, cells_v)
+        self.distance = _Linear(width, 1)
         self.register_buffer("azimuth_cells", _cells(scenario.azimuth_deg, cells_h))
         self.register_buffer("elevation_cells", _cells(scenario.elevation_deg, cells_v))
         self.log_limits = math.log(scenario.distance[0]), math.log(scenario.distance[1])
@@ -103,18 +115,21 @@ class _SlotHead(nn.Module):
 
 
 def _cells(limits_deg: tuple[float, float], count: int) -> Tensor:
-    return torch.linspace(limits_deg[0], limits_deg[1], count).deg2rad()
+    return torch.linspace(limits_deg[0], limits_deg[1], count, dtype=torch.float64).deg2rad()
 
 
 class CovarianceNetwork(nn.Module):
-    """See the module's page; `channels` is the depth of the feature image."""
+    """See the module's page; `channels` is the depth of the feature image.
+
+    Built in float64; cast it with `.to(dtype)`.
+    """
 
     def __init__(self, config: ModelConfig, scenario: Scenario, channels: int) -> None:
         super().__init__()
         self.range_weight = config.range_weight
         self.backbone = _Backbone(config, scenario, channels)
-        self.angle_head = nn.Linear(config.width, 2 * config.angle_rank)
-        self.range_head = nn.Linear(config.width, 2 * config.range_rank)
+        self.angle_head = _Linear(config.width, 2 * config.angle_rank)
+        self.range_head = _Linear(config.width, 2 * config.range_rank)
         self.slot_head = _SlotHead(config, scenario)
 
     def forward(

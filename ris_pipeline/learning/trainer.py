@@ -6,7 +6,6 @@ uninterrupted run would have seen.
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
