@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,8 +29,19 @@ _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Interval = tuple[float, float]
 
 
+_M = TypeVar("_M", bound=BaseModel)
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with some fields changed.
+
+        Raises:
+            InputError: a value outside its range.
+        """
+        return _validated(type(self), {**dict(self), **changes})
 
 
 def _check_interval(name: str, interval: _Interval, low: float, high: float) -> None:
@@ -288,23 +299,25 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: one line naming the first offending key, its value and what is allowed.
     """
+    return _validated(Settings, tree)
+
+
+def _validated(model: type[_M], tree: Mapping[str, Any]) -> _M:
     try:
-        return Settings.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = first["msg"].removeprefix("Value error, ")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"{key}: no such setting; {_allowed_keys(first['loc'][:-1])}"
-            ) from None
+            allowed = _allowed_keys(model, first["loc"][:-1])
+            raise InputError(f"{key}: no such setting; {allowed}") from None
         if first["type"] == "value_error":
             raise InputError(f"{key + ': ' if key else ''}{message}") from None
         raise InputError(f"{key} = {first['input']!r}: {message}") from None
 
 
-def _allowed_keys(path: Sequence[str | int]) -> str:
-    model: Any = Settings
+def _allowed_keys(model: Any, path: Sequence[str | int]) -> str:
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None

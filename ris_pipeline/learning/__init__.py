@@ -1,0 +1,50 @@
+"""The covariance network: features, model, losses, the training loop and what it reports."""
+
+from ris_pipeline.learning.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    write_text,
+)
+from ris_pipeline.learning.diagnostics import GroupNorm, group_gradient_norm, without_gradient
+from ris_pipeline.learning.epoch import EpochResult, run_epoch
+from ris_pipeline.learning.features import make_features, make_prediction, make_truth
+from ris_pipeline.learning.history import (
+    OVERFIT_LOSS,
+    OVERFIT_SCENES,
+    health_alarms,
+    history_curve,
+    overfit_settings,
+)
+from ris_pipeline.learning.losses import TERMS, Prediction, Truth, loss_terms, total_loss
+from ris_pipeline.learning.model import CovarianceNetwork, NetworkOutput
+from ris_pipeline.learning.trainer import EpochRecord, Trainer
+
+__all__ = [
+    "OVERFIT_LOSS",
+    "OVERFIT_SCENES",
+    "TERMS",
+    "Checkpoint",
+    "CovarianceNetwork",
+    "EpochRecord",
+    "EpochResult",
+    "GroupNorm",
+    "NetworkOutput",
+    "Prediction",
+    "Trainer",
+    "Truth",
+    "group_gradient_norm",
+    "health_alarms",
+    "history_curve",
+    "load_checkpoint",
+    "loss_terms",
+    "make_features",
+    "make_prediction",
+    "make_truth",
+    "overfit_settings",
+    "run_epoch",
+    "save_checkpoint",
+    "total_loss",
+    "without_gradient",
+    "write_text",
+]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Weights = dict[str, Tensor]
+"""Parameters by name."""
 
 
 def copy_weights(weights: Mapping[str, Tensor]) -> Weights:

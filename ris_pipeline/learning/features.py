@@ -79,10 +79,12 @@ def make_features(scenes: SceneBatch, config: ModelConfig) -> Features:
 
 def sector_grid(scenario: Scenario, panel: Panel, cells: tuple[int, int]) -> Complex[Tensor, "n g"]:
     """Steering vectors over the sector's cells, at the geometric mean distance."""
-    like = {"dtype": panel.positions.dtype, "device": panel.positions.device}
-    azimuth = torch.linspace(*scenario.azimuth_deg, cells[0], **like).deg2rad()
-    elevation = torch.linspace(*scenario.elevation_deg, cells[1], **like).deg2rad()
-    azimuth, elevation = torch.meshgrid(azimuth, elevation, indexing="ij")
+    limits = scenario.azimuth_deg, scenario.elevation_deg
+    axes = [
+        torch.linspace(low, high, count).deg2rad().to(panel.positions)
+        for (low, high), count in zip(limits, cells, strict=True)
+    ]
+    azimuth, elevation = torch.meshgrid(*axes, indexing="ij")
     low, high = scenario.distance
     distance = torch.full_like(azimuth, (low * high) ** 0.5)
     return steering_vector(panel, azimuth, elevation, distance, scenario.wavefront).flatten(0, 1).mT

@@ -231,7 +231,10 @@ class Trainer:
 
     def best_weights(self) -> tuple[str, Weights]:
         """Name and values of the weights with the lowest validation loss: last, ema or swa."""
-        candidates = {"ema": self.ema, "last": dict(self.network.named_parameters())}
+        candidates: dict[str, Weights] = {
+            "ema": self.ema,
+            "last": dict(self.network.named_parameters()),
+        }
         if self.swa:
             candidates["swa"] = self.swa
         losses = {name: self.validate(weights)[0] for name, weights in candidates.items()}
@@ -246,7 +249,7 @@ class Trainer:
             for index, entry in state.items()
             for name, value in entry.items()
         }
-        tensors = {
+        tensors: dict[str, Weights] = {
             "weights": dict(self.network.named_parameters()),
             "ema": self.ema,
             "swa": self.swa,
@@ -392,4 +395,6 @@ class Trainer:
     def _mean_over_processes(self, value: float) -> float:
         if self.fabric.world_size == 1:
             return value
-        return float(self.fabric.all_reduce(torch.tensor(value), reduce_op="mean"))
+        reduced = self.fabric.all_reduce(torch.tensor(value), reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        return reduced.item()

@@ -1,0 +1,148 @@
+"""The command line: parses, calls, prints.
+
+Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ris_pipeline._validation import InputError
+from ris_pipeline._version import __version__
+from ris_pipeline.config import Settings, load_settings, preset_names
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Locate radio sources in the near field of a RIS, and verify the learning behind it.",
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. training.epochs=5."),
+]
+Preset = Annotated[str, typer.Option(help="A preset's name, or the path of a TOML file.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the scenes and of the weights.")]
+
+
+def _settings(preset: str, overrides: Sequence[str] | None, seed: int | None) -> Settings:
+    extra = [] if seed is None else [f"seed={seed}"]
+    return load_settings(preset, [*(overrides or []), *extra])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results; replaced.")] = Path(
+        "runs/demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training.")] = None,
+    scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
+) -> None:
+    """Train on small scenes, locate the sources of reference scenes, show both."""
+    from ris_pipeline.report.demo import run_demo
+
+    overrides = [] if epochs is None else [f"training.epochs={epochs}"]
+    settings = _settings("small", overrides, seed)
+    run_demo(Console(), out, settings, scenes)
+
+
+@app.command()
+def overfit(
+    preset: Preset = "small",
+    set_: Overrides = None,
+    seed: Seed = None,
+    epochs: Annotated[int, typer.Option(help="Optimiser steps on the fixed scenes.")] = 150,
+) -> None:
+    """Drive one fixed set of 64 scenes below a loss of 0.2; exit code 1 if it stays above."""
+    from ris_pipeline.learning import OVERFIT_LOSS, overfit_settings
+    from ris_pipeline.report.console import train_with_progress
+
+    settings = overfit_settings(_settings(preset, set_, seed), epochs)
+    console = Console()
+    loss = train_with_progress(console, settings, every=10).history[-1].train
+    verdict = "below" if loss < OVERFIT_LOSS else "NOT below"
+    console.print(f"overfit: loss {loss:.4f} after {epochs} steps, {verdict} {OVERFIT_LOSS}")
+    if loss >= OVERFIT_LOSS:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for metrics, checkpoint and figure.")],
+    preset: Preset = "small",
+    set_: Overrides = None,
+    seed: Seed = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+) -> None:
+    """Train the covariance network of a preset."""
+    from ris_pipeline.report.console import train_with_progress
+    from ris_pipeline.report.run_folder import RunFolder
+
+    settings = _settings(preset, set_, seed)
+    folder = RunFolder(out)
+    if folder.checkpoint.exists() and not resume:
+        raise InputError(f"--out {str(out)!r} holds a checkpoint: add --resume, or name another")
+    if resume and not folder.checkpoint.exists():
+        raise InputError(f"--resume: {str(out)!r} holds no checkpoint")
+    console = Console()
+    trainer = train_with_progress(
+        console, settings, folder=folder, resume=resume, accelerator=accelerator
+    )
+    console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    for name in preset_names():
+        typer.echo(name)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _usage_line(error: typer.TyperException) -> str:
+    """The parser's message on one line, with the options that exist when one does not."""
+    message = " ".join(getattr(error, "message", str(error)).split())
+    context: Any = getattr(error, "ctx", None)
+    if hasattr(error, "option_name") and context is not None:
+        known = sorted(o for p in context.command.params for o in p.opts if o.startswith("--"))
+        message += f"; allowed are {', '.join(known)}"
+    elif message.startswith("No such command"):
+        message += f"; allowed are {', '.join(sorted(context.command.commands))}"
+    return message
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit the process."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="ris-pipeline",
+            standalone_mode=False,
+        )
+    except InputError as error:
+        _fail(str(error))
+    except typer.TyperException as error:
+        _fail(_usage_line(error))
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(2)

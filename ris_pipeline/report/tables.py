@@ -1,0 +1,15 @@
+"""Tables for people, as rich renderables: the caller decides where they are printed."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+
+def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first column is text and whose other columns are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for position, name in enumerate(header):
+        table.add_column(name, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
