@@ -7,7 +7,7 @@ from ris_pipeline.localization.backprojection import (
 )
 from ris_pipeline.localization.bound import cramer_rao_bound
 from ris_pipeline.localization.detection import first_scores, grid_energy
-from ris_pipeline.localization.grid import SteeringGrid, steering_grid
+from ris_pipeline.localization.grid import SteeringGrid, grid_at, steering_grid
 from ris_pipeline.localization.locate import Estimates, locate
 from ris_pipeline.localization.matching import angular_distance, match_sources
 from ris_pipeline.localization.metrics import (
@@ -17,6 +17,7 @@ from ris_pipeline.localization.metrics import (
     accuracy,
     source_errors,
 )
+from ris_pipeline.localization.peaks import spectrum_peaks
 from ris_pipeline.localization.refinement import Status
 from ris_pipeline.localization.source_number import bayesian_information, estimate_number
 
@@ -33,6 +34,7 @@ __all__ = [
     "cramer_rao_bound",
     "estimate_number",
     "first_scores",
+    "grid_at",
     "grid_energy",
     "least_squares",
     "locate",
@@ -40,5 +42,6 @@ __all__ = [
     "matched_filter",
     "sensing_gram",
     "source_errors",
+    "spectrum_peaks",
     "steering_grid",
 ]

@@ -2,7 +2,8 @@
 
 Spacing, for an aperture of D_x by D_y metres:
 
-    u, v        wavelength / D times `step`: fractions of the beamwidth
+    u, v        wavelength / D times `step`: fractions of the beamwidth (u at elevation 0, and
+                finer by cos(elevation) above)
     1 / r       8 wavelength / (D_x^2 + D_y^2) times `step`: the inverse distance over which the
                 quadratic phase at the corner, k (D_x^2 + D_y^2) / (8 r), turns by 2 pi
 
@@ -14,10 +15,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.scene import Panel, angles_from_cosines, ideal_panel, steering_vector
+from ris_pipeline.scene import ideal_panel, steering_vector
 
 GRID_STEP = 0.4
 """Half a step off a node along one axis costs at most 0.6 dB: sinc(0.2)^2."""
@@ -50,33 +52,42 @@ def steering_grid(
     scenario: Scenario, dtype: torch.dtype = torch.float32, step: float = GRID_STEP
 ) -> SteeringGrid:
     """Cover the scenario's sector and distances; `step` in beamwidths and depths of focus."""
-    extent = [n * d * scenario.wavelength for n, d in zip(*_layout(scenario), strict=True)]
+    extent = _extent(scenario)
     (az_low, az_high), (el_low, el_high) = (
         tuple(map(math.radians, limits))
         for limits in (scenario.azimuth_deg, scenario.elevation_deg)
     )
-    u_limit = max(abs(math.sin(az_low)), abs(math.sin(az_high)))
-    u = _axis(-u_limit, u_limit, step * scenario.wavelength / extent[0])
+    # sin(azimuth) rather than u: each row of elevation then reaches the sector's border.
+    across = _axis(math.sin(az_low), math.sin(az_high), step * scenario.wavelength / extent[0])
     v = _axis(math.sin(el_low), math.sin(el_high), step * scenario.wavelength / extent[1])
     focus = 8 * scenario.wavelength / (extent[0] ** 2 + extent[1] ** 2)
     near, far = scenario.distance
     inverse = _axis(1 / far, 1 / near, step * focus)
-    u, v, inverse = (x.flatten() for x in torch.meshgrid(u, v, inverse, indexing="ij"))
-    azimuth, elevation = angles_from_cosines(u, v)
-    inside = (azimuth >= az_low - _SLACK) & (azimuth <= az_high + _SLACK)
-    inside &= u.square() + v.square() < 1
-    azimuth, elevation, inverse = (x[inside].to(dtype) for x in (azimuth, elevation, inverse))
-    panel = ideal_panel(scenario, dtype)
-    a = steering_vector(panel, azimuth, elevation, 1 / inverse, scenario.wavefront)
-    return SteeringGrid(azimuth, elevation, inverse, a)
+    axes = torch.asin(across), torch.asin(v), inverse
+    points = (x.flatten().to(dtype) for x in torch.meshgrid(*axes, indexing="ij"))
+    return grid_at(scenario, *points)
 
 
-_SLACK = 1e-9
-"""rad; rounding of asin(sin(x)) at the sector's border."""
+def grid_at(
+    scenario: Scenario,
+    azimuth: Float[Tensor, " g"],
+    elevation: Float[Tensor, " g"],
+    inverse_distance: Float[Tensor, " g"],
+) -> SteeringGrid:
+    """A grid of given points: radians and 1/m."""
+    panel = ideal_panel(scenario, azimuth.dtype, azimuth.device)
+    a = steering_vector(panel, azimuth, elevation, 1 / inverse_distance, scenario.wavefront)
+    return SteeringGrid(azimuth, elevation, inverse_distance, a)
 
 
-def _layout(scenario: Scenario) -> tuple[tuple[int, int], tuple[float, float]]:
-    return scenario.panel, scenario.spacing
+def _extent(scenario: Scenario) -> tuple[float, float]:
+    (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
+    return n_h * d_h * scenario.wavelength, n_v * d_v * scenario.wavelength
+
+
+def main_lobe(scenario: Scenario) -> Tensor:
+    """Half the width (rad) of the broadside main lobe in azimuth and elevation, null to null."""
+    return scenario.wavelength / torch.tensor(_extent(scenario), dtype=torch.float64)
 
 
 def domain(scenario: Scenario, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,9 +99,3 @@ def domain(scenario: Scenario, like: Tensor) -> tuple[Tensor, Tensor]:
     low = torch.tensor((azimuth[0], elevation[0], 1 / far), dtype=like.dtype, device=like.device)
     high = torch.tensor((azimuth[1], elevation[1], 1 / near), dtype=like.dtype, device=like.device)
     return low, high
-
-
-def at_parameters(panel: Panel, parameters: Tensor, scenario: Scenario) -> Tensor:
-    """Steering vectors (..., N) at (..., 3) = azimuth, elevation, inverse distance."""
-    azimuth, elevation, inverse = parameters.unbind(-1)
-    return steering_vector(panel, azimuth, elevation, 1 / inverse, scenario.wavefront)

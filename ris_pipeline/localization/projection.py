@@ -9,7 +9,7 @@ Sources: G. Golub, V. Pereyra, "Separable nonlinear least squares", Inverse Prob
 L. Kaufman, BIT 15, 1975.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Complex, Float
@@ -57,6 +57,15 @@ class Projection:
     jacobian: Tensor
     basis: Tensor
     energy: Tensor
+
+    def select(self, rows: Tensor) -> "Projection":
+        """The scenes `rows` of the batch."""
+        return Projection(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def replace(self, rows: Tensor, other: "Projection") -> None:
+        """Put `other` in the place of the scenes `rows`."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
 
 
 def measurement(scenes: SceneBatch) -> Measurement:

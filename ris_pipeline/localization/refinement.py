@@ -49,11 +49,27 @@ class Fit:
     at_edge: Tensor
     projection: Projection
 
+    def select(self, rows: Tensor) -> "Fit":
+        """The scenes `rows` of the batch."""
+        return Fit(
+            self.parameters[rows],
+            self.energy[rows],
+            self.converged[rows],
+            self.at_edge[rows],
+            self.projection.select(rows),
+        )
+
+    def replace(self, rows: Tensor, other: "Fit") -> None:
+        """Put the fits of `other` in the place of the scenes `rows`."""
+        for name in ("parameters", "energy", "converged", "at_edge"):
+            getattr(self, name)[rows] = getattr(other, name)
+        self.projection.replace(rows, other.projection)
+
 
 FIRST_DAMPING = 1e-2
-STEP_TOLERANCE = 1e-5
-"""A step below this part of a standard deviation (2.25 times its square in the predicted fall of
-chi^2) changes nothing that noise leaves visible."""
+STEP_TOLERANCE = 1e-3
+"""Steps end below this part of a standard deviation, that is when the predicted fall of the
+residual energy is below its square in units of the noise variance."""
 
 
 def refine(
@@ -73,7 +89,7 @@ def refine(
         if not len(rows):
             break
         part = data.select(rows)
-        moved, small = _step(part, _take(state, rows), parameters[rows], damping[rows], low, high)
+        moved, small = _step(part, state.select(rows), parameters[rows], damping[rows], low, high)
         energy = residual_energy(part, moved)
         better = energy <= state.energy[rows]
         parameters[rows[better]] = moved[better]
@@ -81,22 +97,14 @@ def refine(
         # A rejected step at full damping has nowhere to go: rounding decides, not the data.
         converged[rows] = small | (damping[rows] > _LARGEST_DAMPING)
         if better.any():
-            _update(state, rows[better], linearise(part.select(better), moved[better]))
+            state.replace(rows[better], linearise(part.select(better), moved[better]))
     free_of_edge = (parameters > low) & (parameters < high)
     return Fit(parameters, state.energy, converged, ~free_of_edge.all(-1), state)
 
 
 _LARGEST_DAMPING = 1e8
-
-
-def _take(state: Projection, rows: Tensor) -> Projection:
-    fields = (state.residual, state.amplitudes, state.jacobian, state.basis, state.energy)
-    return Projection(*(value[rows] for value in fields))
-
-
-def _update(state: Projection, rows: Tensor, new: Projection) -> None:
-    for name in ("residual", "amplitudes", "jacobian", "basis", "energy"):
-        getattr(state, name)[rows] = getattr(new, name)
+_NO_DAMPING = 1e-10
+"""Far below any damping in use, far above rounding: keeps a singular normal matrix solvable."""
 
 
 def _step(
@@ -118,9 +126,11 @@ def _step(
     normal = torch.where(held[:, :, None] | held[:, None, :], 0.0, normal)
     scale = normal.diagonal(dim1=1, dim2=2)
     # A held or blind parameter has an empty row; a unit pivot keeps its step at zero.
-    pivot = torch.where(scale > 0, damping[:, None] * scale, 1.0)
-    step = torch.linalg.solve(normal + torch.diag_embed(pivot), -gradient[..., None])[..., 0]
+    pivots = [torch.where(scale > 0, mu * scale, 1.0) for mu in (damping[:, None], _NO_DAMPING)]
+    damped, full = (
+        torch.linalg.solve(normal + torch.diag_embed(pivot), -gradient[..., None])[..., 0]
+        for pivot in pivots
+    )
     variance = state.energy / data.samples
-    expected = -(gradient * step).sum(-1)
-    moved = (flat + step).clamp(floor, ceiling).reshape(parameters.shape)
-    return moved, expected <= (STEP_TOLERANCE**2) * variance
+    moved = (flat + damped).clamp(floor, ceiling).reshape(parameters.shape)
+    return moved, -(gradient * full).sum(-1) <= STEP_TOLERANCE**2 * variance

@@ -1,0 +1,93 @@
+"""Spectra of one scene, ready to draw."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.learning import Trainer
+from ris_pipeline.learning.averaging import Weights
+from ris_pipeline.localization import (
+    SteeringGrid,
+    first_scores,
+    grid_at,
+    grid_energy,
+    locate,
+    spectrum_peaks,
+)
+from ris_pipeline.report.figures import SpectrumView
+from ris_pipeline.scene import SceneBatch
+from ris_pipeline.spectral import mvdr_spectrum
+
+_PLANES = 8
+"""Distance planes; the picture shows the best of them for each direction."""
+
+
+def _picture_grid(scenario: Scenario, step_deg: float) -> tuple[SteeringGrid, Tensor, Tensor]:
+    """Every direction at every plane, planes fastest; and the two axes in degrees."""
+    azimuth, elevation = (
+        torch.arange(low, high + step_deg / 2, step_deg)
+        for low, high in (scenario.azimuth_deg, scenario.elevation_deg)
+    )
+    inverse = torch.linspace(1 / scenario.distance[1], 1 / scenario.distance[0], _PLANES)
+    points = torch.meshgrid(elevation.deg2rad(), azimuth.deg2rad(), inverse, indexing="ij")
+    el, az, rho = (x.flatten() for x in points)
+    return grid_at(scenario, az, el, rho), azimuth, elevation
+
+
+def _decibels(values: Tensor, rows: int) -> Tensor:
+    return 10 * torch.log10(values.reshape(rows, -1, _PLANES).amax(-1))
+
+
+def _true_sources(scenes: SceneBatch) -> tuple[NDArray[np.float64], list[str]]:
+    sources, count = scenes.sources, int(scenes.sources.count[0])
+    angles = torch.stack((sources.azimuth, sources.elevation), dim=-1)[0, :count].rad2deg()
+    labels = [f"{distance:.1f} m" for distance in sources.distance[0, :count].tolist()]
+    return angles.double().numpy(force=True), labels
+
+
+def located_view(scenes: SceneBatch, step_deg: float = 0.5) -> SpectrumView:
+    """The detection statistic of one scene, with what `locate` makes of it."""
+    grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
+    level = _decibels(first_scores(scenes, grid, grid_energy(scenes, grid))[0], len(elevation))
+    found = locate(scenes)
+    estimated = torch.stack((found.azimuth, found.elevation), -1)[0, : int(found.count[0])]
+    true, labels = _true_sources(scenes)
+    n_h, n_v = scenes.scenario.panel
+    return SpectrumView(
+        f"Whitened matched filter and located sources\n{n_h} x {n_v} elements, "
+        f"{scenes.snr_db[0]:.0f} dB, best of {_PLANES} distances",
+        azimuth.double().numpy(),
+        elevation.double().numpy(),
+        level.double().numpy(force=True),
+        true,
+        estimated.rad2deg().numpy(force=True),
+        labels,
+    )
+
+
+def learned_view(
+    trainer: Trainer, weights: Weights, scenes: SceneBatch, step_deg: float = 0.5
+) -> SpectrumView:
+    """The MVDR spectrum of the covariance that the network predicts, with its highest peaks."""
+    grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
+    prepared = trainer.predict(scenes, weights).prepared
+    level = _decibels(mvdr_spectrum(prepared, grid.steering.mT)[0], len(elevation))
+    true, labels = _true_sources(scenes)
+    # Peaks closer than half the beamwidth, about 50 deg / elements, are one.
+    cells = max(1, math.ceil(50 / max(scenes.scenario.panel) / step_deg))
+    rows, columns = spectrum_peaks(level, len(true), cells).unbind(-1)
+    n_h, n_v = scenes.scenario.panel
+    return SpectrumView(
+        f"MVDR spectrum of the learned covariance\n{n_h} x {n_v} elements, "
+        f"{scenes.snr_db[0]:.0f} dB, best of {_PLANES} distances",
+        azimuth.double().numpy(),
+        elevation.double().numpy(),
+        level.double().numpy(force=True),
+        true,
+        torch.stack((azimuth[columns], elevation[rows]), -1).double().numpy(),
+        labels,
+    )
