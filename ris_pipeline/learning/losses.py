@@ -98,11 +98,27 @@ def match_slots(cost: Float[Tensor, "b k s"], active: Bool[Tensor, "b k"]) -> In
     return choices[totals.argmin(-1)]
 
 
-def angle_cost(prediction: Prediction, truth: Truth, delta: float) -> Float[Tensor, "b k s"]:
-    """Wrapped Huber distance of every source (k) to every slot (s), azimuth plus elevation."""
+def _angle_errors(prediction: Prediction, truth: Truth) -> tuple[Tensor, Tensor]:
+    """Wrapped azimuth and elevation error of every source (k) at every slot (s), (B, K, S)."""
     azimuth = wrap_angle(prediction.azimuth[:, None, :] - truth.azimuth[:, :, None])
     elevation = wrap_angle(prediction.elevation[:, None, :] - truth.elevation[:, :, None])
+    return azimuth, elevation
+
+
+def angle_cost(prediction: Prediction, truth: Truth, delta: float) -> Float[Tensor, "b k s"]:
+    """Wrapped Huber distance of every source (k) to every slot (s), azimuth plus elevation."""
+    azimuth, elevation = _angle_errors(prediction, truth)
     return huber(azimuth, delta) + huber(elevation, delta)
+
+
+def angle_slots(prediction: Prediction, truth: Truth) -> Int[Tensor, "b k"]:
+    """The slot of each source in the assignment of least squared angle error.
+
+    Squared, where the loss is Huber's: in its linear part two slots between two sources cost the
+    same either way round, and rounding would choose.
+    """
+    azimuth, elevation = _angle_errors(prediction, truth)
+    return match_slots(azimuth.square() + elevation.square(), truth.active)
 
 
 def covariance_nmse(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
@@ -157,14 +173,13 @@ def subspace_margin(prediction: Prediction, truth: Truth, config: LossConfig) ->
 def angle(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Wrapped Huber loss of azimuth and elevation, matched over permutations."""
     cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
-    slot = match_slots(cost, truth.active)
+    slot = angle_slots(prediction, truth)
     return active_mean(cost.gather(-1, slot[..., None])[..., 0], truth.active)
 
 
 def distance(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Huber loss of the log distance, in the slots that the angles are matched to."""
-    cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
-    slot = match_slots(cost, truth.active)
+    slot = angle_slots(prediction, truth)
     error = prediction.log_distance.gather(-1, slot) - truth.distance.log()
     return active_mean(huber(error, config.huber_log_distance), truth.active)
 

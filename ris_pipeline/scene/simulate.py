@@ -105,8 +105,8 @@ def draw_sources(random: SceneRandom, scenario: Scenario) -> Sources:
     elevation = random.between(Stream.ELEVATION, *scenario.elevation_deg, high).deg2rad()
     distance = random.between(Stream.DISTANCE, *scenario.distance, high)
     turn = 2 * math.pi
-    path_phase = random.between(Stream.PATH_PHASE, 0, turn, high)
-    symbol_phase = random.between(Stream.SYMBOL_PHASE, 0, turn, high, scenario.blocks)
+    path_phase = random.between(Stream.PATH_PHASE, 0.0, turn, high)
+    symbol_phase = random.between(Stream.SYMBOL_PHASE, 0.0, turn, high, scenario.blocks)
     if scenario.power == "path_loss":
         amplitude = scenario.wavelength / (4 * math.pi * distance)
     else:

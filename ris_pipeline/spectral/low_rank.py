@@ -9,7 +9,6 @@ With the Gram matrix `G = F^H F` (q x q) and its eigenvalues `g_1 >= ... >= g_q`
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Complex, Float
@@ -74,10 +73,10 @@ class LowRankCovariance:
         power = self.factor.abs().square().sum((-2, -1))
         return power + self.size * self.loading_column()[..., 0]
 
-    def scaled(self, scale: Float[Tensor, "*batch"]) -> Self:
+    def scaled(self, scale: Float[Tensor, "*batch"]) -> "LowRankCovariance":
         """`scale R`, for `scale >= 0`."""
         root = scale.sqrt()[..., None, None]
-        return type(self)(self.factor * root, self.loading_column()[..., 0] * scale)
+        return LowRankCovariance(self.factor * root, self.loading_column()[..., 0] * scale)
 
     def eigenvalues(self) -> Float[Tensor, "*batch n"]:
         """All n eigenvalues, DESCENDING; the gradient is finite at ties and at rank deficiency."""

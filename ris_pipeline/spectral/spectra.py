@@ -20,8 +20,8 @@ from ris_pipeline.spectral.subspaces import noise_projection, signal_subspace
 
 
 def bartlett_spectrum(
-    covariance: Covariance, steering: Complex[Tensor, "*batch n g"]
-) -> Float[Tensor, "*batch g"]:
+    covariance: Covariance, steering: Complex[Tensor, "*#batch n g"]
+) -> Float[Tensor, "*#batch g"]:
     """`a^H R a`, real.
 
     Args:
@@ -39,8 +39,8 @@ def bartlett_spectrum(
 
 
 def mvdr_spectrum(
-    covariance: Covariance, steering: Complex[Tensor, "*batch n g"]
-) -> Float[Tensor, "*batch g"]:
+    covariance: Covariance, steering: Complex[Tensor, "*#batch n g"]
+) -> Float[Tensor, "*#batch g"]:
     """`1 / (a^H R^-1 a)`, by a Cholesky factor of R, or of `delta I + F^H F` (Woodbury).
 
     Raises:
@@ -73,8 +73,8 @@ def _factored_mvdr(covariance: LowRankCovariance, steering: Tensor) -> Tensor:
 
 
 def music_spectrum(
-    covariance: Covariance, steering: Complex[Tensor, "*batch n g"], k: int
-) -> Float[Tensor, "*batch g"]:
+    covariance: Covariance, steering: Complex[Tensor, "*#batch n g"], k: int
+) -> Float[Tensor, "*#batch g"]:
     """`1 / |(I - U_s U_s^H) a|^2` with the k-dimensional signal subspace.
 
     The projection is floored at `(n eps)^2 |a|^2`, the square of its own rounding error, so a

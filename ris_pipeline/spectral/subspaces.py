@@ -27,7 +27,7 @@ def signal_subspace(covariance: Covariance, k: int) -> Complex[Tensor, "*batch n
     return eigh(covariance)[1][..., :k]
 
 
-def noise_subspace(covariance: Tensor, k: int) -> Complex[Tensor, "*batch n m"]:
+def noise_subspace(covariance: Tensor, k: int) -> Complex[Tensor, "*#batch n m"]:
     """Orthonormal basis of the n - k smallest eigenvalues' eigenvectors; dense covariances only.
 
     A factored covariance has no use for it: `noise_projection` is `|x|^2` less the signal part.
@@ -42,8 +42,8 @@ def projector(basis: Complex[Tensor, "*batch n k"]) -> Complex[Tensor, "*batch n
 
 
 def noise_projection(
-    basis: Complex[Tensor, "*batch n k"], x: Complex[Tensor, "*batch n m"]
-) -> Float[Tensor, "*batch m"]:
+    basis: Complex[Tensor, "*#batch n k"], x: Complex[Tensor, "*#batch n m"]
+) -> Float[Tensor, "*#batch m"]:
     """`|(I - U U^H) x|^2` of each column, from the residual itself rather than from a difference
     of squares, which would leave only half the digits of a vector near the signal subspace."""
     return (x - basis @ (basis.mH @ x)).abs().square().sum(-2)
@@ -51,9 +51,9 @@ def noise_projection(
 
 def soft_alignment(
     covariance: LowRankCovariance,
-    steering: Complex[Tensor, "*batch n m"],
+    steering: Complex[Tensor, "*#batch n m"],
     ridge: float = 1e-3,
-) -> Float[Tensor, "*batch m"]:
+) -> Float[Tensor, "*#batch m"]:
     """`a^H F (F^H F + ridge tr(F^H F) I)^-1 F^H a`: how much of each a lies in the span of F.
 
     In 0..|a|^2. A smooth stand-in for the hard projector: its gradient divides by no eigenvalue

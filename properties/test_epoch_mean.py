@@ -1,0 +1,37 @@
+"""Law: the epoch loss is the mean over every batch, whatever the accumulation factor."""
+
+import math
+
+from hypothesis import given
+
+from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.strategies import loss_sequences
+from ris_pipeline.verification.target import TARGET
+
+
+@given(loss_sequences())
+def test_the_epoch_loss_is_the_mean_over_every_batch(drawn) -> None:
+    losses, accumulation = drawn
+    result = TARGET.run_epoch(losses, lambda loss, scale: loss, lambda: None, accumulation)
+    # Whole numbers below 2^53 add without rounding; the division rounds once.
+    expected = math.fsum(losses) / len(losses)
+    assert_within("epoch loss", result.mean, expected, math.ulp(expected))
+
+
+@given(loss_sequences())
+def test_every_group_steps_once_and_weighs_its_batches_equally(drawn) -> None:
+    losses, accumulation = drawn
+    events: list[float | str] = []
+
+    def backward(loss: float, scale: float) -> float:
+        events.append(scale)
+        return loss
+
+    result = TARGET.run_epoch(losses, backward, lambda: events.append("step"), accumulation)
+    groups = -(-len(losses) // accumulation)
+    assert_within("steps", result.steps, groups, 0)
+    expected: list[float | str] = []
+    for start in range(0, len(losses), accumulation):
+        size = min(accumulation, len(losses) - start)
+        expected += [1 / size] * size + ["step"]
+    assert events == expected, f"events {events}, expected {expected}"

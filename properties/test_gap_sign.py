@@ -1,0 +1,113 @@
+"""Law: the eigengap is lambda_k - lambda_{k+1}, never negative, and the hinge is made of it."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.verification import oracles
+from ris_pipeline.verification.bounds import gap_bound
+from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.strategies import (
+    Domain,
+    SpectralMatrix,
+    hermitian_matrices,
+    near_hermitian_matrices,
+    orders,
+)
+from ris_pipeline.verification.target import TARGET
+
+
+@given(hermitian_matrices(), st.data())
+def test_the_gap_is_never_negative(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    gap = TARGET.eigengap(drawn.matrix, k).double().numpy()
+    assert_true(f"gap_{k} >= 0", gap >= 0, gap)
+
+
+@given(hermitian_matrices(), st.data())
+def test_the_gap_has_the_right_size(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    gap = TARGET.eigengap(drawn.matrix, k).double().numpy()
+    bound = gap_bound(drawn.values, drawn.matrix.dtype)
+    assert_within(f"gap_{k}", gap, oracles.eigengap(drawn.exact, k), bound)
+
+
+@given(near_hermitian_matrices(), st.data())
+def test_the_gap_is_that_of_the_hermitian_part(drawn, data) -> None:
+    hermitian, perturbed = drawn
+    k = data.draw(orders(hermitian), label="k")
+    size = np.linalg.norm(perturbed.numpy(), ord=2, axis=(-2, -1))
+    bound = gap_bound(size[..., None] * np.ones(hermitian.n), perturbed.dtype)
+    gap = TARGET.eigengap(perturbed, k).double().numpy()
+    assert_within(f"gap_{k} of A + skew", gap, oracles.eigengap(hermitian.exact, k), bound)
+
+
+@given(hermitian_matrices(), st.data())
+def test_a_tensor_of_orders_takes_one_each(drawn: SpectralMatrix, data) -> None:
+    batch = drawn.matrix.shape[:-2]
+    chosen = [data.draw(orders(drawn), label="k") for _ in range(max(1, int(np.prod(batch))))]
+    k = torch.tensor(chosen).reshape(batch)
+    gap = TARGET.eigengap(drawn.matrix, k).double().numpy()
+    upper = np.take_along_axis(drawn.values, k.numpy()[..., None] - 1, axis=-1)[..., 0]
+    lower = np.take_along_axis(drawn.values, k.numpy()[..., None], axis=-1)[..., 0]
+    assert_within("gap_k", gap, upper - lower, gap_bound(drawn.values, drawn.matrix.dtype))
+
+
+@given(hermitian_matrices(), st.data(), st.integers(0, 32))
+def test_the_hinge_has_the_right_value(drawn: SpectralMatrix, data, eighths: int) -> None:
+    k = data.draw(orders(drawn), label="k")
+    margin = eighths / 8 * float(np.abs(drawn.values).max() or 1.0)
+    got = TARGET.eigengap_hinge(drawn.matrix, k, margin).item()
+    bound = gap_bound(drawn.values, drawn.matrix.dtype).mean()
+    # The margin itself is rounded to the dtype.
+    bound += torch.finfo(drawn.matrix.dtype).eps * margin
+    assert_within("hinge", got, oracles.hinge(drawn.exact, k, margin), bound)
+
+
+@given(near_hermitian_matrices(), st.data())
+def test_the_hinge_is_that_of_the_hermitian_part(drawn, data) -> None:
+    hermitian, perturbed = drawn
+    k = data.draw(orders(hermitian), label="k")
+    # Wider than any gap, so that the hinge is the margin less the mean gap.
+    margin = 4 * float(np.abs(hermitian.values).max() or 1.0)
+    size = np.linalg.norm(perturbed.numpy(), ord=2, axis=(-2, -1))
+    bound = gap_bound(size[..., None] * np.ones(hermitian.n), perturbed.dtype).mean()
+    bound += torch.finfo(perturbed.dtype).eps * margin
+    got = TARGET.eigengap_hinge(perturbed, k, margin).item()
+    assert_within("hinge of A + skew", got, oracles.hinge(hermitian.exact, k, margin), bound)
+
+
+@given(hermitian_matrices(), st.data())
+def test_the_hinge_is_zero_when_the_gap_is_open(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    gap = oracles.eigengap(drawn.exact, k)
+    margin = float(max(0.0, (gap - gap_bound(drawn.values, drawn.matrix.dtype)).min()))
+    got = TARGET.eigengap_hinge(drawn.matrix, k, margin).item()
+    # A margin below every gap costs nothing; a margin of zero costs at most rounding.
+    allowed = 0.0 if margin > 0 else float(gap_bound(drawn.values, drawn.matrix.dtype).max())
+    assert_within("hinge beyond the margin", got, 0.0, allowed)
+
+
+@given(hermitian_matrices(), st.data())
+def test_the_hinge_rises_with_the_margin(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    size = float(np.abs(drawn.values).max() or 1.0)
+    margins = (0.0, 0.5 * size, 3.0 * size)
+    hinges = [TARGET.eigengap_hinge(drawn.matrix, k, margin).item() for margin in margins]
+    assert_true("hinge(m) rises with m", np.diff(hinges) >= 0, np.array(hinges))
+    # Beyond every possible gap, 2 ||A||, the hinge is positive.
+    assert_true("hinge > 0 at a wide margin", hinges[-1] > 0, hinges[-1])
+
+
+@given(hermitian_matrices(domains=(Domain.LOW_RANK, Domain.POSITIVE)), st.data())
+def test_a_factored_covariance_has_the_same_gap(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    vectors = np.linalg.eigh(drawn.exact)[1][..., ::-1]
+    kept = max(1, int((drawn.values > 0).sum(axis=-1).max()))
+    factor = (vectors * np.sqrt(drawn.values)[..., None, :])[..., :kept]
+    gap = TARGET.eigengap(LowRankCovariance(drawn.matrix.new_tensor(factor)), k)
+    bound = gap_bound(drawn.values, drawn.matrix.dtype)
+    expected = drawn.values[..., k - 1] - drawn.values[..., k]
+    assert_within("gap of F F^H", gap.double().numpy(), expected, bound)

@@ -1,0 +1,101 @@
+"""Where every tolerance comes from: named bounds on rounding errors, with their sources.
+
+`eps` is the machine epsilon of the dtype under test, `||A||` the largest singular value.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Real = NDArray[np.float64]
+
+BACKWARD_CONSTANT = 8.0
+"""c in `c n eps ||A||`. LAPACK Users' Guide (3rd ed., section 4.7) has a modestly growing p(n) in
+place of `c n` and advises p(n) = 1 for estimates; 8 leaves room for forming the test matrix from
+its eigenbasis in a lower precision, about (n + 2) eps ||A|| by Higham, Accuracy and Stability of
+Numerical Algorithms (2nd ed.), eq. (3.13)."""
+
+
+def epsilon(dtype: torch.dtype) -> float:
+    """Machine epsilon of a real or complex dtype."""
+    return torch.finfo(dtype).eps
+
+
+def smallest(dtype: torch.dtype) -> float:
+    """Smallest normal number: an absolute floor, so that the bound of a zero matrix is no zero."""
+    return torch.finfo(dtype).tiny
+
+
+def spectral_norm(values: Real) -> Real:
+    """`||A|| = max |lambda_i|` over the last axis."""
+    return np.abs(values).max(axis=-1)
+
+
+def eigenvalue_bound(values: Real, dtype: torch.dtype) -> Real:
+    """`|computed - exact| <= c n eps ||A||` for eigenvalues and singular values.
+
+    A backward stable solver returns the spectrum of A + E with `||E|| <= p(n) eps ||A||`, and by
+    Weyl's inequality (Horn and Johnson, Matrix Analysis, theorem 4.3.1) no eigenvalue moves by more
+    than `||E||`.
+    """
+    n = values.shape[-1]
+    return BACKWARD_CONSTANT * n * epsilon(dtype) * spectral_norm(values) + smallest(dtype)
+
+
+def gap_bound(values: Real, dtype: torch.dtype) -> Real:
+    """Twice the eigenvalue bound: a gap is the difference of two."""
+    return 2 * eigenvalue_bound(values, dtype)
+
+
+def gradient_bound(values: Real, k: int, dtype: torch.dtype) -> Real:
+    """Error of `v_k v_k^H - v_{k+1} v_{k+1}^H` in the Frobenius norm, for simple eigenvalues.
+
+    A projector on one eigenvector turns by at most `sqrt(2) ||E|| / (separation - ||E||)` (Davis
+    and Kahan, SIAM J. Numer. Anal. 7, 1970, sin theta theorem), with the separation from its
+    nearest neighbour. Infinite when the perturbation closes the separation.
+    """
+    error = eigenvalue_bound(values, dtype)
+    total = np.zeros(values.shape[:-1])
+    for index in (k - 1, k):
+        others = np.delete(values, index, axis=-1)
+        separation = np.abs(others - values[..., index : index + 1]).min(axis=-1)
+        room = separation - error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = total + np.where(room > 0, np.sqrt(2) * error / room, np.inf)
+    return total
+
+
+def entry_bound(norm: float | Real, operations: int, dtype: torch.dtype) -> float | Real:
+    """`operations eps norm`: so many roundings of numbers no larger than `norm` (Higham, (3.4))."""
+    return operations * epsilon(dtype) * norm + smallest(dtype)
+
+
+def difference_step(values: Real) -> Real:
+    """Step of a central difference, `eps^(1/3) max(||A||, tiny)`, in double precision.
+
+    It balances the truncation error `step^2` against the rounding error `eps / step` (Nocedal and
+    Wright, Numerical Optimization, 2nd ed., section 8.1).
+    """
+    return np.cbrt(np.finfo(np.float64).eps) * np.maximum(spectral_norm(values), smallest_double())
+
+
+def difference_bound(values: Real, k: int, step: Real) -> Real:
+    """Error of a central difference of gap_k along a unit direction.
+
+    Truncation: an eigenvalue's third derivative is at most `6 / separation^2` in magnitude at unit
+    norm (Kato, Perturbation Theory for Linear Operators, II-3), so the term is
+    `2 * step^2 / separation^2`; rounding: two gaps, each within the gap bound, over `2 step`.
+    """
+    index = (k - 1, k)
+    separations = [
+        np.abs(np.delete(values, i, axis=-1) - values[..., i : i + 1]).min(axis=-1) for i in index
+    ]
+    separation = np.minimum(*separations)
+    with np.errstate(divide="ignore"):
+        truncation = 2 * (step / separation) ** 2
+    return truncation + gap_bound(values, torch.complex128) / step
+
+
+def smallest_double() -> float:
+    """Smallest normal double."""
+    return float(np.finfo(np.float64).tiny)

@@ -1,0 +1,222 @@
+"""Hypothesis strategies for spectral code: Hermitian matrices whose spectrum is known.
+
+    R = Q diag(lambda) Q^H,   lambda: drawn, descending;   Q: identity, permutation, DFT or Haar
+
+Simple cases come first in every choice, so a failure shrinks to a small matrix with an identity
+eigenbasis and round numbers.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import hypothesis.strategies as st
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import dft
+from scipy.stats import unitary_group
+from torch import Tensor
+
+DTYPES = (torch.complex128, torch.complex64)
+BATCHES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 2))
+SCALES = tuple(10.0**power for power in (0, -6, -3, 3, 6))
+LARGEST_ORDER = 12
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+
+class Domain(StrEnum):
+    """Families of spectra."""
+
+    POSITIVE = "positive semidefinite"
+    INDEFINITE = "indefinite"
+    LOW_RANK = "low rank"
+    REPEATED = "repeated eigenvalues"
+    GRADED = "graded over 12 decades"
+    ZERO = "all zero"
+
+
+SEMIDEFINITE = (Domain.POSITIVE, Domain.LOW_RANK, Domain.REPEATED, Domain.GRADED, Domain.ZERO)
+
+
+class Basis(StrEnum):
+    """Families of eigenbases, simplest first."""
+
+    IDENTITY = "identity"
+    PERMUTATION = "permutation"
+    DFT = "DFT"
+    HAAR = "Haar"
+
+
+@dataclass(frozen=True)
+class SpectralMatrix:
+    """Hermitian matrices of one shape with the truth about them.
+
+    matrix: (*batch, n, n) in the drawn dtype; exact: the same in complex128 numpy before rounding;
+    values: (*batch, n) float64, descending; domain: the family of the spectra.
+    """
+
+    matrix: Tensor
+    exact: Complex
+    values: Real
+    domain: Domain
+    basis: Basis
+
+    @property
+    def n(self) -> int:
+        """Order of the matrices."""
+        return self.matrix.shape[-1]
+
+    def __repr__(self) -> str:
+        spectrum = np.array2string(self.values.reshape(-1, self.n)[0], precision=4)
+        return (
+            f"SpectralMatrix({self.domain.value}, {self.basis.value} basis, "
+            f"{self.matrix.dtype}, shape {tuple(self.matrix.shape)}, first spectrum {spectrum})"
+        )
+
+
+def _level() -> st.SearchStrategy[float]:
+    # Sixteenths: round numbers that are exact in binary, so ties are ties in every precision.
+    return st.integers(0, 64).map(lambda sixteenths: sixteenths / 16)
+
+
+def _distinct(n: int) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.integers(1, 64), min_size=n, max_size=n, unique=True).map(
+        lambda values: [value / 16 for value in values]
+    )
+
+
+def _raw_spectrum(n: int, domain: Domain) -> st.SearchStrategy[list[float]]:
+    match domain:
+        case Domain.POSITIVE:
+            return _distinct(n)
+        case Domain.INDEFINITE:
+            signs = st.lists(st.sampled_from((1.0, -1.0)), min_size=n, max_size=n)
+            mixed = signs.filter(lambda s: len(set(s)) > 1)
+            return st.tuples(_distinct(n), mixed).map(
+                lambda pair: [value * sign for value, sign in zip(*pair, strict=True)]
+            )
+        case Domain.LOW_RANK:
+            ranks = st.integers(1, n - 1)
+            return ranks.flatmap(_distinct).map(lambda head: head + [0.0] * (n - len(head)))
+        case Domain.REPEATED:
+            pairs = st.lists(st.sampled_from((1.0, 2.0, 4.0)), min_size=n, max_size=n)
+            return pairs.filter(lambda values: len(set(values)) < n)
+        case Domain.GRADED:
+            return st.just([10.0 ** (-12 * i / (n - 1)) for i in range(n)])
+        case Domain.ZERO:
+            return st.just([0.0] * n)
+
+
+def spectra(n: int, domain: Domain) -> st.SearchStrategy[Real]:
+    """A spectrum of the family, (n,) float64, descending; the largest magnitude is at most 4."""
+    return _raw_spectrum(n, domain).map(
+        lambda values: np.sort(np.asarray(values, dtype=np.float64))[::-1].copy()
+    )
+
+
+def eigenbasis(n: int, basis: Basis, seed: int) -> Complex:
+    """A unitary matrix of the family, complex128."""
+    match basis:
+        case Basis.IDENTITY:
+            return np.eye(n, dtype=np.complex128)
+        case Basis.PERMUTATION:
+            order = np.random.default_rng(seed).permutation(n)
+            return np.eye(n, dtype=np.complex128)[:, order]
+        case Basis.DFT:
+            return dft(n, scale="sqrtn")
+        case Basis.HAAR:
+            generator = np.random.default_rng(seed)
+            return np.asarray(unitary_group.rvs(n, random_state=generator)).reshape(n, n)
+
+
+@st.composite
+def hermitian_matrices(
+    draw: st.DrawFn,
+    domains: tuple[Domain, ...] = tuple(Domain),
+    dtypes: tuple[torch.dtype, ...] = DTYPES,
+    batches: tuple[tuple[int, ...], ...] = BATCHES,
+    scales: tuple[float, ...] = SCALES,
+    orders: tuple[int, int] = (2, LARGEST_ORDER),
+) -> SpectralMatrix:
+    """Batches of Hermitian matrices of one family, order, basis family and scale.
+
+    Each matrix of a batch has a spectrum and a basis of its own, so a function that mixes the batch
+    axes cannot pass.
+    """
+    domain, basis = draw(st.sampled_from(domains)), draw(st.sampled_from(tuple(Basis)))
+    dtype, batch = draw(st.sampled_from(dtypes)), draw(st.sampled_from(batches))
+    scale, n = draw(st.sampled_from(scales)), draw(st.integers(*orders))
+    seed = draw(st.integers(0, 2**16))
+    values, exact = [], []
+    for index in range(math.prod(batch)):
+        spectrum = draw(spectra(n, domain)) * scale
+        q = eigenbasis(n, basis, seed + index)
+        matrix = (q * spectrum) @ q.conj().T
+        values.append(spectrum)
+        exact.append(0.5 * (matrix + matrix.conj().T))
+    stacked = np.array(exact).reshape(*batch, n, n)
+    return SpectralMatrix(
+        torch.from_numpy(stacked).to(dtype),
+        stacked,
+        np.array(values).reshape(*batch, n),
+        domain,
+        basis,
+    )
+
+
+def skew_part(like: Tensor, seed: int, relative: float) -> Tensor:
+    """A skew-Hermitian matrix of the size of `like`, `relative` times its norm (or 1)."""
+    generator = np.random.default_rng(seed)
+    shape = tuple(like.shape)
+    draw = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    skew = 0.5 * (draw - draw.conj().swapaxes(-1, -2))
+    norm = torch.linalg.matrix_norm(like, keepdim=True).to(torch.float64)
+    size = torch.where(norm > 0, norm, torch.ones_like(norm))
+    unit = torch.from_numpy(skew / np.linalg.norm(skew, axis=(-2, -1), keepdims=True))
+    return (relative * size * unit).to(like.dtype)
+
+
+@st.composite
+def near_hermitian_matrices(
+    draw: st.DrawFn, domains: tuple[Domain, ...] = tuple(Domain)
+) -> tuple[SpectralMatrix, Tensor]:
+    """A Hermitian matrix, and the same with a skew-Hermitian part of 1e-3 to 1 of its norm."""
+    drawn = draw(hermitian_matrices(domains=domains))
+    relative = draw(st.sampled_from((1.0, 1e-1, 1e-3)))
+    return drawn, drawn.matrix + skew_part(drawn.matrix, draw(st.integers(0, 2**16)), relative)
+
+
+def orders(matrix: SpectralMatrix) -> st.SearchStrategy[int]:
+    """An eigengap order k, 1 <= k < n."""
+    return st.integers(1, matrix.n - 1)
+
+
+@st.composite
+def gradients(draw: st.DrawFn) -> list[Tensor]:
+    """Parameters with gradients: finite ones, some with a NaN or an infinity, some with none."""
+    parameters = []
+    entry = st.floats(-1e3, 1e3, allow_nan=False)
+    for kind in draw(
+        st.lists(st.sampled_from(("finite", "nan", "inf", "absent")), min_size=0, max_size=6)
+    ):
+        size = draw(st.integers(1, 4))
+        parameter = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+        if kind != "absent":
+            grad = torch.tensor(
+                draw(st.lists(entry, min_size=size, max_size=size)), dtype=torch.float64
+            )
+            if kind != "finite":
+                grad[draw(st.integers(0, size - 1))] = math.nan if kind == "nan" else math.inf
+            parameter.grad = grad
+        parameters.append(parameter)
+    return parameters
+
+
+@st.composite
+def loss_sequences(draw: st.DrawFn) -> tuple[list[float], int]:
+    """Losses of the batches of an epoch, and an accumulation factor that may not divide them."""
+    losses = draw(st.lists(st.integers(0, 1000).map(float), min_size=1, max_size=20))
+    return losses, draw(st.integers(1, 8))
