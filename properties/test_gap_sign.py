@@ -11,6 +11,7 @@ from ris_pipeline.verification.bounds import gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
     Domain,
+    NearHermitian,
     SpectralMatrix,
     hermitian_matrices,
     near_hermitian_matrices,
@@ -35,8 +36,8 @@ def test_the_gap_has_the_right_size(drawn: SpectralMatrix, data) -> None:
 
 
 @given(near_hermitian_matrices(), st.data())
-def test_the_gap_is_that_of_the_hermitian_part(drawn, data) -> None:
-    hermitian, perturbed = drawn
+def test_the_gap_is_that_of_the_hermitian_part(drawn: NearHermitian, data) -> None:
+    hermitian, perturbed, _ = drawn
     k = data.draw(orders(hermitian), label="k")
     size = np.linalg.norm(perturbed.numpy(), ord=2, axis=(-2, -1))
     bound = gap_bound(size[..., None] * np.ones(hermitian.n), perturbed.dtype)
@@ -67,8 +68,8 @@ def test_the_hinge_has_the_right_value(drawn: SpectralMatrix, data, eighths: int
 
 
 @given(near_hermitian_matrices(), st.data())
-def test_the_hinge_is_that_of_the_hermitian_part(drawn, data) -> None:
-    hermitian, perturbed = drawn
+def test_the_hinge_is_that_of_the_hermitian_part(drawn: NearHermitian, data) -> None:
+    hermitian, perturbed, _ = drawn
     k = data.draw(orders(hermitian), label="k")
     # Wider than any gap, so that the hinge is the margin less the mean gap.
     margin = 4 * float(np.abs(hermitian.values).max() or 1.0)

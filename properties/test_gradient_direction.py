@@ -22,6 +22,7 @@ from ris_pipeline.verification.bounds import (
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
     Domain,
+    NearHermitian,
     SpectralMatrix,
     hermitian_matrices,
     near_hermitian_matrices,
@@ -77,8 +78,8 @@ def test_the_gradient_is_hermitian_of_norm_root_two(drawn: SpectralMatrix, data)
 
 
 @given(near_hermitian_matrices(), st.data())
-def test_the_gradient_is_hermitian_for_any_matrix(drawn, data) -> None:
-    hermitian, perturbed = drawn
+def test_the_gradient_is_hermitian_for_any_matrix(drawn: NearHermitian, data) -> None:
+    hermitian, perturbed, _ = drawn
     k = data.draw(orders(hermitian), label="k")
     got = _gradient(perturbed, k, _wide_margin(perturbed))
     bound = entry_bound(np.sqrt(2) / _batch(perturbed), 8 * hermitian.n, perturbed.dtype)

@@ -9,6 +9,7 @@ from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import entry_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
+    NearHermitian,
     SpectralMatrix,
     hermitian_matrices,
     near_hermitian_matrices,
@@ -26,16 +27,16 @@ def _norm(matrix: np.ndarray) -> np.ndarray:
 
 
 @given(near_hermitian_matrices())
-def test_the_result_is_hermitian_exactly(drawn) -> None:
-    result = _hermitized(drawn[1])
+def test_the_result_is_hermitian_exactly(drawn: NearHermitian) -> None:
+    result = _hermitized(drawn.matrix)
     assert_within("A - A^H", result, result.conj().swapaxes(-1, -2), 0.0)
     diagonal = np.diagonal(result, axis1=-2, axis2=-1)
     assert_within("imaginary diagonal", diagonal.imag, np.zeros(diagonal.shape), 0.0)
 
 
 @given(near_hermitian_matrices())
-def test_the_result_is_half_of_matrix_plus_adjoint(drawn) -> None:
-    matrix = drawn[1]
+def test_the_result_is_half_of_matrix_plus_adjoint(drawn: NearHermitian) -> None:
+    matrix = drawn.matrix
     wide = matrix.to(torch.complex128).numpy()
     # Two roundings an entry, the halving being exact.
     bound = entry_bound(np.abs(wide).max(), 2, matrix.dtype)
@@ -43,8 +44,8 @@ def test_the_result_is_half_of_matrix_plus_adjoint(drawn) -> None:
 
 
 @given(near_hermitian_matrices())
-def test_twice_is_once(drawn) -> None:
-    once = TARGET.hermitize(drawn[1])
+def test_twice_is_once(drawn: NearHermitian) -> None:
+    once = TARGET.hermitize(drawn.matrix)
     assert_within("hermitize twice", _hermitized(once), once.to(torch.complex128).numpy(), 0.0)
 
 
@@ -55,15 +56,15 @@ def test_a_hermitian_matrix_is_left_alone(drawn: SpectralMatrix) -> None:
 
 
 @given(near_hermitian_matrices(), st.sampled_from((2.0, -1.0, 0.25)))
-def test_real_factors_pass_through(drawn, factor: float) -> None:
-    matrix = drawn[1]
+def test_real_factors_pass_through(drawn: NearHermitian, factor: float) -> None:
+    matrix = drawn.matrix
     # Powers of two and signs scale without rounding.
     assert_within("hermitize(c A)", _hermitized(factor * matrix), factor * _hermitized(matrix), 0.0)
 
 
 @given(near_hermitian_matrices(), st.integers(0, 2**16))
-def test_no_hermitian_matrix_is_nearer(drawn, seed: int) -> None:
-    matrix = drawn[1].to(torch.complex128)
+def test_no_hermitian_matrix_is_nearer(drawn: NearHermitian, seed: int) -> None:
+    matrix = drawn.matrix.to(torch.complex128)
     nearest = TARGET.hermitize(matrix).numpy()
     skew = skew_part(matrix, seed, 1.0)
     other = nearest + (1j * skew).numpy()
@@ -77,8 +78,8 @@ def test_no_hermitian_matrix_is_nearer(drawn, seed: int) -> None:
 
 
 @given(near_hermitian_matrices())
-def test_the_spectrum_is_real(drawn) -> None:
-    result = TARGET.hermitize(drawn[1].to(torch.complex128)).numpy()
+def test_the_spectrum_is_real(drawn: NearHermitian) -> None:
+    result = TARGET.hermitize(drawn.matrix.to(torch.complex128)).numpy()
     # Eigenvalues of a general solver, which does not assume symmetry. They move by at most
     # p(n) eps ||A|| since a Hermitian matrix is normal (Bauer and Fike, Numer. Math. 2, 1960).
     values = np.linalg.eigvals(result)

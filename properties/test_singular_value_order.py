@@ -10,6 +10,7 @@ from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
     SEMIDEFINITE,
     Domain,
+    NearHermitian,
     SpectralMatrix,
     hermitian_matrices,
     near_hermitian_matrices,
@@ -63,8 +64,8 @@ def test_singular_values_are_sorted_magnitudes_when_indefinite(drawn: SpectralMa
 
 
 @given(near_hermitian_matrices())
-def test_spectra_are_those_of_the_hermitian_part(drawn) -> None:
-    hermitian, perturbed = drawn
+def test_spectra_are_those_of_the_hermitian_part(drawn: NearHermitian) -> None:
+    hermitian, perturbed, _ = drawn
     size = np.linalg.norm(perturbed.numpy(), ord=2, axis=(-2, -1))
     bound = eigenvalue_bound(size[..., None] * np.ones(hermitian.n), perturbed.dtype)[..., None]
     for name in ("eigenvalues", "singular_values"):

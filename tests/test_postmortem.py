@@ -10,9 +10,14 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import Phase, settings
 
+from ris_pipeline.config import load_settings
+from ris_pipeline.learning import Trainer, history_curve
+from ris_pipeline.verification.golden import column_moves
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.target import PLACES
 

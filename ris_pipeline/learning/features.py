@@ -24,7 +24,7 @@ from ris_pipeline.scene import (
     steering_matrix,
     steering_vector,
 )
-from ris_pipeline.spectral import LowRankCovariance, prepare_covariance
+from ris_pipeline.spectral import LowRankCovariance, eigh, prepare_covariance
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ def principal_snapshots(
     """The `count` strongest combinations of the T snapshots, strongest first; zeros beyond T.
 
     Their outer products sum to the best rank-`count` approximation of the sample covariance. The
-    phase of a singular vector is arbitrary: each is turned until its largest entry is real and
+    phase of an eigenvector is arbitrary: each is turned until its largest entry is real and
     positive. A single snapshot is returned as it is.
     """
     blocks = snapshots.shape[1]
     if blocks > 1:
-        values, vectors = torch.linalg.svd(snapshots, full_matrices=False)[1:]
-        largest = vectors.gather(-1, vectors.abs().argmax(-1, keepdim=True))
-        snapshots = values[..., None] * vectors * (largest.abs() / largest)
+        snapshots = eigh(snapshots @ snapshots.mH)[1].mH @ snapshots
+        largest = snapshots.gather(-1, snapshots.abs().argmax(-1, keepdim=True))
+        snapshots = snapshots * torch.sgn(largest).conj()
     kept = snapshots[:, :count]
     return torch.nn.functional.pad(kept, (0, 0, 0, count - kept.shape[1]))
 

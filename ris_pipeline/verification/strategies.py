@@ -9,6 +9,7 @@ eigenbasis and round numbers.
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import numpy as np
@@ -75,6 +76,21 @@ class SpectralMatrix:
             f"SpectralMatrix({self.domain.value}, {self.basis.value} basis, "
             f"{self.matrix.dtype}, shape {tuple(self.matrix.shape)}, first spectrum {spectrum})"
         )
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # Hypothesis would print every entry of every field.
+        printer.text(repr(self))
+
+
+class NearHermitian(NamedTuple):
+    """A Hermitian matrix, and the same with a skew-Hermitian part of `relative` times its norm."""
+
+    hermitian: SpectralMatrix
+    matrix: Tensor
+    relative: float
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(f"{self.hermitian!r} + skew part of {self.relative:g} times its norm")
 
 
 def _level() -> st.SearchStrategy[float]:
@@ -182,11 +198,12 @@ def skew_part(like: Tensor, seed: int, relative: float) -> Tensor:
 @st.composite
 def near_hermitian_matrices(
     draw: st.DrawFn, domains: tuple[Domain, ...] = tuple(Domain)
-) -> tuple[SpectralMatrix, Tensor]:
+) -> NearHermitian:
     """A Hermitian matrix, and the same with a skew-Hermitian part of 1e-3 to 1 of its norm."""
     drawn = draw(hermitian_matrices(domains=domains))
     relative = draw(st.sampled_from((1.0, 1e-1, 1e-3)))
-    return drawn, drawn.matrix + skew_part(drawn.matrix, draw(st.integers(0, 2**16)), relative)
+    skew = skew_part(drawn.matrix, draw(st.integers(0, 2**16)), relative)
+    return NearHermitian(drawn, drawn.matrix + skew, relative)
 
 
 def orders(matrix: SpectralMatrix) -> st.SearchStrategy[int]:
