@@ -116,7 +116,8 @@ def _root(
 
 def _usage_line(error: typer.TyperException) -> str:
     """The parser's message on one line, with the options that exist when one does not."""
-    message = " ".join(getattr(error, "message", str(error)).split())
+    full = getattr(error, "format_message", error.__str__)
+    message = " ".join(full().split())
     context: Any = getattr(error, "ctx", None)
     if hasattr(error, "option_name") and context is not None:
         known = sorted(o for p in context.command.params for o in p.opts if o.startswith("--"))

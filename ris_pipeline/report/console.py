@@ -69,6 +69,7 @@ def train_with_progress(
     Raises:
         InputError: a folder or checkpoint that cannot be used.
     """
+    fabric = _fabric(settings, accelerator)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -79,7 +80,7 @@ def train_with_progress(
         task = progress.add_task("training", total=None)
         trainer = Trainer(
             settings,
-            _fabric(settings, accelerator),
+            fabric,
             lambda batch, loss: progress.advance(task),
         )
         if folder is not None and resume:

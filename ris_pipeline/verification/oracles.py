@@ -1,5 +1,8 @@
 """Slow references in numpy and scipy, float64, never torch: what the answer is."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
@@ -49,7 +52,7 @@ def hinge_gradient(matrix: Complex, k: int, margin: float) -> Complex:
     return _each(one, matrix)
 
 
-def _each(function, matrix):  # type: ignore[no-untyped-def]
+def _each(function: Callable[[Complex], Any], matrix: Complex) -> Any:
     flat = matrix.reshape(-1, *matrix.shape[-2:])
     answers = np.array([function(a) for a in flat])
     return answers.reshape(*matrix.shape[:-2], *answers.shape[1:])

@@ -1,0 +1,121 @@
+"""The steering vector against an element-by-element reference, its limits and derivatives."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene import (
+    Panel,
+    angles_from_cosines,
+    direction_cosines,
+    ideal_panel,
+    steering_derivatives,
+    steering_vector,
+)
+
+SCENARIO = Scenario(panel=(4, 3), spacing=(0.5, 0.4))
+DOUBLE = np.finfo(np.float64).eps
+
+angles = st.floats(-1.2, 1.2)
+distances = st.floats(0.5, 50.0)
+
+
+def element_by_element(azimuth: float, elevation: float, distance: float) -> np.ndarray:
+    """Section 2 of the signal model, one element at a time."""
+    (n_h, n_v), (d_h, d_v) = SCENARIO.panel, SCENARIO.spacing
+    wavelength = SCENARIO.wavelength
+    source = distance * np.array(
+        [
+            math.sin(azimuth) * math.cos(elevation),
+            math.sin(elevation),
+            math.cos(azimuth) * math.cos(elevation),
+        ]
+    )
+    response = []
+    for i_v in range(n_v):
+        for i_h in range(n_h):
+            x = (i_h - (n_h - 1) / 2) * d_h * wavelength
+            y = (i_v - (n_v - 1) / 2) * d_v * wavelength
+            path = math.dist(source, (x, y, 0.0))
+            response.append(np.exp(2j * math.pi / wavelength * (distance - path)))
+    return np.array(response) / math.sqrt(n_h * n_v)
+
+
+def scalars(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor(value, dtype=torch.float64) for value in values]
+
+
+def vector(*where: float, wavefront="spherical") -> torch.Tensor:
+    return steering_vector(ideal_panel(SCENARIO, torch.float64), *scalars(*where), wavefront)
+
+
+@given(angles, angles, distances)
+def test_matches_the_element_by_element_reference(az: float, el: float, r: float) -> None:
+    # The reference subtracts two lengths of r metres: k r eps of phase.
+    bound = 10 * 2 * math.pi / SCENARIO.wavelength * r * DOUBLE
+    assert np.abs(vector(az, el, r).numpy() - element_by_element(az, el, r)).max() <= bound
+
+
+@given(angles, angles, distances, st.sampled_from(("spherical", "fresnel", "plane")))
+def test_has_unit_norm(az: float, el: float, r: float, wavefront: str) -> None:
+    norm = vector(az, el, r, wavefront=wavefront).norm().item()
+    assert abs(norm - 1) <= SCENARIO.elements * DOUBLE
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine", "power"), [("fresnel", "spherical", 2), ("plane", "fresnel", 1)]
+)
+def test_wavefronts_approach_each_other_with_distance(coarse: str, fine: str, power: int) -> None:
+    # The first term left out falls as r^-power: tenfold distance, 10^power smaller difference.
+    gaps = [
+        (vector(0.4, -0.3, r, wavefront=coarse) - vector(0.4, -0.3, r, wavefront=fine)).norm()
+        for r in (30.0, 300.0)
+    ]
+    assert gaps[0] / gaps[1] == pytest.approx(10**power, rel=0.1)
+
+
+def test_float32_keeps_the_phase_of_a_distant_source() -> None:
+    panel = ideal_panel(SCENARIO, torch.float32)
+    single = steering_vector(panel, *(x.float() for x in scalars(0.4, -0.3, 1000.0)))
+    # A few roundings of a phase below 10 rad; two subtracted lengths of 1 km would be off by 1e-3.
+    assert (single - vector(0.4, -0.3, 1000.0)).abs().max() < 50 * torch.finfo(torch.float32).eps
+
+
+@given(angles, angles, distances, st.sampled_from(("spherical", "fresnel", "plane")))
+def test_derivatives_agree_with_differences(az: float, el: float, r: float, wavefront: str) -> None:
+    panel = ideal_panel(SCENARIO, torch.float64)
+    derivative = steering_derivatives(panel, *scalars(az, el, r), wavefront)[1]
+    step = DOUBLE ** (1 / 3)
+    for index in range(3):
+        ahead, behind = [az, el, r], [az, el, r]
+        ahead[index] += step
+        behind[index] -= step
+        difference = vector(*ahead, wavefront=wavefront) - vector(*behind, wavefront=wavefront)
+        # Truncation step^2 / 6 times a third derivative <= (k extent)^3 < 1e4; rounding eps / step.
+        bound = 1e4 * step**2 + 10 * DOUBLE / step
+        assert (difference / (2 * step) - derivative[index]).abs().max() < bound
+
+
+def test_a_panel_with_scene_axes_takes_one_panel_a_scene() -> None:
+    base = ideal_panel(SCENARIO, torch.float64)
+    positions = torch.stack((base.positions, 1.1 * base.positions))
+    batched = Panel(positions, torch.tensor([0.3, 0.2], dtype=torch.float64))
+    azimuth, elevation, distance = (torch.rand(2, 3, dtype=torch.float64) + 0.1 for _ in range(3))
+    a, da = steering_derivatives(batched, azimuth, elevation, distance)
+    for i, wavelength in enumerate((0.3, 0.2)):
+        single = Panel(positions[i], wavelength)
+        b, db = steering_derivatives(single, azimuth[i], elevation[i], distance[i])
+        torch.testing.assert_close(a[i], b)
+        torch.testing.assert_close(da[i], db)
+
+
+@given(angles, angles)
+def test_angles_come_back_from_cosines(az: float, el: float) -> None:
+    u, v, _ = direction_cosines(*scalars(az, el)).unbind(-1)
+    # asin loses eps / cos near the pole; 1.2 rad keeps cos above 0.36.
+    assert [x.item() for x in angles_from_cosines(u, v)] == pytest.approx([az, el], abs=1e-14)

@@ -1,0 +1,154 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ris_pipeline import __version__, load_settings, preset_names
+from ris_pipeline._validation import InputError
+from ris_pipeline.cli import main
+
+TINY = [
+    "training.epochs=2",
+    "training.batches=3",
+    "training.batch_size=8",
+    "training.validation_scenes=8",
+]
+SET = [word for value in TINY for word in ("--set", value)]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--out", "x", "--preset", "huge"], "preset = 'huge': allowed are golden"),
+        (["train", "--out", "x", "--preset", "no.toml"], "preset 'no.toml': no such file"),
+        (["train", "--out", "x", "--set", "training.epoch=3"], "training.epoch: no such setting"),
+        (["train", "--out", "x", "--set", "training.epochs=0"], "training.epochs = 0"),
+        (["train", "--out", "x", "--set", "scenario.sources=[1, 6]"], "sources = [1, 6]: allowed"),
+        (["train", "--out", "x", "--set", "scenario.snr_db=[9, 1]"], "snr_db = [9.0, 1.0]"),
+        (["train", "--out", "x", "--set", "scenario.wavefront=cubic"], "'spherical', 'fresnel'"),
+        (["train", "--out", "x", "--set", "model.heads=7"], "allowed are multiples of heads = 7"),
+        (["train", "--out", "x", "--set", "scenario"], "allowed is key=value"),
+        (["train", "--out", "x", "--seed", "-1"], "seed = -1"),
+        (["train", "--out", "x", "--resume"], "holds no checkpoint"),
+        (["train", "--out", "x", "--accelerator", "tpu"], "allowed are cpu, cuda, auto"),
+        (["train"], "--out"),
+        (["overfit", "--epochs", "0"], "epochs = 0"),
+        (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
+        (["demo", "--scenes", "many"], "many"),
+        (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed"),
+        (["locate"], "allowed are demo, overfit, presets, train"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_two(
+    arguments: list[str], message: str, capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not out
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_cannot_be_made(capsys, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for command in (["train", *SET], ["demo"]):
+        code, _, err = run(capsys, *command, "--out", str(tmp_path / "file" / "run"))
+        assert code == 2
+        assert "cannot be written" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_that_cannot_be_written(capsys, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert run(capsys, "train", *SET, "--out", str(tmp_path))[0] == 2
+
+
+def test_training_writes_a_run_that_can_be_resumed(capsys, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "--preset", "golden", *SET, "--out", str(out)]
+    code, text, _ = run(capsys, *arguments)
+    assert code == 0
+    assert "[DEBUG] total loss pre-backward = " in text
+    assert "Epoch 002/002: train " in text
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoint.json",
+        "checkpoint.safetensors",
+        "loss_curve.png",
+        "metrics.jsonl",
+    ]
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "add --resume" in err
+    before = (out / "metrics.jsonl").read_text()
+    assert run(capsys, *arguments, "--resume")[0] == 0
+    assert (out / "metrics.jsonl").read_text() == before
+
+
+def test_overfit_fails_when_it_stays_above(capsys) -> None:
+    code, out, _ = run(capsys, "overfit", "--preset", "golden", "--epochs", "2")
+    assert code == 1
+    assert "NOT below 0.2" in out
+
+
+def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    code, text, _ = run(capsys, "demo", "--out", str(out), "--epochs", "1", "--scenes", "4")
+    assert code == 0
+    assert "square root of the Cramer-Rao bound" in text
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(summary["accuracy"]) == ["-5 dB", "0 dB", "10 dB", "20 dB"]
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "checkpoint.json",
+        "checkpoint.safetensors",
+        "loss_curve.png",
+        "metrics.jsonl",
+        "spectrum.png",
+        "summary.json",
+    }
+    assert (out / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_version_and_presets(capsys) -> None:
+    assert run(capsys, "--version")[1].strip() == __version__
+    assert run(capsys, "presets")[1].split() == preset_names()
+
+
+def test_every_preset_loads_and_a_file_can_be_one(tmp_path: Path) -> None:
+    for name in preset_names():
+        load_settings(name)
+    path = tmp_path / "mine.toml"
+    path.write_text("[scenario]\npanel = [3, 3]\n")
+    assert load_settings(str(path)).scenario.elements == 9
+    path.write_text("[scenario\n")
+    with pytest.raises(InputError, match="is not TOML"):
+        load_settings(str(path))
+
+
+def test_the_module_runs_without_the_development_packages() -> None:
+    blocked = "hypothesis", "pytest", "beartype", "pandas"
+    code = (
+        "import sys\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        "import ris_pipeline.cli, ris_pipeline.report.demo\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
