@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from ris_pipeline._validation import InputError
@@ -43,11 +44,12 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs of training.")] = None,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
+    set_: Overrides = None,
 ) -> None:
     """Train on small scenes, locate the sources of reference scenes, show both."""
     from ris_pipeline.report.demo import run_demo
 
-    overrides = [] if epochs is None else [f"training.epochs={epochs}"]
+    overrides = [*(set_ or []), *([] if epochs is None else [f"training.epochs={epochs}"])]
     settings = _settings("small", overrides, seed)
     run_demo(Console(), out, settings, scenes)
 
@@ -124,6 +126,8 @@ def _usage_line(error: typer.TyperException) -> str:
         message += f"; allowed are {', '.join(known)}"
     elif message.startswith("No such command"):
         message += f"; allowed are {', '.join(sorted(context.command.commands))}"
+    if isinstance(error.__cause__, ValidationError):
+        message += f": got {error.__cause__.errors()[0]['input']!r}"
     return message
 
 

@@ -47,7 +47,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["overfit", "--epochs", "0"], "epochs = 0"),
         (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
         (["demo", "--scenes", "many"], "many"),
-        (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed"),
+        (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
         (["locate"], "allowed are demo, overfit, presets, train"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -111,7 +111,7 @@ def test_overfit_fails_when_it_stays_above(capsys) -> None:
 
 def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    code, text, _ = run(capsys, "demo", "--out", str(out), "--epochs", "1", "--scenes", "4")
+    code, text, _ = run(capsys, "demo", "--out", str(out), "--scenes", "2", *SET)
     assert code == 0
     assert "square root of the Cramer-Rao bound" in text
     summary = json.loads((out / "summary.json").read_text())

@@ -47,7 +47,8 @@ def hinge_gradient(matrix: Complex, k: int, margin: float) -> Complex:
         if margin - (values[k - 1] - values[k]) <= 0:
             return np.zeros_like(a)
         upper, lower = vectors[:, k - 1], vectors[:, k]
-        return -(np.outer(upper, upper.conj()) - np.outer(lower, lower.conj())) / batch
+        difference: Complex = np.outer(upper, upper.conj()) - np.outer(lower, lower.conj())
+        return -difference / batch
 
     return _each(one, matrix)
 
