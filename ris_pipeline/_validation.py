@@ -1,21 +1,9 @@
 """Shared validators: a rejected argument is one line naming the value and what is allowed."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 from torch import Tensor
 
-
-class InputError(ValueError):
-    """An argument, setting or file that cannot be used; the command line exits with code 2."""
-
-
-def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
-    """Raise `InputError` unless `value` is one of `allowed`."""
-    options = list(allowed)
-    if value not in options:
-        raise InputError(f"{name} = {value!r}: allowed are {', '.join(map(str, options))}")
+from ris_pipeline._errors import InputError
 
 
 def check_range(name: str, value: float | Tensor, low: float, high: float) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ris_pipeline._validation import InputError, check_choice
+from ris_pipeline._errors import InputError, check_choice
 
 K_MAX = 5
 """Largest number of simultaneous sources; the localisation and learning rooms are sized by it."""

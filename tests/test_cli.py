@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ris_pipeline import __version__, load_settings, preset_names
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.cli import main
 
 TINY = [
@@ -151,4 +151,9 @@ def test_the_module_runs_without_the_development_packages() -> None:
         f"for name in {blocked!r}: sys.modules[name] = None\n"
         "import ris_pipeline.cli, ris_pipeline.report.demo\n"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_line_can_set_what_torch_reads_when_loaded() -> None:
+    code = "import sys, ris_pipeline.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

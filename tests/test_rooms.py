@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ris_pipeline"
 
 ROOMS = (
+    "_errors",
     "_validation",
     "_version",
     "config",
@@ -48,7 +49,7 @@ def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
         return
     assert "verification" not in imported, f"{path} imports verification"
     if room == "__init__":
-        assert imported <= {"_validation", "_version", "config"}
+        assert imported <= {"_errors", "_version", "config"}
         return
     later = {name for name in imported if ROOMS.index(name) > ROOMS.index(room)}
     assert not later, f"{path} in {room} imports {sorted(later)}"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, parse_settings
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from ris_pipeline._validation import InputError, check_range
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_range
 
 B = TypeVar("B")
 

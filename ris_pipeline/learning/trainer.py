@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.func import functional_call
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import LossWeights, Settings
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_range
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_range
 from ris_pipeline.config import K_MAX
 from ris_pipeline.localization.backprojection import check_snapshots
 from ris_pipeline.localization.detection import first_scores, grid_energy, next_scores

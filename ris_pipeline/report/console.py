@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ris_pipeline._validation import InputError, check_choice
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import Trainer, health_alarms
 from ris_pipeline.report.run_folder import RunFolder

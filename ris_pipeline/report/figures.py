@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 
 # Okabe and Ito's palette, distinct for colour-blind readers.
 _BLUE, _ORANGE, _GREEN, _PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.learning import (
     EpochRecord,
     Trainer,

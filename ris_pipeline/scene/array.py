@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_choice
+from ris_pipeline._errors import check_choice
 from ris_pipeline.config import Scenario, Wavefront
 
 

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_range
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_complex, check_range
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_complex, check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import eigh as dense_eigh
 

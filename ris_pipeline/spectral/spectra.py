@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_shape
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_shape
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance

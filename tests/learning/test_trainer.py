@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Settings, load_settings
 from ris_pipeline.learning import (
     Trainer,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import (
     Status,

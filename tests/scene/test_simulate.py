@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene import (
     SceneSet,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline import spectral
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.spectral import LowRankCovariance
 
 DTYPES = (torch.complex128, torch.complex64)
