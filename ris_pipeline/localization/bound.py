@@ -1,0 +1,71 @@
+"""Deterministic Cramer-Rao bound.
+
+CRB = (sigma^2 / 2) (Re sum_t (conj(x_t) x_t^T) o (D_t^H P_t D_t))^-1,   x_t = g s_t
+
+the inverse Fisher information of the coordinates when the amplitudes x_t are unknown and the noise is
+circular white Gaussian of known or unknown variance. D and P are those of `varpro`, at the truth.
+
+Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound", IEEE Trans. ASSP
+37(5), 1989, eq. (4.1).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ris_pipeline.localization._checks import check_scenes
+from ris_pipeline.localization.refinement import invert_information
+from ris_pipeline.localization.varpro import eliminate, fisher_core, measure, model_columns
+from ris_pipeline.scene import SceneBatch
+
+
+def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
+    """`(2 / sigma^2) F` at the true sources, for (azimuth, elevation, distance) of each slot in turn.
+
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is the
+    one the receiver assumes.
+    """
+    sources = scenes.sources
+    measurement = measure(scenes)
+    parameters = torch.stack(
+        (sources.azimuth, sources.elevation, sources.distance.double().reciprocal()), dim=-1
+    )
+    columns = model_columns(measurement, parameters.double(), sources.active)
+    _, schur, _ = eliminate(measurement.inner(columns), sources.active)
+    amplitudes = (sources.gains[..., None] * sources.symbols).mT.to(torch.complex128)
+    core = fisher_core(schur, amplitudes) * (2 / scenes.noise_variance.double())[:, None, None]
+    # From 1/r to r: d(1/r)/dr = -1/r^2.
+    chain = torch.ones_like(parameters)
+    chain[..., 2] = -parameters[..., 2].square()
+    chain = chain.flatten(1).double()
+    return core * chain[:, :, None] * chain[:, None, :]
+
+
+def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
+    """Variances of azimuth (rad^2), elevation (rad^2) and distance (m^2), (B, K, 3) float64.
+
+        diag(((2 / sigma^2) Re sum_t D_t^H P_t D_t)^-1),   D_t scaled by the amplitudes
+
+    Unlike the estimator it uses the truth and the noise variance of `scenes`. NaN in empty slots;
+    infinite where the information is singular, and for the distance of a plane wavefront.
+
+    Raises:
+        InputError: as `locate` for the receiver's part of the scenes.
+    """
+    check_scenes(scenes)
+    information = fisher_information(scenes)
+    active = scenes.sources.active
+    coordinates = active.repeat_interleave(3, dim=1)
+    if scenes.scenario.wavefront == "plane":
+        coordinates = coordinates & (torch.arange(3, device=active.device) < 2).repeat(
+            active.shape[1]
+        )
+    diagonal = information.diagonal(dim1=1, dim2=2)
+    scale = torch.where(coordinates & (diagonal > 0), diagonal, torch.inf).rsqrt()
+    unit = information * scale[:, :, None] * scale[:, None, :]
+    unit = unit + torch.diag_embed((scale == 0).to(unit.dtype))
+    two = torch.full_like(unit[:, 0, 0], 2.0)
+    variance = invert_information(unit, scale, two).square()
+    variance = torch.where(scale > 0, variance, torch.inf)
+    variance = torch.where(active.repeat_interleave(3, dim=1), variance, torch.nan)
+    return variance.reshape(*active.shape, 3)

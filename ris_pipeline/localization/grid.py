@@ -1,0 +1,166 @@
+"""The search grid: direction cosines and inverse distance, spaced by what the aperture resolves.
+
+beamwidth        du = wavelength / D_h,  dv = wavelength / D_v       (D: elements times spacing)
+depth of focus   d(1/r) = 2 wavelength / R^2           (R: distance of the farthest element)
+
+Either changes the path by one wavelength, from edge to edge or from the centre to the farthest
+element, where it is `R^2 / (2 r)` to second order. Both are uniform in (u, v, 1/r) and not in angle and distance: that is where the
+phase of a near-field source is closest to linear.
+
+Source: K. T. Selvan and R. Janaswamy, "Fraunhofer and Fresnel Distances", IEEE Antennas Propag. Mag.
+59(4), 2017, for the quadratic path.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ris_pipeline._validation import check_choice, check_range
+from ris_pipeline.config import Scenario, Wavefront
+from ris_pipeline.scene import Panel, angles_from_cosines, ideal_panel, steering_vector
+
+DEFAULT_DENSITY = 2.5
+"""Grid points per beamwidth. The mainlobe of a uniform aperture is two beamwidths wide, so the worst
+point of a cell keeps sinc^2(0.2)^2 = 0.77 of a peak and lies well inside the basin of the refinement."""
+
+_STORED_ENTRIES = 2**24
+"""Steering vectors are kept up to this many complex numbers (128 MiB in complex64), made anew above."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Box of (azimuth rad, elevation rad, inverse distance 1/m); lower and upper (3,) float64."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+def search_domain(scenario: Scenario, device: torch.device | str | None = None) -> Domain:
+    """Where a scenario has its sources."""
+    near, far = scenario.distance
+    limits = [tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)]
+    box = torch.tensor([*limits, (1 / far, 1 / near)], dtype=torch.float64, device=device)
+    return Domain(box[:, 0], box[:, 1])
+
+
+@dataclass(frozen=True)
+class SteeringGrid:
+    """Candidate positions, azimuth, elevation (rad) and inverse distance (1/m), each (G,).
+
+    `steering` is (G, N) complex, or None where the grid is too large to keep.
+    """
+
+    azimuth: Tensor
+    elevation: Tensor
+    inverse_distance: Tensor
+    steering: Tensor | None
+    panel: Panel
+    wavefront: Wavefront
+
+    @property
+    def size(self) -> int:
+        """Number of points G."""
+        return self.azimuth.shape[0]
+
+    def coordinates(self, index: Tensor) -> Float[Tensor, "*batch 3"]:
+        """(azimuth, elevation, inverse distance) of some points, float64."""
+        axes = (self.azimuth, self.elevation, self.inverse_distance)
+        return torch.stack([axis[index] for axis in axes], dim=-1).double()
+
+    def chunks(self) -> Iterator[tuple[int, int, Complex[Tensor, "g n"]]]:
+        """(start, stop, steering vectors) that together cover the grid."""
+        step = max(1, _STORED_ENTRIES // self.panel.elements)
+        for start in range(0, self.size, step):
+            stop = min(start + step, self.size)
+            if self.steering is not None:
+                yield start, stop, self.steering[start:stop]
+            else:
+                yield start, stop, self._make(start, stop)
+
+    def _make(self, start: int, stop: int) -> Tensor:
+        return steering_vector(
+            self.panel,
+            self.azimuth[start:stop],
+            self.elevation[start:stop],
+            1 / self.inverse_distance[start:stop],
+            self.wavefront,
+        )
+
+
+def beamwidths(scenario: Scenario) -> tuple[float, float]:
+    """`wavelength / D` along u and v; 2 at most, which is all directions."""
+    (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
+    return min(2.0, 1 / (n_h * d_h)), min(2.0, 1 / (n_v * d_v))
+
+
+def depth_of_focus(scenario: Scenario) -> float:
+    """`2 wavelength / R^2` (1/m), R the distance of the farthest element from the centre."""
+    positions = ideal_panel(scenario, torch.float64).positions
+    square = float(positions.square().sum(-1).max())
+    return 2 * scenario.wavelength / square if square > 0 else math.inf
+
+
+def _axis(low: float, high: float, spacing: float) -> Tensor:
+    """Both ends and the fewest points between them that are no farther apart than `spacing`."""
+    if high <= low:
+        return torch.tensor([low], dtype=torch.float64)
+    return torch.linspace(low, high, math.ceil((high - low) / spacing) + 1, dtype=torch.float64)
+
+
+def _directions(scenario: Scenario, density: float) -> tuple[Tensor, Tensor]:
+    """Azimuth and elevation of an even grid in u and v inside the scenario's limits."""
+    width_u, width_v = (width / density for width in beamwidths(scenario))
+    (left, right), (down, up) = (
+        tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)
+    )
+    us, vs = [], []
+    for v in _axis(math.sin(down), math.sin(up), width_v).tolist():
+        cosine = math.sqrt(1 - v * v)
+        row = _axis(math.sin(left) * cosine, math.sin(right) * cosine, width_u)
+        us.append(row)
+        vs.append(torch.full_like(row, v))
+    azimuth, elevation = angles_from_cosines(torch.cat(us), torch.cat(vs))
+    return azimuth.clamp(left, right), elevation.clamp(down, up)
+
+
+def steering_grid(
+    scenario: Scenario,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    density: float = DEFAULT_DENSITY,
+) -> SteeringGrid:
+    """Grid over the scenario's domain, `density` points a beamwidth and as much finer in depth.
+
+    A plane wavefront has no distance: there the grid has one depth, the far limit.
+
+    Args:
+        dtype: real dtype of the steering vectors.
+
+    Raises:
+        InputError: a density outside 0.5..64, or a dtype that is not float32 or float64.
+    """
+    check_range("density", density, 0.5, 64)
+    check_choice("dtype", dtype, (torch.float32, torch.float64))
+    azimuth, elevation = _directions(scenario, density)
+    near, far = scenario.distance
+    if scenario.wavefront == "plane":
+        depth = torch.tensor([1 / far], dtype=torch.float64)
+    else:
+        depth = _axis(1 / far, 1 / near, depth_of_focus(scenario) / density)
+    axes = [
+        x.to(device=device, dtype=dtype)
+        for x in (
+            azimuth.repeat_interleave(depth.numel()),
+            elevation.repeat_interleave(depth.numel()),
+            depth.repeat(azimuth.numel()),
+        )
+    ]
+    panel = ideal_panel(scenario, dtype, device)
+    grid = SteeringGrid(*axes, None, panel, scenario.wavefront)
+    if grid.size * panel.elements > _STORED_ENTRIES:
+        return grid
+    return SteeringGrid(*axes, grid._make(0, grid.size), panel, scenario.wavefront)

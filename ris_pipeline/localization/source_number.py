@@ -1,0 +1,47 @@
+"""Number of sources by the Bayesian information criterion.
+
+BIC(K) = 2 T L M ln rss_K + K (d ln(2 T L M) + 2 T ln(2 L M))
+
+The first term is -2 ln of the likelihood maximised over amplitudes and noise variance. A source has d
+coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers, and one complex
+amplitude a block, informed by the 2 L M of its block. At T = 1 that is 5 ln(2 L M).
+
+Source: G. Schwarz, "Estimating the Dimension of a Model", Ann. Statist. 6(2), 1978; P. Stoica and
+Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (parameters whose information
+grows at different rates, section on BIC).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ris_pipeline.localization.varpro import Measurement
+
+
+def bic_penalty(blocks: int, rows: int, coordinates: int = 3) -> float:
+    """What one more source costs: `d ln(2 T L M) + 2 T ln(2 L M)`; rows = L M."""
+    return coordinates * math.log(2 * blocks * rows) + 2 * blocks * math.log(2 * rows)
+
+
+def bayesian_information(
+    measurement: Measurement, rss: Float[Tensor, "b kk"], coordinates: int = 3
+) -> Float[Tensor, "b kk"]:
+    """BIC of 0, 1, 2, ... sources from the residuals `rss` of each, up to a constant.
+
+    A residual below the rounding of the data's energy counts as that rounding.
+    """
+    floor = measurement.energy[:, None] * torch.finfo(rss.dtype).eps
+    tiny = torch.finfo(rss.dtype).tiny
+    number = torch.arange(rss.shape[1], dtype=rss.dtype, device=rss.device)
+    samples = measurement.blocks * measurement.rows
+    cost = number * bic_penalty(measurement.blocks, measurement.rows, coordinates)
+    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
+
+
+def estimate_number(
+    measurement: Measurement, rss: Float[Tensor, "b kk"], coordinates: int = 3
+) -> Int[Tensor, " b"]:
+    """The number of sources with the smallest BIC; an infinite `rss` rules a number out."""
+    return bayesian_information(measurement, rss, coordinates).argmin(1)
