@@ -52,11 +52,17 @@ class Detector:
 
 
 def _interfering_pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs n < m for which `sum_l conj(c_ln) c_lm` is not zero to rounding in any block."""
+    """Pairs n < m that some chain of non-zero `sum_l conj(c_ln) c_lm` connects in any block.
+
+    Chains, because inverses of W have the same blocks but not the same zeros.
+    """
     overlap = code_gram(codes).abs().amax(0)
     # A sum of L terms of unit modulus, each rounded a few times.
     tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
-    first, second = torch.nonzero(torch.triu(overlap > tolerance, diagonal=1), as_tuple=True)
+    linked = (overlap > tolerance).float()
+    for _ in range(max(1, linked.shape[0] - 1).bit_length()):
+        linked = ((linked @ linked) > 0).float()
+    first, second = torch.nonzero(torch.triu(linked, diagonal=1), as_tuple=True)
     return first, second
 
 
@@ -127,11 +133,13 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
     k = active.shape[1]
     if k == 0:
         return measurement.matched[:, :, None]
-    a = model_columns(measurement, parameters, active)[..., :k]
+    a = model_columns(measurement, parameters, active)[..., :k].to(measurement.matched.dtype)
     image = measurement.normal(a)
-    idle = torch.diag_embed((~active).to(a.dtype))
-    # The refinement keeps sources apart, so this factor exists; a failure must be heard.
-    factor = torch.linalg.cholesky(a.mH[:, None] @ image + idle[:, None])
+    inner = a.mH[:, None] @ image
+    # Sources that the refinement has drawn together would make this singular to rounding.
+    size = inner.diagonal(dim1=-2, dim2=-1).real
+    ridge = (~active)[:, None] + a.shape[1] * torch.finfo(a.dtype).eps * size
+    factor = torch.linalg.cholesky(inner + torch.diag_embed(ridge).to(a.dtype))
     basis = torch.linalg.solve_triangular(factor.mH, image, upper=True, left=False)
     seen = torch.linalg.solve_triangular(factor, measurement.correlate(a)[..., None], upper=False)
     residual = measurement.matched[..., None] - basis @ seen

@@ -1,27 +1,24 @@
 """The whole estimator: detect, refine jointly, decide how many, report what can be trusted."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from ris_pipeline._validation import InputError
+from ris_pipeline.config import Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
-from ris_pipeline.localization.detection import (
-    Detector,
-    build_detector,
-    grid_gains,
-    next_source,
-)
+from ris_pipeline.localization.detection import Detector, build_detector
+from ris_pipeline.localization.greedy import Search, add_source, prepare_search
 from ris_pipeline.localization.grid import (
     Domain,
     SteeringGrid,
     beamwidths,
+    depth_of_focus,
     search_domain,
     steering_grid,
 )
 from ris_pipeline.localization.refinement import (
-    STAGE_TOLERANCE,
     Refined,
     Status,
     free_coordinates,
@@ -29,7 +26,7 @@ from ris_pipeline.localization.refinement import (
     refine,
     standard_deviations,
 )
-from ris_pipeline.localization.source_number import estimate_number
+from ris_pipeline.localization.source_number import added_source_pays
 from ris_pipeline.localization.varpro import Measurement, measure
 from ris_pipeline.scene import SceneBatch
 
@@ -64,55 +61,59 @@ class Estimates:
         return slots < self.count[:, None]
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """The best fit of each scene with k sources: parameters (B, K, 3) and rss (B,)."""
-
-    parameters: Tensor
-    rss: Tensor
-
-
 def _grow(
-    detector: Detector, measurement: Measurement, domain: Domain, limit: Tensor, slots: int
-) -> list[_Stage]:
-    """Fits with 0, 1, ..., slots sources; rss is infinite beyond the `limit` of a scene."""
-    scenes = measurement.energy.shape[0]
-    gains = grid_gains(detector, measurement)
-    parameters = domain.lower.repeat(scenes, slots, 1)
-    stages = [_Stage(parameters, measurement.energy)]
+    search: Search, known: Tensor | None, slots: int, coordinates: int
+) -> tuple[Tensor, Tensor]:
+    """Number of sources (B,) and their parameters (B, slots, 3).
+
+    With the number unknown a scene stops growing at the first rise of its BIC.
+    """
+    energy = search.white.energy
+    count = torch.zeros_like(energy, dtype=torch.int64)
+    chosen = search.domain.lower.repeat(energy.shape[0], slots, 1)
+    index, growing = torch.arange(energy.shape[0], device=energy.device), search
+    parameters, rss = chosen[:, :0], energy
     for k in range(1, slots + 1):
-        index = torch.nonzero(limit >= k)[:, 0]
-        part = measurement.take(index)
-        known = parameters[index, :k].clone()
-        found = torch.ones(index.numel(), k, dtype=torch.bool, device=index.device)
-        where, _ = next_source(detector, part, gains[index], known[:, :-1], found[:, :-1])
-        known[:, -1] = detector.grid.coordinates(where)
-        refined = refine(part, known, found, domain, STAGE_TOLERANCE)
-        parameters = parameters.clone()
-        parameters[index, :k] = refined.parameters
-        rss = torch.full_like(measurement.energy, torch.inf)
-        rss[index] = refined.fit.rss
-        stages.append(_Stage(parameters, rss))
-    return stages
+        if known is not None:
+            wanted = known[index] >= k
+            growing, index, parameters = _keep(growing, index, parameters, wanted)
+        if index.numel() == 0:
+            break
+        parameters, new = add_source(growing, parameters)
+        if known is None:
+            both = torch.stack((rss, new), dim=1)
+            wanted = added_source_pays(growing.white, both, coordinates)
+            growing, index, parameters = _keep(growing, index, parameters, wanted)
+            new = new[wanted]
+        rss = new
+        count[index], chosen[index, :k] = k, parameters
+    return count, chosen
+
+
+def _keep(
+    search: Search, index: Tensor, parameters: Tensor, wanted: Tensor
+) -> tuple[Search, Tensor, Tensor]:
+    if bool(wanted.all()):
+        return search, index, parameters
+    kept = torch.nonzero(wanted)[:, 0]
+    return search.take(kept), index[kept], parameters[kept]
 
 
 def _locate_chunk(
     scenes: SceneBatch, detector: Detector, domain: Domain, known: Tensor | None, slots: int
 ) -> Estimates:
     measurement = measure(scenes)
-    limit = torch.full_like(measurement.energy, slots) if known is None else known
-    stages = _grow(detector, measurement, domain, limit, slots)
-    if known is None:
-        rss = torch.stack([stage.rss for stage in stages], dim=1)
-        coordinates = int(free_coordinates(domain, measurement.wavefront).sum())
-        count = estimate_number(measurement, rss, coordinates)
-    else:
-        count = known.to(torch.int64)
-    choice = torch.stack([stage.parameters for stage in stages])
-    parameters = choice[count, torch.arange(scenes.size, device=count.device)]
+    coordinates = int(free_coordinates(domain, measurement.wavefront).sum())
+    search = prepare_search(detector, measurement, domain, _lobe(scenes.scenario, domain))
+    count, parameters = _grow(search, known, slots, coordinates)
     active = torch.arange(slots, device=count.device) < count[:, None]
     refined = refine(measurement, parameters, active, domain)
     return _report(scenes, measurement, refined, active, domain)
+
+
+def _lobe(scenario: Scenario, domain: Domain) -> Tensor:
+    extent = torch.tensor([*beamwidths(scenario), depth_of_focus(scenario)], dtype=torch.float64)
+    return extent.to(domain.lower.device) / 2
 
 
 def _report(
@@ -153,8 +154,6 @@ def _report(
 
 
 def _part(scenes: SceneBatch, start: int, stop: int) -> SceneBatch:
-    from dataclasses import replace
-
     return replace(
         scenes, snapshots=scenes.snapshots[start:stop], channel=scenes.channel[start:stop]
     )

@@ -14,7 +14,7 @@ grows at different rates, section on BIC).
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ris_pipeline.localization.varpro import Measurement
@@ -40,8 +40,9 @@ def bayesian_information(
     return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
 
 
-def estimate_number(
-    measurement: Measurement, rss: Float[Tensor, "b kk"], coordinates: int = 3
-) -> Int[Tensor, " b"]:
-    """The number of sources with the smallest BIC; an infinite `rss` rules a number out."""
-    return bayesian_information(measurement, rss, coordinates).argmin(1)
+def added_source_pays(
+    measurement: Measurement, rss: Float[Tensor, "b 2"], coordinates: int = 3
+) -> Bool[Tensor, " b"]:
+    """True where the second of two nested fits, one source apart, has the smaller BIC."""
+    before, after = bayesian_information(measurement, rss, coordinates).unbind(1)
+    return after < before
