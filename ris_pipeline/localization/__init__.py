@@ -1,4 +1,4 @@
-"""Locating the sources: back-projection, detection, refinement, source number, bound and scoring."""
+"""Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
 from ris_pipeline.localization.backprojection import (
     code_gram,
@@ -8,24 +8,48 @@ from ris_pipeline.localization.backprojection import (
     snr_regularisation,
 )
 from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
-from ris_pipeline.localization.grid import SteeringGrid, steering_grid
-from ris_pipeline.localization.locate import Estimates, locate
+from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.grid import (
+    Domain,
+    SteeringGrid,
+    beamwidths,
+    depth_of_focus,
+    search_domain,
+    steering_grid,
+)
+from ris_pipeline.localization.locate import locate
 from ris_pipeline.localization.matching import great_circle, match_sources
+from ris_pipeline.localization.metrics import (
+    DETECTION_ANGLE,
+    Errors,
+    SnrResult,
+    estimation_errors,
+    summarise,
+)
 from ris_pipeline.localization.refinement import Status
 
 __all__ = [
+    "DETECTION_ANGLE",
+    "Domain",
+    "Errors",
     "Estimates",
+    "SnrResult",
     "Status",
     "SteeringGrid",
+    "beamwidths",
     "code_gram",
     "cramer_rao_bound",
+    "depth_of_focus",
+    "estimation_errors",
     "fisher_information",
     "great_circle",
     "locate",
     "match_sources",
     "matched_filter",
     "regularised_least_squares",
+    "search_domain",
     "sensing_gram",
     "snr_regularisation",
     "steering_grid",
+    "summarise",
 ]

@@ -2,11 +2,12 @@
 
 CRB = (sigma^2 / 2) (Re sum_t (conj(x_t) x_t^T) o (D_t^H P_t D_t))^-1,   x_t = g s_t
 
-the inverse Fisher information of the coordinates when the amplitudes x_t are unknown and the noise is
-circular white Gaussian of known or unknown variance. D and P are those of `varpro`, at the truth.
+the inverse Fisher information of the coordinates when the amplitudes x_t are unknown and the noise
+is circular white Gaussian of known or unknown variance. D and P are those of `varpro`, at the
+truth.
 
-Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound", IEEE Trans. ASSP
-37(5), 1989, eq. (4.1).
+Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound", IEEE Trans.
+ASSP 37(5), 1989, eq. (4.1).
 """
 
 import torch
@@ -20,10 +21,10 @@ from ris_pipeline.scene import SceneBatch
 
 
 def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
-    """`(2 / sigma^2) F` at the true sources, for (azimuth, elevation, distance) of each slot in turn.
+    """`(2 / sigma^2) F` at the true sources, (azimuth, elevation, distance) of each slot in turn.
 
-    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is the
-    one the receiver assumes.
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
+    the one the receiver assumes.
     """
     sources = scenes.sources
     measurement = measure(scenes)

@@ -2,13 +2,11 @@
 
 score(g) = sum_t |(Phi_t a_g)^H P_t y_t|^2 / |P_t Phi_t a_g|^2
 
-with P_t the projection that removes the sources found so far. It is the decrease of the residual when
-a source at g joins the others and all amplitudes are fitted again, so it is the exact likelihood
-ratio, and with white noise it is the noise-whitened matched filter.
+with P_t the projection that removes the sources found so far. It is the decrease of the residual
+when a source at g joins the others and all amplitudes are fitted again: the likelihood ratio.
 
-Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applications to target feature
-extraction", IEEE Trans. Signal Process. 44(2), 1996 (RELAX); S. Chen, S. A. Billings, W. Luo,
-"Orthogonal least squares methods", Int. J. Control 50(5), 1989 (the denominator).
+Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and their application to
+non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
 from dataclasses import dataclass
@@ -23,13 +21,13 @@ from ris_pipeline.localization.varpro import Measurement, model_columns
 
 COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
-the neighbours of a source that is already there, and their score is a ratio of two small numbers."""
+neighbours of a source that is already there, and their score is a ratio of two small numbers."""
 
 _TABLE_ENTRIES = 2**25
 """Largest table of element pairs (128 MiB in float32)."""
 
 _SCENES_AT_ONCE = 8
-"""Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to stay in cache."""
+"""Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,10 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
 
 
 def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
-    response = torch.view_as_real(probes @ steering.mH).square().sum(-1)
+    # One large product; left broadcast it becomes one small product a scene, ten times slower.
+    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
+    response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
+    response = response.reshape(*probes.shape[:-1], -1)
     left = gains - response[:, :, 1:].sum(2)
     free = left > COLLINEAR * gains
     # Where free is false the quotient is not used; the denominator only has to be harmless.

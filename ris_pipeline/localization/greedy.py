@@ -1,11 +1,12 @@
 """Sources one by one: detect, refine jointly, look again for every source with the others in place.
 
-The first search is whitened against what has not been found yet (`whitening`). Once K sources are in
-place nothing else is left in the data, so the second look uses the white filter, which is then the
-exact likelihood ratio; a source moves when its best place lies in another lobe and lowers the residual.
+The first search is whitened against what has not been found yet (`whitening`). Once K sources are
+in place nothing else is left in the data, so the second look uses the white filter, which is then
+the exact likelihood ratio; a source moves when its best place lies in another lobe and lowers the
+residual.
 
-Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applications to target feature
-extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is RELAX's).
+Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applications to target
+feature extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is RELAX's).
 """
 
 from dataclasses import dataclass
@@ -58,19 +59,29 @@ class Search:
 
 
 def prepare_search(
-    detector: Detector, measurement: Measurement, domain: Domain, lobe: Tensor
+    detector: Detector,
+    measurement: Measurement,
+    domain: Domain,
+    lobe: Tensor,
+    interference: bool = True,
 ) -> Search:
-    """Whiten the data and evaluate the grid once for all searches of a batch."""
-    dtype = detector.grid.panel.positions.to(torch.complex64).dtype
-    if detector.grid.panel.positions.dtype == torch.float64:
-        dtype = torch.complex128
-    whitened = whiten(measurement, diffuse_ratio(measurement), dtype)
+    """Whiten the data and evaluate the grid once for all searches of a batch.
+
+    Args:
+        interference: False where no scene has more than one source: the white filter is then exact.
+    """
+    gains = grid_gains(detector, measurement)
+    whitened, whitened_gains = measurement, gains
+    if interference:
+        dtype = detector.grid.panel.positions.dtype.to_complex()
+        whitened = whiten(measurement, diffuse_ratio(measurement), dtype)
+        whitened_gains = grid_gains(detector, whitened)
     return Search(
         detector,
         measurement,
-        grid_gains(detector, measurement),
+        gains,
         whitened,
-        grid_gains(detector, whitened),
+        whitened_gains,
         domain,
         lobe,
     )

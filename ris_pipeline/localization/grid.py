@@ -4,16 +4,16 @@ beamwidth        du = wavelength / D_h,  dv = wavelength / D_v       (D: element
 depth of focus   d(1/r) = 2 wavelength / R^2           (R: distance of the farthest element)
 
 Either changes the path by one wavelength, from edge to edge or from the centre to the farthest
-element, where it is `R^2 / (2 r)` to second order. Both are uniform in (u, v, 1/r) and not in angle and distance: that is where the
-phase of a near-field source is closest to linear.
+element, where it is `R^2 / (2 r)` to second order. The grid is uniform in (u, v, 1/r) rather than
+in angle and distance: that is where the phase of a near-field source is closest to linear.
 
-Source: K. T. Selvan and R. Janaswamy, "Fraunhofer and Fresnel Distances", IEEE Antennas Propag. Mag.
-59(4), 2017, for the quadratic path.
+Source: K. T. Selvan and R. Janaswamy, "Fraunhofer and Fresnel Distances", IEEE Antennas Propag.
+Mag. 59(4), 2017, for the quadratic path.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex, Float
@@ -23,12 +23,13 @@ from ris_pipeline._validation import check_choice, check_range
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.scene import Panel, angles_from_cosines, ideal_panel, steering_vector
 
-DEFAULT_DENSITY = 2.5
-"""Grid points per beamwidth. The mainlobe of a uniform aperture is two beamwidths wide, so the worst
-point of a cell keeps sinc^2(0.2)^2 = 0.77 of a peak and lies well inside the basin of the refinement."""
+DEFAULT_DENSITY = 2.0
+"""Grid points per beamwidth. The main lobe of a uniform aperture is two beamwidths wide, so the
+worst direction of a cell keeps sinc^2(1/4)^2 = 0.66 of a peak. Measured on the reference scenario,
+1.6, 2 and 2.5 end in the same minimum but for 1 % of the scenes at 0 dB and above."""
 
 _STORED_ENTRIES = 2**24
-"""Steering vectors are kept up to this many complex numbers (128 MiB in complex64), made anew above."""
+"""Steering vectors are kept up to this many complex numbers (128 MiB in complex64)."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +152,14 @@ def steering_grid(
         depth = torch.tensor([1 / far], dtype=torch.float64)
     else:
         depth = _axis(1 / far, 1 / near, depth_of_focus(scenario) / density)
-    axes = [
-        x.to(device=device, dtype=dtype)
-        for x in (
-            azimuth.repeat_interleave(depth.numel()),
-            elevation.repeat_interleave(depth.numel()),
-            depth.repeat(azimuth.numel()),
-        )
-    ]
-    panel = ideal_panel(scenario, dtype, device)
-    grid = SteeringGrid(*axes, None, panel, scenario.wavefront)
-    if grid.size * panel.elements > _STORED_ENTRIES:
+    grid = SteeringGrid(
+        azimuth.repeat_interleave(depth.numel()).to(device, dtype),
+        elevation.repeat_interleave(depth.numel()).to(device, dtype),
+        depth.repeat(azimuth.numel()).to(device, dtype),
+        None,
+        ideal_panel(scenario, dtype, device),
+        scenario.wavefront,
+    )
+    if grid.size * grid.panel.elements > _STORED_ENTRIES:
         return grid
-    return SteeringGrid(*axes, grid._make(0, grid.size), panel, scenario.wavefront)
+    return replace(grid, steering=grid._make(0, grid.size))

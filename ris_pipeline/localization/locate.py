@@ -9,6 +9,7 @@ from ris_pipeline._validation import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
 from ris_pipeline.localization.detection import Detector, build_detector
+from ris_pipeline.localization.estimates import Estimates, report
 from ris_pipeline.localization.greedy import Search, add_source, prepare_search
 from ris_pipeline.localization.grid import (
     Domain,
@@ -18,16 +19,9 @@ from ris_pipeline.localization.grid import (
     search_domain,
     steering_grid,
 )
-from ris_pipeline.localization.refinement import (
-    Refined,
-    Status,
-    free_coordinates,
-    noise_estimate,
-    refine,
-    standard_deviations,
-)
+from ris_pipeline.localization.refinement import free_coordinates, refine
 from ris_pipeline.localization.source_number import added_source_pays
-from ris_pipeline.localization.varpro import Measurement, measure
+from ris_pipeline.localization.varpro import measure
 from ris_pipeline.scene import SceneBatch
 
 _CHUNK_ENTRIES = 2**21
@@ -36,54 +30,52 @@ ones pay more for each call."""
 
 
 @dataclass(frozen=True)
-class Estimates:
-    """Located sources, strongest first; the first `count` slots of a scene are filled.
+class _Plan:
+    """What all scenes of a call share."""
 
-    azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
-    count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and distance
-    (m), 0 for a coordinate held at the border, infinite for one that cannot be identified, NaN in empty
-    slots; status (B, K) int64, a `Status`; noise_variance (B,).
-    """
-
-    azimuth: Tensor
-    elevation: Tensor
-    distance: Tensor
-    power: Tensor
-    count: Tensor
-    std: Tensor
-    status: Tensor
-    noise_variance: Tensor
-
-    @property
-    def active(self) -> Tensor:
-        """(B, K) bool: which slots hold a source."""
-        slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
-        return slots < self.count[:, None]
+    detector: Detector
+    domain: Domain
+    slots: int
+    coordinates: int
+    lobe: Tensor
+    width: float
 
 
-def _grow(
-    search: Search, known: Tensor | None, slots: int, coordinates: int
-) -> tuple[Tensor, Tensor]:
+def _plan(scenario: Scenario, codes: Tensor, grid: SteeringGrid, slots: int) -> _Plan:
+    domain = search_domain(scenario, codes.device)
+    widths = beamwidths(scenario)
+    extent = torch.tensor([*widths, depth_of_focus(scenario)], dtype=torch.float64)
+    return _Plan(
+        build_detector(grid, codes),
+        domain,
+        slots,
+        int(free_coordinates(domain, scenario.wavefront).sum()),
+        extent.to(codes.device) / 2,
+        max(widths),
+    )
+
+
+def _grow(search: Search, known: Tensor | None, plan: _Plan) -> tuple[Tensor, Tensor]:
     """Number of sources (B,) and their parameters (B, slots, 3).
 
     With the number unknown a scene stops growing at the first rise of its BIC.
     """
-    energy = search.white.energy
-    count = torch.zeros_like(energy, dtype=torch.int64)
-    chosen = search.domain.lower.repeat(energy.shape[0], slots, 1)
-    index, growing = torch.arange(energy.shape[0], device=energy.device), search
-    parameters, rss = chosen[:, :0], energy
-    for k in range(1, slots + 1):
+    rss = search.white.energy
+    index = torch.arange(rss.shape[0], device=rss.device)
+    count = torch.zeros_like(index)
+    chosen = search.domain.lower.repeat(rss.shape[0], plan.slots, 1)
+    parameters = chosen[:, :0]
+    for k in range(1, plan.slots + 1):
         if known is not None:
             wanted = known[index] >= k
-            growing, index, parameters = _keep(growing, index, parameters, wanted)
+            search, index, parameters = _keep(search, index, parameters, wanted)
         if index.numel() == 0:
             break
-        parameters, new = add_source(growing, parameters)
+        parameters, new = add_source(search, parameters)
         if known is None:
             both = torch.stack((rss, new), dim=1)
-            wanted = added_source_pays(growing.white, both, coordinates)
-            growing, index, parameters = _keep(growing, index, parameters, wanted)
+            wanted = added_source_pays(search.white, both, plan.coordinates)
+            search, index, parameters = _keep(search, index, parameters, wanted)
             new = new[wanted]
         rss = new
         count[index], chosen[index, :k] = k, parameters
@@ -93,70 +85,40 @@ def _grow(
 def _keep(
     search: Search, index: Tensor, parameters: Tensor, wanted: Tensor
 ) -> tuple[Search, Tensor, Tensor]:
-    if bool(wanted.all()):
-        return search, index, parameters
     kept = torch.nonzero(wanted)[:, 0]
     return search.take(kept), index[kept], parameters[kept]
 
 
-def _locate_chunk(
-    scenes: SceneBatch, detector: Detector, domain: Domain, known: Tensor | None, slots: int
-) -> Estimates:
+def _locate_chunk(scenes: SceneBatch, known: Tensor | None, plan: _Plan) -> Estimates:
     measurement = measure(scenes)
-    coordinates = int(free_coordinates(domain, measurement.wavefront).sum())
-    search = prepare_search(detector, measurement, domain, _lobe(scenes.scenario, domain))
-    count, parameters = _grow(search, known, slots, coordinates)
-    active = torch.arange(slots, device=count.device) < count[:, None]
-    refined = refine(measurement, parameters, active, domain)
-    return _report(scenes, measurement, refined, active, domain)
-
-
-def _lobe(scenario: Scenario, domain: Domain) -> Tensor:
-    extent = torch.tensor([*beamwidths(scenario), depth_of_focus(scenario)], dtype=torch.float64)
-    return extent.to(domain.lower.device) / 2
-
-
-def _report(
-    scenes: SceneBatch, measurement: Measurement, refined: Refined, active: Tensor, domain: Domain
-) -> Estimates:
-    free = free_coordinates(domain, measurement.wavefront)
-    noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), int(free.sum()))
-    power = refined.fit.amplitudes.abs().square().mean(1)
-    distance = 1 / refined.parameters[..., 2]
-    std = standard_deviations(refined, noise)
-    # d r = r^2 d(1/r)
-    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * distance.square()), dim=-1)
-    if measurement.wavefront == "plane":
-        distance = torch.full_like(distance, torch.nan)
-        std[..., 2] = torch.inf
-    width = max(beamwidths(scenes.scenario))
-    sharp = (std[..., :2] < width).all(-1) & refined.converged[:, None]
-    edge = (refined.held & free).any(-1)
-    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
-    status = torch.where(sharp & active, status, int(Status.UNRESOLVED))
-    order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
-    real = scenes.snapshots.real.dtype
-    blank = torch.where(active, 0.0, torch.nan)
-
-    def slot(value: Tensor) -> Tensor:
-        return (value + blank).gather(1, order).to(real)
-
-    return Estimates(
-        slot(refined.parameters[..., 0]),
-        slot(refined.parameters[..., 1]),
-        slot(distance),
-        slot(power),
-        active.sum(1),
-        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
-        status.gather(1, order),
-        noise.to(real),
-    )
+    interference = known is None or plan.slots > 1
+    search = prepare_search(plan.detector, measurement, plan.domain, plan.lobe, interference)
+    count, parameters = _grow(search, known, plan)
+    active = torch.arange(plan.slots, device=count.device) < count[:, None]
+    refined = refine(measurement, parameters, active, plan.domain)
+    dtype = scenes.snapshots.real.dtype
+    return report(measurement, refined, active, plan.domain, plan.width, dtype)
 
 
 def _part(scenes: SceneBatch, start: int, stop: int) -> SceneBatch:
+    """Some scenes, with what the receiver has of them; the truth stays as it was and is not
+    used."""
     return replace(
         scenes, snapshots=scenes.snapshots[start:stop], channel=scenes.channel[start:stop]
     )
+
+
+def _check_grid(grid: SteeringGrid, scenes: SceneBatch) -> None:
+    elements, device = scenes.channel.shape[-1], scenes.snapshots.device
+    if grid.panel.elements != elements or grid.azimuth.device != device:
+        raise InputError(
+            f"grid is for {grid.panel.elements} elements on {grid.azimuth.device}: allowed is "
+            f"{elements} on {device}"
+        )
+    if grid.wavefront != scenes.scenario.wavefront:
+        raise InputError(
+            f"grid has wavefront {grid.wavefront!r}: allowed is {scenes.scenario.wavefront!r}"
+        )
 
 
 def locate(
@@ -168,47 +130,42 @@ def locate(
 
         argmin over theta of sum_t |y_t - Phi_t A(theta) x_t|^2,   x_t eliminated
 
-    by greedy detection on a grid, each new source followed by a joint refinement. Uses the snapshots,
-    channel, codes, panel and scenario limits of `scenes`, never its truth or its noise variance.
-    Computed in float64 (see `varpro`), detection in the dtype of the grid, returned in the dtype of the
-    scenes.
+    by greedy detection on a grid, each new source followed by a joint refinement. Uses the
+    snapshots, channel, codes, panel and scenario limits of `scenes`, never its truth, its SNR or
+    its noise variance. Computed in float64 (see `varpro`), detection in the dtype of the grid,
+    returned in the dtype of the scenes. Distance is NaN with a plane wavefront, which has none.
 
     Args:
-        number: sources per scene, one for all or (B,) integers; None estimates it by BIC, 0..K_MAX.
-        grid: as from `steering_grid`, to be reused over many calls.
+        number: sources per scene, one for all or (B,) integers; None estimates it by BIC, 0 to
+        K_MAX. grid: as from `steering_grid`, to be reused over many calls.
 
     Raises:
         InputError: non-finite data, shapes or dtypes that do not fit, a number outside what the
-            measurement can identify (at most K_MAX).
+            measurement can identify (at most K_MAX), a grid of another panel.
 
     Source: J. Li and P. Stoica, IEEE Trans. Signal Process. 44(2), 1996 (RELAX); G. H. Golub and
     V. Pereyra, Inverse Problems 19, 2003 (variable projection).
     """
     check_scenes(scenes)
-    scenario, (blocks, codes, elements) = scenes.scenario, scenes.codes.shape
-    antennas = scenes.channel.shape[1]
-    most = identifiable_sources(scenario, blocks, codes * antennas)
+    blocks, codes, elements = scenes.codes.shape
+    rows, device = codes * scenes.channel.shape[1], scenes.snapshots.device
+    most = identifiable_sources(scenes.scenario, blocks, rows)
     check_number(number, scenes.size, most)
-    device = scenes.snapshots.device
     if grid is None:
-        grid = steering_grid(scenario, scenes.snapshots.real.dtype, device)
-    if grid.panel.elements != elements or grid.azimuth.device != device:
-        raise InputError(
-            f"grid is for {grid.panel.elements} elements on {grid.azimuth.device}: allowed is "
-            f"{elements} on {device}"
-        )
-    known = None
+        grid = steering_grid(scenes.scenario, scenes.snapshots.real.dtype, device)
+    _check_grid(grid, scenes)
+    known, slots = None, most
     if number is not None:
-        known = torch.as_tensor(number, device=device).expand(scenes.size)
-    slots = most if known is None else int(known.max()) if scenes.size else 1
-    detector, domain = build_detector(grid, scenes.codes), search_domain(scenario, device)
-    step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, codes * antennas)))
+        known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
+        slots = int(known.max()) if scenes.size else 1
+    plan = _plan(scenes.scenario, scenes.codes, grid, slots)
+    step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
-        stop = min(start + step, scenes.size)
-        part = _part(scenes, start, stop)
-        chunk_known = None if known is None else known[start:stop]
-        parts.append(_locate_chunk(part, detector, domain, chunk_known, slots))
+        part = _part(scenes, start, start + step)
+        parts.append(
+            _locate_chunk(part, None if known is None else known[start : start + step], plan)
+        )
     return Estimates(
         *(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Estimates))
     )

@@ -5,7 +5,8 @@ angle(e, s) = 2 asin(|p_e - p_s| / 2),   p: unit vectors towards estimate and so
 The assignment that minimises the sum of angles over all pairs; the chord form of the great-circle
 distance keeps its accuracy at small angles.
 
-Source: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Res. Logist. Q. 2, 1955.
+Source: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Res. Logist. Q. 2(1-2),
+1955.
 """
 
 import torch

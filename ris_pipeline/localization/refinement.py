@@ -2,12 +2,12 @@
 
 (F + mu diag F) step = s,     s, F: score and information of `varpro`
 
-Coordinates at the border of the domain whose score points outwards are held there; a step that crosses
-the border stops at it. All scenes of a batch step together, each with its own damping.
+Coordinates at the border of the domain whose score points outwards are held there; a step that
+crosses the border stops at it. All scenes of a batch step together, each with its own damping.
 
-Source: G. H. Golub and V. Pereyra, "Separable nonlinear least squares: the variable projection method
-and its applications", Inverse Problems 19, 2003; K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for
-Non-Linear Least Squares Problems", 2004, section 3.2 (the damping).
+Source: G. H. Golub and V. Pereyra, "Separable nonlinear least squares: the variable projection
+method and its applications", Inverse Problems 19, 2003; K. Madsen, H. B. Nielsen, O. Tingleff,
+"Methods for Non-Linear Least Squares Problems", 2004, section 3.2 (the damping).
 """
 
 from dataclasses import dataclass, fields
@@ -21,12 +21,12 @@ from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.varpro import Fit, Measurement, linearise
 
 MAX_STEPS = 60
-"""Steps before a scene is given up. Well separated sources take 5 to 10; a pair inside a beamwidth at
-low SNR crawls along a valley and takes tens."""
+"""Steps before a scene is given up. Well separated sources take 5 to 10; a pair inside a beamwidth
+at low SNR crawls along a valley and takes tens."""
 
 FINAL_TOLERANCE = 1e-3
-"""Converged when the full Gauss-Newton step is this part of a standard deviation: it adds 1e-6 to the
-variance."""
+"""Converged when the full Gauss-Newton step is this part of a standard deviation: it adds 1e-6 to
+the variance."""
 
 STAGE_TOLERANCE = 0.1
 """The same between greedy stages, where the fit only has to clear the view for the next source."""

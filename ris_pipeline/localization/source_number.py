@@ -2,13 +2,13 @@
 
 BIC(K) = 2 T L M ln rss_K + K (d ln(2 T L M) + 2 T ln(2 L M))
 
-The first term is -2 ln of the likelihood maximised over amplitudes and noise variance. A source has d
-coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers, and one complex
+The first term is -2 ln of the likelihood maximised over amplitudes and noise variance. A source has
+d coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers, and one complex
 amplitude a block, informed by the 2 L M of its block. At T = 1 that is 5 ln(2 L M).
 
 Source: G. Schwarz, "Estimating the Dimension of a Model", Ann. Statist. 6(2), 1978; P. Stoica and
-Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (parameters whose information
-grows at different rates, section on BIC).
+Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (section on BIC: parameters
+whose information grows at different rates).
 """
 
 import math

@@ -7,17 +7,17 @@ residual     rss = sum_t |P_t y_t|^2,   P_t = I - B_t B_t^+
 score        s = Re sum_t conj(x_t) o D_t^H P_t y_t = -1/2 d rss / d theta
 information  F = Re sum_t (conj(x_t) x_t^T) o (D_t^H P_t D_t),   D_t = Phi_t dA / d theta
 
-F is J^H J of Kaufman's Jacobian J = -P_t D_t diag(x_t), and 2 F / sigma^2 at the true amplitudes is the
-deterministic Fisher information: one definition serves both.
+F is J^H J of Kaufman's Jacobian J = -P_t D_t diag(x_t), and 2 F / sigma^2 at the true amplitudes is
+the deterministic Fisher information: one definition serves both.
 
-Nothing here needs B_t or D_t themselves. With C = [A, dA] everything follows from C^H Phi^H Phi C and
-C^H Phi^H y, small matrices, so that the data enter once, as z_t = Phi_t^H y_t and |y|^2. Normal
-equations square the condition number; they are formed in float64 from whatever the data came in, so
-that even float32 data (1e-7) lose nothing.
+Nothing here needs B_t or D_t themselves. With C = [A, dA] everything follows from C^H Phi^H Phi C
+and C^H Phi^H y, small matrices, so that the data enter once, as z_t = Phi_t^H y_t and |y|^2. Normal
+equations square the condition number; they are formed in float64 whatever the data came in, so that
+float32 data (1e-7) lose nothing.
 
 Source: L. Kaufman, "A variable projection method for solving separable nonlinear least squares
-problems", BIT 15, 1975. P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound",
-IEEE Trans. ASSP 37(5), 1989, eq. (4.1).
+problems", BIT 15, 1975. P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao
+bound", IEEE Trans. ASSP 37(5), 1989, eq. (4.1).
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ from ris_pipeline.scene import Panel, SceneBatch, sensing_matrix, steering_deriv
 class Measurement:
     """The sufficient statistics of a batch, complex128.
 
-    Exactly one of gram `Phi^H Phi` (B, T, N, N) and sensing `Phi` (B, T, LM, N) is there: the smaller.
+    gram `Phi^H Phi` (B, T, N, N) or sensing `Phi` (B, T, LM, N), the smaller; the other is None.
     matched `Phi^H y` (B, T, N); energy `|y|^2` (B,); rows = L M.
     """
 
@@ -138,7 +138,7 @@ class Fit:
 def eliminate(
     inner: Complex[Tensor, "b t c c"], active: Bool[Tensor, "b k"]
 ) -> tuple[Complex[Tensor, "b t k k"], Complex[Tensor, "b t d d"], Bool[Tensor, " b"]]:
-    """Cholesky factor of `B^H B` and the Schur complement `D^H P D`; and where that was possible."""
+    """Cholesky factor of `B^H B`, Schur complement `D^H P D`, and where that was possible."""
     k = active.shape[1]
     idle = torch.diag_embed((~active).to(inner.dtype))
     factor, failed = torch.linalg.cholesky_ex(inner[..., :k, :k] + idle[:, None])
