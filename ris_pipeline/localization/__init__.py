@@ -1,47 +1,55 @@
-"""From snapshots to sources: back-projection, grid search, joint refinement, bound, metrics."""
+"""Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
 from ris_pipeline.localization.backprojection import (
-    least_squares,
+    code_gram,
     matched_filter,
+    regularised_least_squares,
     sensing_gram,
+    snr_regularisation,
 )
-from ris_pipeline.localization.bound import cramer_rao_bound
-from ris_pipeline.localization.detection import first_scores, grid_energy
-from ris_pipeline.localization.grid import SteeringGrid, grid_at, steering_grid
-from ris_pipeline.localization.locate import Estimates, locate
-from ris_pipeline.localization.matching import angular_distance, match_sources
+from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.grid import (
+    Domain,
+    SteeringGrid,
+    beamwidths,
+    depth_of_focus,
+    search_domain,
+    steering_grid,
+)
+from ris_pipeline.localization.locate import locate
+from ris_pipeline.localization.matching import great_circle, match_sources
 from ris_pipeline.localization.metrics import (
-    GATE_DEG,
-    Accuracy,
-    SourceErrors,
-    accuracy,
-    source_errors,
+    DETECTION_ANGLE,
+    Errors,
+    SnrResult,
+    estimation_errors,
+    summarise,
 )
-from ris_pipeline.localization.peaks import spectrum_peaks
 from ris_pipeline.localization.refinement import Status
-from ris_pipeline.localization.source_number import bayesian_information, estimate_number
 
 __all__ = [
-    "GATE_DEG",
-    "Accuracy",
+    "DETECTION_ANGLE",
+    "Domain",
+    "Errors",
     "Estimates",
-    "SourceErrors",
+    "SnrResult",
     "Status",
     "SteeringGrid",
-    "accuracy",
-    "angular_distance",
-    "bayesian_information",
+    "beamwidths",
+    "code_gram",
     "cramer_rao_bound",
-    "estimate_number",
-    "first_scores",
-    "grid_at",
-    "grid_energy",
-    "least_squares",
+    "depth_of_focus",
+    "estimation_errors",
+    "fisher_information",
+    "great_circle",
     "locate",
     "match_sources",
     "matched_filter",
+    "regularised_least_squares",
+    "search_domain",
     "sensing_gram",
-    "source_errors",
-    "spectrum_peaks",
+    "snr_regularisation",
     "steering_grid",
+    "summarise",
 ]

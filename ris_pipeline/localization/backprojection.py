@@ -1,55 +1,98 @@
-"""Snapshots taken back to the aperture through the known channel and codes.
+"""Snapshots brought back onto the aperture.
 
-    matched filter   z_t = Phi_t^H y_t
-    least squares    x_t = (Phi_t^H Phi_t + eps I)^-1 z_t
-    Gram matrix      W_t = Phi_t^H Phi_t = (H^H H) o (sum_l conj(c_tl) c_tl^T)
+matched filter            z_t = Phi_t^H y_t
+regularised inverse       x_t = (Phi_t^H Phi_t + eps I)^-1 Phi_t^H y_t
+Gram matrix               Phi_t^H Phi_t = (H^H H) o (sum_l conj(c_tl) c_tl^T)      (o: entrywise)
 
-The Hadamard form of W_t never stacks Phi_t.
+Phi_t stacks H diag(c_tl), so both factors of the Gram follow from products of M x N and L x N
+matrices and the stacked L M x N matrix is never formed.
 """
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_complex, check_finite, check_shape
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline._validation import InputError, check_finite
+from ris_pipeline.localization._checks import check_measurement
 
 
-def check_snapshots(scenes: SceneBatch) -> None:
-    """Raise `InputError` unless the snapshots are finite, complex and of the scenario's shape."""
-    t, length, n = scenes.codes.shape
-    check_complex("snapshots", scenes.snapshots)
-    check_shape("snapshots", scenes.snapshots, (None, t, length, scenes.channel.shape[-2]))
-    check_shape("channel", scenes.channel, (scenes.size, None, n))
-    check_finite("snapshots", scenes.snapshots)
-    check_finite("channel", scenes.channel)
+def code_gram(codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t n n"]:
+    """`S_t = sum_l conj(c_tl) c_tl^T`."""
+    return codes.mH @ codes
 
 
-def sensing_gram(scenes: SceneBatch) -> Complex[Tensor, "b t n n"]:
-    """`Phi_t^H Phi_t`."""
-    station = scenes.channel.mH @ scenes.channel
-    return station[:, None] * (scenes.codes.mH @ scenes.codes)
+def sensing_gram(
+    channel: Complex[Tensor, "b m n"], codes: Complex[Tensor, "t l n"]
+) -> Complex[Tensor, "b t n n"]:
+    """`Phi_t^H Phi_t = (H^H H) o (sum_l conj(c_tl) c_tl^T)`, without Phi."""
+    return (channel.mH @ channel)[:, None] * code_gram(codes)
 
 
-def matched_filter(scenes: SceneBatch) -> Complex[Tensor, "b t n"]:
-    """`Phi_t^H y_t = sum_l conj(c_tl) o (H^H y_tl)`."""
-    aperture = torch.einsum("bmn,btlm->btln", scenes.channel.conj(), scenes.snapshots)
-    return (scenes.codes.conj() * aperture).sum(2)
-
-
-def least_squares(scenes: SceneBatch) -> Complex[Tensor, "b t n"]:
-    """`(Phi^H Phi + eps I)^-1 Phi^H y` with `eps = (tr Phi^H Phi / N) / SNR`, by Cholesky.
-
-    That is the linear minimum mean square error estimate of an aperture field that is white, at
-    the SNR that the receiver knows.
+def matched_filter(
+    snapshots: Complex[Tensor, "b t l m"],
+    channel: Complex[Tensor, "b m n"],
+    codes: Complex[Tensor, "t l n"],
+) -> Complex[Tensor, "b t n"]:
+    """`z_t = Phi_t^H y_t = sum_l conj(c_tl) o (H^H y_tl)`.
 
     Raises:
-        InputError: snapshots that are not finite, not complex, or of another shape.
+        InputError: shapes or dtypes that do not fit together, or a non-finite entry.
     """
-    check_snapshots(scenes)
-    gram = sensing_gram(scenes)
-    level = gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
-    eps = level * (10 ** (-scenes.snr_db / 10))[:, None]
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    cholesky = torch.linalg.cholesky(gram + eps[..., None, None] * eye)
-    return torch.cholesky_solve(matched_filter(scenes)[..., None], cholesky)[..., 0]
+    check_measurement(snapshots, channel, codes)
+    blocks, rows = snapshots.shape[1:3]
+    aperture = (snapshots.flatten(1, 2) @ channel.conj()).unflatten(1, (blocks, rows))
+    return (aperture * codes.conj()).sum(2)
+
+
+def snr_regularisation(
+    channel: Complex[Tensor, "b m n"],
+    codes: Complex[Tensor, "t l n"],
+    snr_db: Float[Tensor, " b"],
+) -> Float[Tensor, " b"]:
+    """`eps = mean_t tr(Phi_t^H Phi_t) / (L M snr)`, and never below `N u` of the mean eigenvalue.
+
+    It is the noise-to-signal ratio per element, hence the linear MMSE estimate of an aperture field
+    whose elements are uncorrelated and of equal power. The floor, with u the machine epsilon, is
+    what keeps the Cholesky factorisation of a rank-deficient Gram matrix backward stable
+    (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, theorem 10.3).
+    """
+    elements = channel.shape[-1]
+    # tr(Phi^H Phi) = sum_n |h_n|^2 sum_l |c_ln|^2
+    columns = channel.abs().square().sum(1)
+    trace = (columns @ codes.abs().square().sum(1).mT).mean(1)
+    rows = codes.shape[1] * channel.shape[1]
+    ridge = trace / rows * 10 ** (-snr_db / 10)
+    floor = elements * torch.finfo(ridge.dtype).eps * (trace / elements)
+    return torch.maximum(ridge, floor)
+
+
+def regularised_least_squares(
+    snapshots: Complex[Tensor, "b t l m"],
+    channel: Complex[Tensor, "b m n"],
+    codes: Complex[Tensor, "t l n"],
+    regularisation: Float[Tensor, " b"],
+) -> Complex[Tensor, "b t n"]:
+    """`x_t = (Phi_t^H Phi_t + eps I)^-1 Phi_t^H y_t`, solved by Cholesky.
+
+    Args:
+        regularisation: eps > 0 of each scene, (B,); see `snr_regularisation`.
+
+    Raises:
+        InputError: shapes or dtypes that do not fit together, a non-finite entry, or an eps that is
+            not positive or too small for the dtype.
+    """
+    matched = matched_filter(snapshots, channel, codes)
+    check_finite("regularisation", regularisation)
+    if bool((regularisation <= 0).any()):
+        raise InputError(
+            f"regularisation holds {regularisation.min().item()}: allowed are positive numbers"
+        )
+    gram = sensing_gram(channel, codes)
+    gram.diagonal(dim1=-2, dim2=-1).add_(regularisation[:, None, None])
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if bool(failed.any()):
+        raise InputError(
+            f"regularisation holds {regularisation[failed.any(1)].min().item()}: too small for a "
+            f"Gram matrix in {gram.dtype}; see snr_regularisation"
+        )
+    return torch.cholesky_solve(matched[..., None], factor)[..., 0]

@@ -1,45 +1,72 @@
-"""The deterministic Cramer-Rao bound of azimuth, elevation and distance.
+"""Deterministic Cramer-Rao bound.
 
-    C = [ (2 / sigma^2) Re sum_t D_t^H P_t D_t ]^-1
+CRB = (sigma^2 / 2) (Re sum_t (conj(x_t) x_t^T) o (D_t^H P_t D_t))^-1,   x_t = g s_t
 
-D_t holds the derivatives of Phi_t A x_t, P_t projects out Phi_t A: amplitudes are unknown. The
-noise variance decouples. Any T, L, K.
+the inverse Fisher information of the coordinates when the amplitudes x_t are unknown and the noise
+is circular white Gaussian of known or unknown variance. D and P are those of `varpro`, at the
+truth.
 
-Source: P. Stoica, A. Nehorai, IEEE Trans. Acoust. Speech Signal Process. 37(5), 1989, eq. (4.1).
+Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound", IEEE Trans.
+ASSP 37(5), 1989, eq. (4.1).
 """
-
-import dataclasses
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ris_pipeline.localization.locate import distance_scale, invert_information
-from ris_pipeline.localization.projection import fisher_matrix, linearise, measurement, noiseless
+from ris_pipeline.localization._checks import check_scenes
+from ris_pipeline.localization.refinement import invert_information
+from ris_pipeline.localization.varpro import eliminate, fisher_core, measure, model_columns
 from ris_pipeline.scene import SceneBatch
 
 
-def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
-    """Variances of azimuth (rad^2), elevation (rad^2) and distance (m^2), float64.
+def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
+    """`(2 / sigma^2) F` at the true sources, (azimuth, elevation, distance) of each slot in turn.
 
-    Slots without a source hold NaN; infinite where the sources cannot be told apart. For scenes
-    of an ideal panel: the bound of a miscalibrated one is another.
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
+    the one the receiver assumes.
     """
     sources = scenes.sources
+    measurement = measure(scenes)
     parameters = torch.stack(
-        (sources.azimuth, sources.elevation, 1 / sources.distance), dim=-1
-    ).double()
-    bound = torch.full_like(parameters, torch.nan)
-    data = measurement(scenes)
-    received = sources.gains[..., None] * sources.symbols
-    for count in sources.count.unique().tolist():
-        rows = (sources.count == count).nonzero()[:, 0]
-        part, truth = data.select(rows), parameters[rows, :count]
-        amplitudes = received[rows, :count].mT.to(torch.complex128)
-        # Without noise the projected amplitudes are the true ones, where the bound is taken.
-        clean = dataclasses.replace(part, snapshots=noiseless(part, truth, amplitudes))
-        jacobian = linearise(clean, truth).jacobian
-        information = fisher_matrix(jacobian, scenes.noise_variance[rows].double())
-        variance = invert_information(information).diagonal(dim1=1, dim2=2)
-        bound[rows, :count] = variance.reshape(-1, count, 3) * distance_scale(truth).square()
-    return bound
+        (sources.azimuth, sources.elevation, sources.distance.double().reciprocal()), dim=-1
+    )
+    columns = model_columns(measurement, parameters.double(), sources.active)
+    _, schur, _ = eliminate(measurement.inner(columns), sources.active)
+    amplitudes = (sources.gains[..., None] * sources.symbols).mT.to(torch.complex128)
+    core = fisher_core(schur, amplitudes) * (2 / scenes.noise_variance.double())[:, None, None]
+    # From 1/r to r: d(1/r)/dr = -1/r^2.
+    chain = torch.ones_like(parameters)
+    chain[..., 2] = -parameters[..., 2].square()
+    chain = chain.flatten(1).double()
+    return core * chain[:, :, None] * chain[:, None, :]
+
+
+def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
+    """Variances of azimuth (rad^2), elevation (rad^2) and distance (m^2), (B, K, 3) float64.
+
+        diag(((2 / sigma^2) Re sum_t D_t^H P_t D_t)^-1),   D_t scaled by the amplitudes
+
+    Unlike the estimator it uses the truth and the noise variance of `scenes`. NaN in empty slots;
+    infinite where the information is singular, and for the distance of a plane wavefront.
+
+    Raises:
+        InputError: as `locate` for the receiver's part of the scenes.
+    """
+    check_scenes(scenes)
+    information = fisher_information(scenes)
+    active = scenes.sources.active
+    coordinates = active.repeat_interleave(3, dim=1)
+    if scenes.scenario.wavefront == "plane":
+        coordinates = coordinates & (torch.arange(3, device=active.device) < 2).repeat(
+            active.shape[1]
+        )
+    diagonal = information.diagonal(dim1=1, dim2=2)
+    scale = torch.where(coordinates & (diagonal > 0), diagonal, torch.inf).rsqrt()
+    unit = information * scale[:, :, None] * scale[:, None, :]
+    unit = unit + torch.diag_embed((scale == 0).to(unit.dtype))
+    two = torch.full_like(unit[:, 0, 0], 2.0)
+    variance = invert_information(unit, scale, two).square()
+    variance = torch.where(scale > 0, variance, torch.inf)
+    variance = torch.where(active.repeat_interleave(3, dim=1), variance, torch.nan)
+    return variance.reshape(*active.shape, 3)

@@ -1,59 +1,156 @@
-"""Sources found one at a time on the grid, each followed by a joint refit of all.
+"""Greedy detection: the next source is where the grid explains most of what is left.
 
-    score(g) = sum_t |(P_t Phi_t a_g)^H y_t|^2 / |P_t Phi_t a_g|^2
+score(g) = sum_t |(Phi_t a_g)^H P_t y_t|^2 / |P_t Phi_t a_g|^2
 
-the fall of the residual energy when a source at grid point g joins those already fitted (P_t
-projects them out): orthogonal matching pursuit with relaxation.
+with P_t the projection that removes the sources found so far. It is the decrease of the residual
+when a source at g joins the others and all amplitudes are fitted again: the likelihood ratio.
 
-Source: J. Li, P. Stoica, "Efficient mixed-spectrum estimation with applications to target feature
-extraction" (RELAX), IEEE Trans. Signal Process. 44(2), 1996.
+Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and their application to
+non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ris_pipeline.localization.backprojection import matched_filter, sensing_gram
+from ris_pipeline.localization.backprojection import code_gram
 from ris_pipeline.localization.grid import SteeringGrid
-from ris_pipeline.localization.projection import Measurement, Projection
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.localization.varpro import Measurement, model_columns
 
-_CHUNK = 8
-"""Scenes a matrix product: G x N complex numbers each stay in cache."""
+COLLINEAR = 0.1
+"""Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
+neighbours of a source that is already there, and their score is a ratio of two small numbers."""
 
-_BLIND = 1e-3
-"""Share of a point's own energy below which it lies in the span of the sources already fitted."""
+_TABLE_ENTRIES = 2**25
+"""Largest table of element pairs (128 MiB in float32)."""
 
-
-def grid_energy(scenes: SceneBatch, grid: SteeringGrid) -> Float[Tensor, "b t g"]:
-    """`|Phi_t a_g|^2 = a_g^H W_t a_g`."""
-    conjugate = grid.steering.conj()
-    rows = []
-    for gram in sensing_gram(scenes).to(conjugate.dtype).split(_CHUNK):
-        rows.append(((conjugate @ gram) * grid.steering).real.sum(-1))
-    return torch.cat(rows)
+_SCENES_AT_ONCE = 8
+"""Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
 
 
-def first_scores(
-    scenes: SceneBatch, grid: SteeringGrid, energy: Float[Tensor, "b t g"]
-) -> Float[Tensor, "b g"]:
-    """The score before any source is fitted."""
-    correlation = matched_filter(scenes) @ grid.steering.mH
-    return (correlation.abs().square() / energy).sum(1)
+@dataclass(frozen=True)
+class Detector:
+    """A grid, and the element pairs that codes let interfere.
+
+    With W = Phi^H Phi Hermitian and real products p_nm(g) = conj(a_n) a_m,
+
+        |Phi a_g|^2 = sum_n W_nn |a_n|^2 + 2 sum_{n<m} (Re W_nm Re p_nm - Im W_nm Im p_nm)
+
+    and W_nm vanishes with `sum_l conj(c_ln) c_lm`. DFT codes on an even sub-grid leave one pair in
+    sixteen; the sum over pairs is then a real matrix product with `table` (G, 2 pairs). Where the
+    codes leave too many pairs, `table` is None and W is applied as it is.
+    """
+
+    grid: SteeringGrid
+    first: Tensor
+    second: Tensor
+    table: Tensor | None
 
 
-def next_scores(
-    data: Measurement,
-    state: Projection,
-    grid: SteeringGrid,
-    energy: Float[Tensor, "b t g"],
-) -> Float[Tensor, "b g"]:
-    """The score beside the sources of `state`; zero where the grid point is one of them."""
-    adjoint = data.sensing.mH
-    filtered = (adjoint @ state.residual[..., None])[..., 0].to(grid.steering.dtype)
-    shadow: Complex[Tensor, "b t n k"] = (adjoint @ state.basis).to(grid.steering.dtype)
-    correlation = (filtered @ grid.steering.mH).abs().square()
-    hidden = (grid.steering.conj() @ shadow).abs().square().sum(-1)
-    left = energy - hidden
-    score = correlation / left.clamp_min(torch.finfo(left.dtype).tiny)
-    return torch.where(left > _BLIND * energy, score, 0.0).sum(1)
+def _interfering_pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs n < m that some chain of non-zero `sum_l conj(c_ln) c_lm` connects in any block.
+
+    Chains, because inverses of W have the same blocks but not the same zeros.
+    """
+    overlap = code_gram(codes).abs().amax(0)
+    # A sum of L terms of unit modulus, each rounded a few times.
+    tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
+    linked = (overlap > tolerance).float()
+    for _ in range(max(1, linked.shape[0] - 1).bit_length()):
+        linked = ((linked @ linked) > 0).float()
+    first, second = torch.nonzero(torch.triu(linked, diagonal=1), as_tuple=True)
+    return first, second
+
+
+def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
+    """Prepare a grid for the codes (T, L, N) of a batch."""
+    first, second = _interfering_pairs(codes)
+    if grid.steering is None or 2 * first.numel() * grid.size > _TABLE_ENTRIES:
+        return Detector(grid, first, second, None)
+    products = grid.steering[:, first].conj() * grid.steering[:, second]
+    return Detector(grid, first, second, 2 * torch.cat((products.real, -products.imag), dim=1))
+
+
+def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
+    """`|Phi_t a_g|^2` in the real dtype of the grid."""
+    if detector.table is not None and measurement.gram is not None:
+        pairs = measurement.gram[..., detector.first, detector.second]
+        weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
+        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
+        return diagonal[..., None].to(weights.dtype) + weights @ detector.table.mT
+    scenes = measurement.matched.shape[0]
+    parts = [
+        _gains_directly(detector.grid, measurement, slice(start, start + _SCENES_AT_ONCE))
+        for start in range(0, scenes, _SCENES_AT_ONCE)
+    ]
+    return torch.cat(parts)
+
+
+def _gains_directly(
+    grid: SteeringGrid, measurement: Measurement, scenes: slice
+) -> Float[Tensor, "b t g"]:
+    parts = []
+    for _, _, steering in grid.chunks():
+        if measurement.gram is not None:
+            image = measurement.gram[scenes].to(steering.dtype) @ steering.mT
+            parts.append((steering.mT.conj() * image).real.sum(-2))
+        else:
+            assert measurement.sensing is not None
+            image = measurement.sensing[scenes].to(steering.dtype) @ steering.mT
+            parts.append(torch.view_as_real(image).square().sum((-3, -1)))
+    return torch.cat(parts, dim=-1)
+
+
+def next_source(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
+    """Grid index of the strongest peak beside the active sources, and its score.
+
+    The score is zero where every grid point is `COLLINEAR` with the sources.
+    """
+    probes = _probes(measurement, parameters, active)
+    best = torch.full_like(measurement.energy, -1.0)
+    where = torch.zeros_like(best, dtype=torch.int64)
+    for start, stop, steering in detector.grid.chunks():
+        scores = _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
+        top, index = scores.max(-1)
+        better = top > best
+        best = torch.where(better, top.to(best.dtype), best)
+        where = torch.where(better, index + start, where)
+    return where, best
+
+
+def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:
+    """`Phi^H P y` and `Phi^H Q`, Q an orthonormal basis of the sources: (B, T, 1 + K, N)."""
+    k = active.shape[1]
+    if k == 0:
+        return measurement.matched[:, :, None]
+    a = model_columns(measurement, parameters, active)[..., :k].to(measurement.matched.dtype)
+    image = measurement.normal(a)
+    inner = a.mH[:, None] @ image
+    # Sources that the refinement has drawn together would make this singular to rounding.
+    size = inner.diagonal(dim1=-2, dim2=-1).real
+    ridge = (~active)[:, None] + a.shape[1] * torch.finfo(a.dtype).eps * size
+    factor = torch.linalg.cholesky(inner + torch.diag_embed(ridge).to(a.dtype))
+    basis = torch.linalg.solve_triangular(factor.mH, image, upper=True, left=False)
+    seen = torch.linalg.solve_triangular(factor, measurement.correlate(a)[..., None], upper=False)
+    residual = measurement.matched[..., None] - basis @ seen
+    return torch.cat((residual, basis), dim=-1).mT
+
+
+def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
+    # One large product; left broadcast it becomes one small product a scene, ten times slower.
+    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
+    response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
+    response = response.reshape(*probes.shape[:-1], -1)
+    left = gains - response[:, :, 1:].sum(2)
+    free = left > COLLINEAR * gains
+    # Where free is false the quotient is not used; the denominator only has to be harmless.
+    scores = response[:, :, 0] / torch.where(free, left, torch.ones_like(left))
+    return torch.where(free, scores, torch.zeros_like(scores)).sum(1)

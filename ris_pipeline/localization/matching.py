@@ -1,40 +1,67 @@
-"""Estimates paired with true sources: the assignment of least total angular distance."""
+"""Which estimate belongs to which source.
 
-import numpy as np
+angle(e, s) = 2 asin(|p_e - p_s| / 2),   p: unit vectors towards estimate and source
+
+The assignment that minimises the sum of angles over all pairs; the chord form of the great-circle
+distance keeps its accuracy at small angles.
+
+Source: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Res. Logist. Q. 2(1-2),
+1955.
+"""
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ris_pipeline._validation import check_shape
 from ris_pipeline.scene import direction_cosines
 
 
-def angular_distance(
-    azimuth: Float[Tensor, "*batch k"],
-    elevation: Float[Tensor, "*batch k"],
-    other_azimuth: Float[Tensor, "*batch m"],
-    other_elevation: Float[Tensor, "*batch m"],
-) -> Float[Tensor, "*batch k m"]:
-    """Great-circle angle (rad) between every source of one set and every source of another.
-
-    `2 asin(|p - q| / 2)` of the unit vectors, which keeps its digits at small angles.
-    """
-    first = direction_cosines(azimuth, elevation)[..., :, None, :]
-    second = direction_cosines(other_azimuth, other_elevation)[..., None, :, :]
-    chord = torch.linalg.vector_norm(first - second, dim=-1)
-    return 2 * torch.asin((chord / 2).clamp_max(1.0))
+def great_circle(
+    azimuth: Float[Tensor, "*batch"],
+    elevation: Float[Tensor, "*batch"],
+    other_azimuth: Float[Tensor, "*batch"],
+    other_elevation: Float[Tensor, "*batch"],
+) -> Float[Tensor, "*batch"]:
+    """Angle between two directions (rad), by the chord: `2 asin(|p - q| / 2)`."""
+    chord = direction_cosines(azimuth, elevation) - direction_cosines(
+        other_azimuth, other_elevation
+    )
+    return 2 * torch.asin((chord.square().sum(-1).sqrt() / 2).clamp_max(1.0))
 
 
 def match_sources(
-    distance: Float[Tensor, "b k m"], count: Int[Tensor, " b"], found: Int[Tensor, " b"]
+    azimuth: Float[Tensor, "b e"],
+    elevation: Float[Tensor, "b e"],
+    active: Bool[Tensor, "b e"],
+    true_azimuth: Float[Tensor, "b k"],
+    true_elevation: Float[Tensor, "b k"],
+    true_active: Bool[Tensor, "b k"],
 ) -> Int[Tensor, "b k"]:
-    """For each of the first `count` true sources the estimate paired with it, -1 if none.
+    """For every true source the index of its estimate, -1 where it has none or the slot is empty.
 
-    Source: H. W. Kuhn, Naval Research Logistics 2, 1955 (Hungarian method, as in scipy).
+    Args:
+        azimuth, elevation: radians; entries of inactive slots are not looked at.
+
+    Raises:
+        InputError: shapes that do not fit.
     """
-    pairs = np.full(distance.shape[:2], -1, dtype=np.int64)
-    costs = distance.cpu().numpy()
-    for row, (k, m) in enumerate(zip(count.tolist(), found.tolist(), strict=True)):
-        true, estimate = linear_sum_assignment(costs[row, :k, :m])
-        pairs[row, true] = estimate
-    return torch.from_numpy(pairs)
+    for name, value in (("elevation", elevation), ("active", active)):
+        check_shape(name, value, tuple(azimuth.shape))
+    check_shape("true_azimuth", true_azimuth, (azimuth.shape[0], None))
+    for name, value in (("true_elevation", true_elevation), ("true_active", true_active)):
+        check_shape(name, value, tuple(true_azimuth.shape))
+    angles = great_circle(
+        azimuth.double()[:, None],
+        elevation.double()[:, None],
+        true_azimuth.double()[:, :, None],
+        true_elevation.double()[:, :, None],
+    ).cpu()
+    match = torch.full(true_azimuth.shape, -1, dtype=torch.int64)
+    for scene in range(angles.shape[0]):
+        sources = torch.nonzero(true_active[scene])[:, 0].cpu()
+        found = torch.nonzero(active[scene])[:, 0].cpu()
+        rows, columns = linear_sum_assignment(angles[scene][sources][:, found].numpy())
+        match[scene, sources[rows]] = found[columns]
+    return match.to(true_azimuth.device)

@@ -1,111 +1,138 @@
-"""How good a set of estimates is, beside the bound."""
+"""How good the estimates are, and how good they could be.
+
+detected     = matched within 2 degrees of great-circle distance
+ratio        = RMSE / sqrt(mean CRB)              over detected sources, per coordinate
+normalised   = sqrt(mean(error^2 / CRB))          the same, every source weighing alike
+
+A ratio of 1 is an efficient estimator. Detected sources are a selection and the domain cuts errors
+off, so at low SNR a ratio below 1 is the selection's doing and not the estimator's.
+"""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from ris_pipeline._validation import InputError, check_shape
 from ris_pipeline.localization.bound import cramer_rao_bound
-from ris_pipeline.localization.locate import Estimates
-from ris_pipeline.localization.matching import angular_distance, match_sources
+from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.matching import great_circle, match_sources
 from ris_pipeline.scene import SceneBatch
 
-GATE_DEG = 2.0
-"""An estimate within this angle of a true source has detected it."""
+DETECTION_ANGLE = math.radians(2.0)
+"""Largest angle (rad) between a source and its estimate for the source to count as detected."""
 
 
 @dataclass(frozen=True)
-class SourceErrors:
-    """One row a true source.
+class Errors:
+    """Errors per true source slot, float64; NaN where the slot is empty or has no estimate.
 
-    error (S, 3): azimuth, elevation (rad), distance (m) of the paired estimate, NaN if none;
-    angle (S,): great-circle distance, infinite if none; variance (S, 3): the bound; number_right
-    (B,) bool; found (B,): estimates a scene.
+    angle (B, K) rad, great circle; error (B, K, 3): estimate less truth in azimuth (rad), elevation
+    (rad), distance (m); detected and active (B, K) bool; correct_number (B,) bool; match (B, K)
+    int64, the index of the estimate or -1.
     """
 
-    error: Tensor
     angle: Tensor
-    variance: Tensor
-    number_right: Tensor
-    found: Tensor
+    error: Tensor
+    detected: Tensor
+    active: Tensor
+    correct_number: Tensor
+    match: Tensor
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Figures over many scenes; triples are azimuth (deg), elevation (deg), distance (m).
+class SnrResult:
+    """One row of a table. Tuples are (azimuth deg, elevation deg, distance m); NaN without a
+    source."""
 
-    Over resolved sources: detected within `GATE_DEG`, and the bound itself promises the azimuth and
-    the elevation within it (a source that no estimator can place is not a measure of this one).
-    `ratio` is rmse / bound, `bound` the root of the mean variance.
-    """
-
+    snr_db: float
     scenes: int
     sources: int
     detected: float
-    resolved: float
-    number_right: float
-    false_alarms: float
+    """Part of the sources detected."""
+    correct_number: float
+    """Part of the scenes with the right number of sources."""
     rmse: tuple[float, float, float]
     bound: tuple[float, float, float]
+    """`sqrt(mean CRB)` of the detected sources."""
     ratio: tuple[float, float, float]
+    normalised: tuple[float, float, float]
 
 
-def source_errors(scenes: SceneBatch, estimates: Estimates) -> SourceErrors:
-    """Pair the estimates of a batch with its true sources."""
-    sources = scenes.sources
-    truth = [x.double() for x in (sources.azimuth, sources.elevation, sources.distance)]
-    distance = angular_distance(truth[0], truth[1], estimates.azimuth, estimates.elevation)
-    pairs = match_sources(distance, sources.count, estimates.count)
-    chosen = pairs.clamp_min(0)
-    error = torch.stack(
-        [
-            estimate.gather(1, chosen) - true
-            for estimate, true in zip(
-                (estimates.azimuth, estimates.elevation, estimates.distance), truth, strict=True
-            )
-        ],
-        dim=-1,
+def estimation_errors(
+    estimates: Estimates, scenes: SceneBatch, angle: float = DETECTION_ANGLE
+) -> Errors:
+    """Match estimates to the truth and take the differences.
+
+    Args:
+        angle: largest angle (rad) at which a source counts as detected.
+
+    Raises:
+        InputError: estimates of another number of scenes.
+    """
+    truth = scenes.sources
+    check_shape("estimates.count", estimates.count, (scenes.size,))
+    match = match_sources(
+        estimates.azimuth,
+        estimates.elevation,
+        estimates.active,
+        truth.azimuth,
+        truth.elevation,
+        truth.active,
     )
-    angle = distance.gather(2, chosen[..., None])[..., 0]
-    paired, active = pairs >= 0, sources.active
-    error = torch.where(paired[..., None], error, torch.nan)
-    angle = torch.where(paired, angle, torch.inf)
-    return SourceErrors(
-        error[active],
-        angle[active],
-        cramer_rao_bound(scenes)[active],
-        estimates.count == sources.count,
-        estimates.count,
+    found = match >= 0
+    pairs = (
+        (estimates.azimuth, truth.azimuth),
+        (estimates.elevation, truth.elevation),
+        (estimates.distance, truth.distance),
     )
+    taken = [
+        torch.where(found, e.double().gather(1, match.clamp_min(0)), torch.nan) for e, _ in pairs
+    ]
+    error = torch.stack([e - t.double() for e, (_, t) in zip(taken, pairs, strict=True)], dim=-1)
+    distance = great_circle(taken[0], taken[1], truth.azimuth.double(), truth.elevation.double())
+    detected = found & (distance < angle)
+    correct = estimates.count == truth.count
+    return Errors(distance, error, detected, truth.active, correct, match)
 
 
-def accuracy(errors: Sequence[SourceErrors]) -> Accuracy:
-    """Summarise the errors of several batches."""
-    error, angle, variance, right, found = (
-        torch.cat([getattr(part, name) for part in errors])
-        for name in ("error", "angle", "variance", "number_right", "found")
-    )
-    gate = math.radians(GATE_DEG)
-    detected = angle <= gate
-    resolved = detected & (variance[:, :2].sqrt() <= gate).all(-1)
-    units = torch.tensor([math.degrees(1), math.degrees(1), 1.0], dtype=error.dtype)
-    rmse = error[resolved].square().mean(0).sqrt() * units
-    bound = variance[resolved].mean(0).sqrt() * units
-    return Accuracy(
-        len(right),
-        len(angle),
-        detected.double().mean().item(),
-        resolved.double().mean().item(),
-        right.double().mean().item(),
-        (found.sum() - detected.sum()).item() / len(right),
-        _triple(rmse),
-        _triple(bound),
-        _triple(rmse / bound),
+def summarise(
+    estimates: Estimates,
+    scenes: SceneBatch,
+    snr_db: float,
+    bound: Float[Tensor, "b k 3"] | None = None,
+) -> SnrResult:
+    """Detection rate, RMSE and its ratio to the Cramer-Rao bound over a batch of scenes.
+
+    Args:
+        snr_db: the label of the row.
+        bound: `cramer_rao_bound(scenes)`, where it is known already.
+
+    Raises:
+        InputError: an empty batch, or estimates of another number of scenes.
+    """
+    if scenes.size == 0:
+        raise InputError("scenes holds 0 scenes: allowed is 1 or more")
+    errors = estimation_errors(estimates, scenes)
+    variance = (cramer_rao_bound(scenes) if bound is None else bound)[errors.detected]
+    square = errors.error[errors.detected].square()
+    degrees = variance.new_tensor([180 / math.pi, 180 / math.pi, 1.0])
+    rmse, limit = (x.mean(0).sqrt() for x in (square, variance))
+    return SnrResult(
+        snr_db,
+        scenes.size,
+        int(errors.active.sum()),
+        float(errors.detected.sum() / errors.active.sum()),
+        float(errors.correct_number.double().mean()),
+        _triple(rmse * degrees),
+        _triple(limit * degrees),
+        _triple(rmse / limit),
+        _triple((square / variance).mean(0).sqrt()),
     )
 
 
 def _triple(values: Tensor) -> tuple[float, float, float]:
-    first, second, third = values.tolist()
-    return first, second, third
+    azimuth, elevation, distance = values.tolist()
+    return azimuth, elevation, distance

@@ -1,136 +1,236 @@
-"""Joint refinement of all sources: variable projection with Levenberg-Marquardt steps.
+"""Joint refinement of all sources: variable projection with Levenberg-Marquardt steps in a box.
 
-    (Re J^H J + mu diag(Re J^H J)) step = -Re J^H r
+(F + mu diag F) step = s,     s, F: score and information of `varpro`
 
-Batched over scenes with a damping each. The parameters stay in the scenario's domain: a component
-at its border whose step points outward is held there (an active set), and the status says so.
+Coordinates at the border of the domain whose score points outwards are held there; a step that
+crosses the border stops at it. All scenes of a batch step together, each with its own damping.
 
-Source: D. W. Marquardt, J. SIAM 11(2), 1963.
+Source: G. H. Golub and V. Pereyra, "Separable nonlinear least squares: the variable projection
+method and its applications", Inverse Problems 19, 2003; K. Madsen, H. B. Nielsen, O. Tingleff,
+"Methods for Non-Linear Least Squares Problems", 2004, section 3.2 (the damping).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline.localization.projection import (
-    Measurement,
-    Projection,
-    linearise,
-    residual_energy,
-)
+from ris_pipeline.localization.grid import Domain
+from ris_pipeline.localization.varpro import Fit, Measurement, linearise
+
+MAX_STEPS = 60
+"""Steps before a scene is given up. Well separated sources take 5 to 10; a pair inside a beamwidth
+at low SNR crawls along a valley and takes tens."""
+
+FINAL_TOLERANCE = 1e-3
+"""Converged when the full Gauss-Newton step is this part of a standard deviation: it adds 1e-6 to
+the variance."""
+
+STAGE_TOLERANCE = 0.1
+"""The same between greedy stages, where the fit only has to clear the view for the next source."""
+
+_FIRST_DAMPING = 1e-2
+_DAMPING_LIMIT = 1e12
 
 
 class Status(IntEnum):
     """What became of a source."""
 
     CONVERGED = 0
+    """A minimum of the residual inside the scenario's domain."""
     EDGE = 1
-    """A parameter rests at the border of the scenario's domain."""
+    """A minimum on the border of the domain; that coordinate was held, the optimum lies beyond."""
     UNRESOLVED = 2
-    """The iterations ran out, or the sources cannot be told apart."""
-    ABSENT = 3
-    """An empty slot."""
+    """No such minimum was reached, it is flatter than a beamwidth, or the slot holds no source."""
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A joint fit of K sources.
-
-    parameters (B, K, 3): azimuth, elevation (rad), inverse distance (1/m); energy (B,): residual;
-    converged (B,) bool; at_edge (B, K) bool; projection: the linearisation at the end.
-    """
+class Refined:
+    """Where the steps ended: parameters (B, K, 3), fit, held (B, K, 3) and converged (B,) masks."""
 
     parameters: Tensor
-    energy: Tensor
+    fit: Fit
+    held: Tensor
     converged: Tensor
-    at_edge: Tensor
-    projection: Projection
 
-    def select(self, rows: Tensor) -> "Fit":
-        """The scenes `rows` of the batch."""
-        return Fit(
-            self.parameters[rows],
-            self.energy[rows],
-            self.converged[rows],
-            self.at_edge[rows],
-            self.projection.select(rows),
+
+def noise_estimate(
+    measurement: Measurement, rss: Float[Tensor, " b"], count: Tensor, coordinates: int
+) -> Float[Tensor, " b"]:
+    """`sigma^2 = rss / (T L M - K T - K d / 2)`, d fitted coordinates a source; 0 / 0 excluded.
+
+    Never below the rounding of the data's energy, which is what a noiseless scene leaves.
+    """
+    numbers = measurement.blocks * measurement.rows
+    freedom = numbers - count * (measurement.blocks + coordinates / 2)
+    floor = measurement.energy * torch.finfo(rss.dtype).eps / numbers
+    return torch.maximum(rss / freedom.clamp_min(0.5), floor).clamp_min(torch.finfo(rss.dtype).tiny)
+
+
+def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
+    """Which of the three coordinates are unknown: not those that the domain or the model fixes."""
+    free = domain.upper > domain.lower
+    if wavefront == "plane":
+        free = free & torch.tensor([True, True, False], device=free.device)
+    return free
+
+
+def _held(parameters: Tensor, score: Tensor, domain: Domain, fixed: Tensor) -> Tensor:
+    slope = score.reshape_as(parameters)
+    outward = (parameters <= domain.lower) & (slope < 0)
+    outward |= (parameters >= domain.upper) & (slope > 0)
+    return outward | fixed
+
+
+def _restricted(fit: Fit, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Score, information and scale on the coordinates that may move, scaled to a unit diagonal."""
+    free = ~held.flatten(1)
+    score = fit.score * free
+    diagonal = fit.information.diagonal(dim1=1, dim2=2)
+    free = free & (diagonal > 0)
+    scale = torch.where(free, diagonal, torch.ones_like(diagonal)).rsqrt() * free
+    unit = fit.information * scale[:, :, None] * scale[:, None, :]
+    return score * scale, unit + torch.diag_embed((~free).to(unit.dtype)), scale
+
+
+def solve_damped(unit: Tensor, score: Tensor, damping: Tensor) -> Tensor:
+    """Solve `(unit + damping I) step = score`; zero where that matrix is not positive definite."""
+    eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
+    factor, failed = torch.linalg.cholesky_ex(unit + damping[:, None, None] * eye)
+    step = torch.cholesky_solve(score[..., None], factor)[..., 0]
+    return torch.where((failed == 0)[:, None], step, torch.zeros_like(step))
+
+
+def _merge(accepted: Tensor, new: Fit, old: Fit) -> Fit:
+    chosen = {}
+    for field in fields(Fit):
+        a, b = getattr(new, field.name), getattr(old, field.name)
+        chosen[field.name] = torch.where(accepted.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    return Fit(**chosen)
+
+
+@dataclass
+class _State:
+    """The scenes still moving: their data, position, fit, damping, and its growth on rejection."""
+
+    measurement: Measurement
+    parameters: Tensor
+    active: Tensor
+    fit: Fit
+    damping: Tensor
+    growth: Tensor
+
+    def take(self, keep: Tensor) -> "_State":
+        fit = Fit(*(getattr(self.fit, field.name)[keep] for field in fields(Fit)))
+        return _State(
+            self.measurement.take(keep),
+            self.parameters[keep],
+            self.active[keep],
+            fit,
+            self.damping[keep],
+            self.growth[keep],
         )
 
-    def replace(self, rows: Tensor, other: "Fit") -> None:
-        """Put the fits of `other` in the place of the scenes `rows`."""
-        for name in ("parameters", "energy", "converged", "at_edge"):
-            getattr(self, name)[rows] = getattr(other, name)
-        self.projection.replace(rows, other.projection)
+
+def _start(measurement: Measurement, parameters: Tensor, active: Tensor) -> _State:
+    damping = torch.full_like(measurement.energy, _FIRST_DAMPING)
+    fit = linearise(measurement, parameters, active)
+    return _State(measurement, parameters, active, fit, damping, torch.full_like(damping, 2.0))
 
 
-FIRST_DAMPING = 1e-2
-STEP_TOLERANCE = 1e-3
-"""Steps end below this part of a standard deviation, that is when the predicted fall of the
-residual energy is below its square in units of the noise variance."""
+def _advance(state: _State, domain: Domain, fixed: Tensor, tolerance: float) -> Tensor:
+    """One Levenberg-Marquardt step of every scene, in place; True where it has converged."""
+    held = _held(state.parameters, state.fit.score, domain, fixed)
+    score, unit, scale = _restricted(state.fit, held)
+    converged = _small_newton_step(state, score, unit, int((~fixed).sum()), tolerance)
+    step = (solve_damped(unit, score, state.damping) * scale).reshape_as(state.parameters)
+    trial = torch.clamp(state.parameters + step, domain.lower, domain.upper)
+    moved = (trial - state.parameters).flatten(1)
+    raw = state.fit.information @ moved[..., None]
+    predicted = (2 * state.fit.score * moved).sum(1) - (moved * raw[..., 0]).sum(1)
+    new = linearise(state.measurement, trial, state.active)
+    decrease = state.fit.rss - new.rss
+    accepted = (decrease > 0) & ~converged
+    # A step cut at the border may predict no decrease; the ratio then says nothing: damp as at 0.
+    ratio = torch.where(predicted > 0, decrease / predicted, torch.zeros_like(predicted))
+    shrink = (1 - (2 * ratio.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
+    state.damping *= torch.where(accepted, shrink, state.growth)
+    state.growth = torch.where(accepted, 2.0, 2 * state.growth)
+    state.parameters = torch.where(accepted[:, None, None], trial, state.parameters)
+    state.fit = _merge(accepted, new, state.fit)
+    return converged
+
+
+def _small_newton_step(
+    state: _State, score: Tensor, unit: Tensor, coordinates: int, tolerance: float
+) -> Tensor:
+    """`step^T (2 F / sigma^2) step < tolerance^2` for the undamped step: a length in deviations."""
+    rounding = torch.full_like(state.damping, unit.shape[-1] * torch.finfo(unit.dtype).eps)
+    newton = solve_damped(unit, score, rounding)
+    solved = newton.abs().sum(1) + (score == 0).all(1) > 0
+    noise = noise_estimate(state.measurement, state.fit.rss, state.active.sum(1), coordinates)
+    return solved & (2 * (score * newton).sum(1) < tolerance**2 * noise)
 
 
 def refine(
-    data: Measurement,
+    measurement: Measurement,
     parameters: Float[Tensor, "b k 3"],
-    low: Float[Tensor, "3"],
-    high: Float[Tensor, "3"],
-    iterations: int = 40,
-) -> Fit:
-    """Minimise the residual energy from a start inside the domain `low..high`."""
-    parameters = parameters.clamp(low, high)
-    state = linearise(data, parameters)
-    damping = torch.full_like(state.energy, FIRST_DAMPING)
-    converged = torch.zeros_like(state.energy, dtype=torch.bool)
-    for _ in range(iterations):
-        rows = (~converged).nonzero()[:, 0]
-        if not len(rows):
+    active: Bool[Tensor, "b k"],
+    domain: Domain,
+    tolerance: float = FINAL_TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> Refined:
+    """Least squares over all active sources at once, from `parameters`, inside `domain`.
+
+    Args:
+        parameters: azimuth (rad), elevation (rad), inverse distance (1/m); float64.
+        tolerance: length of the remaining Gauss-Newton step in standard deviations.
+    """
+    start = torch.clamp(parameters, domain.lower, domain.upper)
+    state = _start(measurement, start, active)
+    fixed = ~free_coordinates(domain, measurement.wavefront)
+    final, fit = state.parameters.clone(), _copy(state.fit)
+    converged = torch.zeros_like(active[:, 0])
+    alive = torch.arange(final.shape[0], device=final.device)
+    for _ in range(max_steps):
+        if alive.numel() == 0:
             break
-        part = data.select(rows)
-        moved, small = _step(part, state.select(rows), parameters[rows], damping[rows], low, high)
-        energy = residual_energy(part, moved)
-        better = energy <= state.energy[rows]
-        parameters[rows[better]] = moved[better]
-        damping[rows] = torch.where(better, damping[rows] / 10, damping[rows] * 10)
-        # A rejected step at full damping has nowhere to go: rounding decides, not the data.
-        converged[rows] = small | (damping[rows] > _LARGEST_DAMPING)
-        if better.any():
-            state.replace(rows[better], linearise(part.select(better), moved[better]))
-    free_of_edge = (parameters > low) & (parameters < high)
-    return Fit(parameters, state.energy, converged, ~free_of_edge.all(-1), state)
+        done = _advance(state, domain, fixed, tolerance)
+        converged[alive[done]] = True
+        moving = ~done & (state.damping < _DAMPING_LIMIT)
+        # Copying the data costs as much as a step, so finished scenes are dropped by halves.
+        if 2 * int(moving.sum()) <= alive.numel():
+            _store(final, fit, alive, state)
+            alive, state = alive[moving], state.take(moving)
+    _store(final, fit, alive, state)
+    return Refined(final, fit, _held(final, fit.score, domain, fixed), converged)
 
 
-_LARGEST_DAMPING = 1e8
-_NO_DAMPING = 1e-10
-"""Far below any damping in use, far above rounding: keeps a singular normal matrix solvable."""
+def _copy(fit: Fit) -> Fit:
+    return Fit(*(getattr(fit, field.name).clone() for field in fields(Fit)))
 
 
-def _step(
-    data: Measurement,
-    state: Projection,
-    parameters: Tensor,
-    damping: Tensor,
-    low: Tensor,
-    high: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The damped step, clipped to the domain, and whether the undamped one is negligible."""
-    normal = (state.jacobian.mH @ state.jacobian).real.sum(1)
-    gradient = (state.jacobian.mH @ state.residual[..., None]).real.sum(1)[..., 0]
-    flat = parameters.flatten(1)
-    count = parameters.shape[1]
-    floor, ceiling = low.repeat(count), high.repeat(count)
-    held = ((flat <= floor) & (gradient > 0)) | ((flat >= ceiling) & (gradient < 0))
-    gradient = torch.where(held, 0.0, gradient)
-    normal = torch.where(held[:, :, None] | held[:, None, :], 0.0, normal)
-    scale = normal.diagonal(dim1=1, dim2=2)
-    # A held or blind parameter has an empty row; a unit pivot keeps its step at zero.
-    pivots = [torch.where(scale > 0, mu * scale, 1.0) for mu in (damping[:, None], _NO_DAMPING)]
-    damped, full = (
-        torch.linalg.solve(normal + torch.diag_embed(pivot), -gradient[..., None])[..., 0]
-        for pivot in pivots
-    )
-    variance = state.energy / data.samples
-    moved = (flat + damped).clamp(floor, ceiling).reshape(parameters.shape)
-    return moved, -(gradient * full).sum(-1) <= STEP_TOLERANCE**2 * variance
+def _store(final: Tensor, fit: Fit, alive: Tensor, state: _State) -> None:
+    final[alive] = state.parameters
+    for field in fields(Fit):
+        getattr(fit, field.name)[alive] = getattr(state.fit, field.name)
+
+
+def standard_deviations(refined: Refined, noise: Float[Tensor, " b"]) -> Float[Tensor, "b k 3"]:
+    """Square roots of the diagonal of `(sigma^2 / 2) F^-1`, for (azimuth, elevation, 1/distance).
+
+    A held coordinate has no deviation of its own (0: the border is where it is); an unidentifiable
+    one has an infinite one.
+    """
+    _, unit, scale = _restricted(refined.fit, refined.held)
+    return invert_information(unit, scale, noise).reshape_as(refined.parameters)
+
+
+def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tensor, "b d"]:
+    """`sqrt(diag((sigma^2 / 2) F^-1))` of a scaled F; infinite where F is singular to rounding."""
+    factor, failed = torch.linalg.cholesky_ex(unit)
+    diagonal = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).clamp_min(0)
+    deviation = (diagonal * (noise / 2)[:, None]).sqrt() * scale
+    return torch.where((failed == 0)[:, None], deviation, torch.inf)

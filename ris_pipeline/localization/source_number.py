@@ -1,27 +1,48 @@
-"""How many sources: the Bayesian information criterion on the residual of the joint fits.
+"""Number of sources by the Bayesian information criterion.
 
-    BIC(K) = 2 n ln(|r_K|^2 / n) + K (3 + 2 T) ln(2 n),     n = T L M complex samples
+BIC(K) = 2 T L M ln rss_K + K (d ln(2 T L M) + 2 T ln(2 L M))
 
-A source has three position parameters and a complex amplitude a block: five real ones at T = 1.
+The first term is -2 ln of the likelihood maximised over amplitudes and noise variance. A source has
+d coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers, and one complex
+amplitude a block, informed by the 2 L M of its block. At T = 1 that is 5 ln(2 L M).
 
-Source: P. Stoica, Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004.
+Source: G. Schwarz, "Estimating the Dimension of a Model", Ann. Statist. 6(2), 1978; P. Stoica and
+Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (section on BIC: parameters
+whose information grows at different rates).
 """
 
+import math
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from ris_pipeline.localization.varpro import Measurement
+
+
+def bic_penalty(blocks: int, rows: int, coordinates: int = 3) -> float:
+    """What one more source costs: `d ln(2 T L M) + 2 T ln(2 L M)`; rows = L M."""
+    return coordinates * math.log(2 * blocks * rows) + 2 * blocks * math.log(2 * rows)
 
 
 def bayesian_information(
-    energy: Float[Tensor, "k b"], samples: int, blocks: int
-) -> Float[Tensor, "k b"]:
-    """BIC of the fits with 1..K sources; `energy[k - 1]` is the residual with k sources."""
-    count = torch.arange(1, len(energy) + 1, dtype=energy.dtype, device=energy.device)
-    penalty = count * (3 + 2 * blocks) * torch.log(torch.tensor(2.0 * samples))
-    tiny = torch.finfo(energy.dtype).tiny
-    return 2 * samples * (energy / samples).clamp_min(tiny).log() + penalty[:, None]
+    measurement: Measurement, rss: Float[Tensor, "b kk"], coordinates: int = 3
+) -> Float[Tensor, "b kk"]:
+    """BIC of 0, 1, 2, ... sources from the residuals `rss` of each, up to a constant.
+
+    A residual below the rounding of the data's energy counts as that rounding.
+    """
+    floor = measurement.energy[:, None] * torch.finfo(rss.dtype).eps
+    tiny = torch.finfo(rss.dtype).tiny
+    number = torch.arange(rss.shape[1], dtype=rss.dtype, device=rss.device)
+    samples = measurement.blocks * measurement.rows
+    cost = number * bic_penalty(measurement.blocks, measurement.rows, coordinates)
+    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
 
 
-def estimate_number(energy: Float[Tensor, "k b"], samples: int, blocks: int) -> Int[Tensor, " b"]:
-    """The number of sources of least BIC, (B,)."""
-    return bayesian_information(energy, samples, blocks).argmin(0) + 1
+def added_source_pays(
+    measurement: Measurement, rss: Float[Tensor, "b 2"], coordinates: int = 3
+) -> Bool[Tensor, " b"]:
+    """True where the second of two nested fits, one source apart, has the smaller BIC."""
+    before, after = bayesian_information(measurement, rss, coordinates).unbind(1)
+    return after < before

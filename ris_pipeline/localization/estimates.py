@@ -1,0 +1,90 @@
+"""What the estimator reports, and how it is read off the last fit."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ris_pipeline.localization.grid import Domain
+from ris_pipeline.localization.refinement import (
+    Refined,
+    Status,
+    free_coordinates,
+    noise_estimate,
+    standard_deviations,
+)
+from ris_pipeline.localization.varpro import Measurement
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Located sources, strongest first; the first `count` slots of a scene are filled.
+
+    azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
+    count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and
+    distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
+    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,).
+    """
+
+    azimuth: Tensor
+    elevation: Tensor
+    distance: Tensor
+    power: Tensor
+    count: Tensor
+    std: Tensor
+    status: Tensor
+    noise_variance: Tensor
+
+    @property
+    def active(self) -> Tensor:
+        """(B, K) bool: which slots hold a source."""
+        slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
+        return slots < self.count[:, None]
+
+
+def _status(refined: Refined, std: Tensor, active: Tensor, free: Tensor, width: float) -> Tensor:
+    sharp = (std[..., :2] < width).all(-1) & refined.converged[:, None]
+    edge = (refined.held & free).any(-1)
+    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
+    return torch.where(sharp & active, status, int(Status.UNRESOLVED))
+
+
+def report(
+    measurement: Measurement,
+    refined: Refined,
+    active: Bool[Tensor, "b k"],
+    domain: Domain,
+    width: float,
+    dtype: torch.dtype,
+) -> Estimates:
+    """Read estimates off a fit, sorted by power, in real `dtype`.
+
+    Args:
+        width: standard deviation of an angle (rad) from which a source counts as unresolved.
+    """
+    free = free_coordinates(domain, measurement.wavefront)
+    noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), int(free.sum()))
+    power = refined.fit.amplitudes.abs().square().mean(1)
+    distance = 1 / refined.parameters[..., 2]
+    std = standard_deviations(refined, noise)
+    # d r = r^2 d(1/r)
+    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * distance.square()), dim=-1)
+    if measurement.wavefront == "plane":
+        distance, std[..., 2] = torch.full_like(distance, torch.nan), torch.inf
+    order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
+    blank = torch.where(active, 0.0, torch.nan)
+
+    def slot(value: Tensor) -> Tensor:
+        return (value + blank).gather(1, order).to(dtype)
+
+    return Estimates(
+        slot(refined.parameters[..., 0]),
+        slot(refined.parameters[..., 1]),
+        slot(distance),
+        slot(power),
+        active.sum(1),
+        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
+        _status(refined, std, active, free, width).gather(1, order),
+        noise.to(dtype),
+    )

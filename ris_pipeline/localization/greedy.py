@@ -1,0 +1,157 @@
+"""Sources one by one: detect, refine jointly, look again for every source with the others in place.
+
+The first search is whitened against what has not been found yet (`whitening`). Once K sources are
+in place nothing else is left in the data, so the second look uses the white filter, which is then
+the exact likelihood ratio; a source moves when its best place lies in another lobe and lowers the
+residual.
+
+Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applications to target
+feature extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is RELAX's).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ris_pipeline.localization.detection import Detector, grid_gains, next_source
+from ris_pipeline.localization.grid import Domain
+from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
+from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.whitening import diffuse_ratio, whiten
+from ris_pipeline.scene import direction_cosines
+
+_ROUNDS = 4
+"""Second looks at all sources of a scene; a scene leaves after the first that moved nothing."""
+
+_WORTH_MOVING = 0.5
+"""A source moves when -ln likelihood falls by this much: less is not another place but slower
+convergence to the same."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the searches of a batch share: data and grid gains, white and whitened."""
+
+    detector: Detector
+    white: Measurement
+    white_gains: Tensor
+    whitened: Measurement
+    whitened_gains: Tensor
+    domain: Domain
+    lobe: Tensor
+    """Extent of a lobe in (u, v, 1/r), (3,): half a beamwidth and half a depth of focus."""
+
+    def take(self, index: Tensor) -> "Search":
+        """The scenes `index`."""
+        if index.numel() == self.white.energy.shape[0]:
+            return self
+        return Search(
+            self.detector,
+            self.white.take(index),
+            self.white_gains[index],
+            self.whitened.take(index),
+            self.whitened_gains[index],
+            self.domain,
+            self.lobe,
+        )
+
+
+def prepare_search(
+    detector: Detector,
+    measurement: Measurement,
+    domain: Domain,
+    lobe: Tensor,
+    interference: bool = True,
+) -> Search:
+    """Whiten the data and evaluate the grid once for all searches of a batch.
+
+    Args:
+        interference: False where no scene has more than one source: the white filter is then exact.
+    """
+    gains = grid_gains(detector, measurement)
+    whitened, whitened_gains = measurement, gains
+    if interference:
+        dtype = detector.grid.panel.positions.dtype.to_complex()
+        whitened = whiten(measurement, diffuse_ratio(measurement), dtype)
+        whitened_gains = grid_gains(detector, whitened)
+    return Search(
+        detector,
+        measurement,
+        gains,
+        whitened,
+        whitened_gains,
+        domain,
+        lobe,
+    )
+
+
+def add_source(
+    search: Search, parameters: Float[Tensor, "b k 3"]
+) -> tuple[Float[Tensor, "b kk 3"], Float[Tensor, " b"]]:
+    """One more source, and all refined together: parameters (B, K+1, 3) and residual (B,)."""
+    scenes, k = parameters.shape[:2]
+    active = torch.ones(scenes, k + 1, dtype=torch.bool, device=parameters.device)
+    where, _ = next_source(
+        search.detector, search.whitened, search.whitened_gains, parameters, active[:, :k]
+    )
+    start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
+    refined = refine(search.white, start, active, search.domain, STAGE_TOLERANCE)
+    parameters, rss = refined.parameters.clone(), refined.fit.rss.clone()
+    if k:
+        _look_again(search, parameters, rss)
+    return parameters, rss
+
+
+def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:
+    """Move sources to better lobes until none wants to; in place."""
+    waiting = torch.arange(parameters.shape[0], device=parameters.device)
+    for _ in range(_ROUNDS):
+        moved = torch.zeros_like(rss, dtype=torch.bool)
+        for source in range(parameters.shape[1]):
+            moved |= _relocate(search, parameters, rss, waiting, source)
+        waiting = torch.nonzero(moved)[:, 0]
+        if waiting.numel() == 0:
+            return
+
+
+def _relocate(
+    search: Search, parameters: Tensor, rss: Tensor, waiting: Tensor, source: int
+) -> Bool[Tensor, " b"]:
+    """Try the best place for one source of the scenes `waiting`; True where it moved."""
+    part, here = search.take(waiting), parameters[waiting]
+    others = torch.cat((here[:, :source], here[:, source + 1 :]), dim=1)
+    active = torch.ones(here.shape[:2], dtype=torch.bool, device=here.device)
+    where, _ = next_source(part.detector, part.white, part.white_gains, others, active[:, 1:])
+    place = search.detector.grid.coordinates(where)
+    elsewhere = ~_same_lobe(place, here[:, source], search.lobe)
+    moved = torch.zeros_like(rss, dtype=torch.bool)
+    index = waiting[elsewhere]
+    if index.numel() == 0:
+        return moved
+    start = parameters[index].clone()
+    start[:, source] = place[elsewhere]
+    data = search.white.take(index)
+    refined = refine(data, start, active[elsewhere], search.domain, STAGE_TOLERANCE)
+    samples = data.blocks * data.rows
+    gain = samples * (rss[index] / refined.fit.rss.clamp_min(noise_floor(data))).log()
+    better = (gain > _WORTH_MOVING) & (refined.fit.rss < rss[index])
+    index = index[better]
+    parameters[index], rss[index] = refined.parameters[better], refined.fit.rss[better]
+    moved[index] = True
+    return moved
+
+
+def noise_floor(measurement: Measurement) -> Float[Tensor, " b"]:
+    """The residual that rounding leaves of noiseless data."""
+    zero = torch.zeros_like(measurement.energy)
+    samples = measurement.blocks * measurement.rows
+    return noise_estimate(measurement, zero, zero, 0) * samples
+
+
+def _same_lobe(place: Tensor, other: Tensor, lobe: Tensor) -> Bool[Tensor, " b"]:
+    def cosines(x: Tensor) -> Tensor:
+        return torch.cat((direction_cosines(x[:, 0], x[:, 1])[:, :2], x[:, 2:]), dim=1)
+
+    return ((cosines(place) - cosines(other)).abs() < lobe).all(1)
