@@ -16,7 +16,11 @@ from torch import Tensor
 from ris_pipeline.config import ModelConfig, Scenario
 from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.learning.model import NetworkOutput
-from ris_pipeline.localization import least_squares, matched_filter
+from ris_pipeline.localization import (
+    matched_filter,
+    regularised_least_squares,
+    snr_regularisation,
+)
 from ris_pipeline.scene import (
     Panel,
     SceneBatch,
@@ -66,8 +70,10 @@ def _unit_power(x: Complex[Tensor, "b c n"]) -> Tensor:
 
 def make_features(scenes: SceneBatch, config: ModelConfig) -> Features:
     """Back-project a batch; everything here is known to the receiver."""
-    projected = least_squares(scenes)
-    matched = matched_filter(scenes)
+    received = scenes.snapshots, scenes.channel, scenes.codes
+    matched = matched_filter(*received)
+    eps = snr_regularisation(scenes.channel, scenes.codes, scenes.snr_db)
+    projected = regularised_least_squares(*received, eps)
     count = config.snapshot_channels
     channels = torch.cat(
         [_unit_power(principal_snapshots(x, count)) for x in (projected, matched)], dim=1

@@ -8,12 +8,14 @@ from ris_pipeline.localization.backprojection import (
     snr_regularisation,
 )
 from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.detection import detection_spectrum
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.grid import (
     Domain,
     SteeringGrid,
     beamwidths,
     depth_of_focus,
+    grid_at,
     search_domain,
     steering_grid,
 )
@@ -26,7 +28,10 @@ from ris_pipeline.localization.metrics import (
     estimation_errors,
     summarise,
 )
+from ris_pipeline.localization.peaks import spectrum_peaks
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.varpro import measure
+from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
 __all__ = [
     "DETECTION_ANGLE",
@@ -40,16 +45,22 @@ __all__ = [
     "code_gram",
     "cramer_rao_bound",
     "depth_of_focus",
+    "detection_spectrum",
+    "diffuse_ratio",
     "estimation_errors",
     "fisher_information",
     "great_circle",
+    "grid_at",
     "locate",
     "match_sources",
     "matched_filter",
+    "measure",
     "regularised_least_squares",
     "search_domain",
     "sensing_gram",
     "snr_regularisation",
+    "spectrum_peaks",
     "steering_grid",
     "summarise",
+    "whiten",
 ]

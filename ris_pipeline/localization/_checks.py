@@ -3,13 +3,8 @@
 import torch
 from torch import Tensor
 
-from ris_pipeline._validation import (
-    InputError,
-    check_complex,
-    check_finite,
-    check_range,
-    check_shape,
-)
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.scene import SceneBatch
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_finite
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_finite
 from ris_pipeline.localization._checks import check_measurement
 
 

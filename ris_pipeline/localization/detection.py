@@ -154,3 +154,14 @@ def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b
     # Where free is false the quotient is not used; the denominator only has to be harmless.
     scores = response[:, :, 0] / torch.where(free, left, torch.ones_like(left))
     return torch.where(free, scores, torch.zeros_like(scores)).sum(1)
+
+
+def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:
+    """`sum_t |a^H z_t|^2 / (a^H W_t a)` over the grid: the score before any source is found."""
+    detector = Detector(grid, torch.empty(0), torch.empty(0), None)
+    gains = grid_gains(detector, measurement)
+    parts = [
+        _scores(steering, measurement.matched[:, :, None].to(steering.dtype), gains[..., a:b])
+        for a, b, steering in grid.chunks()
+    ]
+    return torch.cat(parts, dim=-1)

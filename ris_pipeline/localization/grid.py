@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_choice, check_range
+from ris_pipeline._errors import check_choice
+from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.scene import Panel, angles_from_cosines, ideal_panel, steering_vector
 
@@ -152,14 +153,23 @@ def steering_grid(
         depth = torch.tensor([1 / far], dtype=torch.float64)
     else:
         depth = _axis(1 / far, 1 / near, depth_of_focus(scenario) / density)
-    grid = SteeringGrid(
+    return grid_at(
+        scenario,
         azimuth.repeat_interleave(depth.numel()).to(device, dtype),
         elevation.repeat_interleave(depth.numel()).to(device, dtype),
         depth.repeat(azimuth.numel()).to(device, dtype),
-        None,
-        ideal_panel(scenario, dtype, device),
-        scenario.wavefront,
     )
+
+
+def grid_at(
+    scenario: Scenario,
+    azimuth: Float[Tensor, " g"],
+    elevation: Float[Tensor, " g"],
+    inverse_distance: Float[Tensor, " g"],
+) -> SteeringGrid:
+    """A grid of given points (rad, rad, 1/m), in their dtype and on their device."""
+    panel = ideal_panel(scenario, azimuth.dtype, azimuth.device)
+    grid = SteeringGrid(azimuth, elevation, inverse_distance, None, panel, scenario.wavefront)
     if grid.size * grid.panel.elements > _STORED_ENTRIES:
         return grid
     return replace(grid, steering=grid._make(0, grid.size))

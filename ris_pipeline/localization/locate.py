@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from ris_pipeline._validation import InputError
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
 from ris_pipeline.localization.detection import Detector, build_detector

@@ -19,11 +19,11 @@ from ris_pipeline.scene import direction_cosines
 
 
 def great_circle(
-    azimuth: Float[Tensor, "*batch"],
-    elevation: Float[Tensor, "*batch"],
-    other_azimuth: Float[Tensor, "*batch"],
-    other_elevation: Float[Tensor, "*batch"],
-) -> Float[Tensor, "*batch"]:
+    azimuth: Float[Tensor, "*#batch"],
+    elevation: Float[Tensor, "*#batch"],
+    other_azimuth: Float[Tensor, "*#batch"],
+    other_elevation: Float[Tensor, "*#batch"],
+) -> Float[Tensor, "*#batch"]:
     """Angle between two directions (rad), by the chord: `2 asin(|p - q| / 2)`."""
     chord = direction_cosines(azimuth, elevation) - direction_cosines(
         other_azimuth, other_elevation

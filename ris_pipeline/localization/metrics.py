@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ris_pipeline._validation import InputError, check_shape
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_shape
 from ris_pipeline.localization.bound import cramer_rao_bound
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.matching import great_circle, match_sources

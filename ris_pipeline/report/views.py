@@ -12,11 +12,13 @@ from ris_pipeline.learning import Trainer
 from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.localization import (
     SteeringGrid,
-    first_scores,
+    detection_spectrum,
+    diffuse_ratio,
     grid_at,
-    grid_energy,
     locate,
+    measure,
     spectrum_peaks,
+    whiten,
 )
 from ris_pipeline.report.figures import SpectrumView
 from ris_pipeline.scene import SceneBatch
@@ -52,7 +54,9 @@ def _true_sources(scenes: SceneBatch) -> tuple[NDArray[np.float64], list[str]]:
 def located_view(scenes: SceneBatch, step_deg: float = 0.5) -> SpectrumView:
     """The detection statistic of one scene, with what `locate` makes of it."""
     grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
-    level = _decibels(first_scores(scenes, grid, grid_energy(scenes, grid))[0], len(elevation))
+    data = measure(scenes)
+    whitened = whiten(data, diffuse_ratio(data), torch.complex64)
+    level = _decibels(detection_spectrum(whitened, grid)[0], len(elevation))
     found = locate(scenes)
     estimated = torch.stack((found.azimuth, found.elevation), -1)[0, : int(found.count[0])]
     true, labels = _true_sources(scenes)
@@ -75,7 +79,8 @@ def learned_view(
     """The MVDR spectrum of the covariance that the network predicts, with its highest peaks."""
     grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
     prepared = trainer.predict(scenes, weights).prepared
-    level = _decibels(mvdr_spectrum(prepared, grid.steering.mT)[0], len(elevation))
+    parts = [mvdr_spectrum(prepared, steering.mT)[0] for _, _, steering in grid.chunks()]
+    level = _decibels(torch.cat(parts), len(elevation))
     true, labels = _true_sources(scenes)
     # Peaks closer than half the beamwidth, about 50 deg / elements, are one.
     cells = max(1, math.ceil(50 / max(scenes.scenario.panel) / step_deg))

@@ -1,76 +1,87 @@
-"""The Cramer-Rao bound against finite differences of the whole likelihood."""
+from dataclasses import replace
 
-import dataclasses
-
-import numpy as np
 import pytest
 import torch
+from localization_helpers import MOVING, SMALL, draw, model, true_parameters
 
-from ris_pipeline.config import Scenario
-from ris_pipeline.localization import cramer_rao_bound
-from ris_pipeline.scene import SceneBatch, sensing_matrix, simulate, steering_vector
+from ris_pipeline.localization import cramer_rao_bound, fisher_information
 
-STATIC = Scenario(
-    panel=(4, 4), antennas=4, codes=6, dft_shape=(4, 4), sources=(1, 2), distance=(0.3, 2.0)
+STEP = 1e-6
+DIFFERENCE = 1e-5  # central differences (1e-8 of the slopes) times the conditioning of F
+
+
+def numerical_bound(scenes):
+    """Inverse of the full Fisher information, amplitudes included, by central differences."""
+    s = scenes.sources
+    parameters = true_parameters(scenes)
+    amplitudes = (s.gains[..., None] * s.symbols).mT
+    blocks, k = amplitudes.shape[1:]
+    slopes = []
+    for source in range(k):
+        for axis in range(3):
+            up, down = parameters.clone(), parameters.clone()
+            if axis == 2:
+                up[:, source, 2] = 1 / (s.distance[:, source] + STEP)
+                down[:, source, 2] = 1 / (s.distance[:, source] - STEP)
+            else:
+                up[:, source, axis] += STEP
+                down[:, source, axis] -= STEP
+            change = model(scenes, up, amplitudes) - model(scenes, down, amplitudes)
+            slopes.append(change.flatten(1) / (2 * STEP))
+    for block in range(blocks):
+        for source in range(k):
+            for unit in (1.0, 1j):
+                one = torch.zeros_like(amplitudes)
+                one[:, block, source] = unit
+                slopes.append(model(scenes, parameters, one).flatten(1))
+    jacobian = torch.stack(slopes, dim=-1)
+    fisher = 2 / scenes.noise_variance[:, None, None] * (jacobian.mH @ jacobian).real
+    variance = torch.linalg.inv(fisher).diagonal(dim1=1, dim2=2)
+    return variance[:, : 3 * k].reshape(-1, k, 3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SMALL,
+        MOVING,
+        {**SMALL, "blocks": 2, "codebook": "random"},
+        {**SMALL, "wavefront": "fresnel"},
+    ],
+    ids=["static", "moving", "blocks", "fresnel"],
 )
-SCENARIOS = {
-    "static": STATIC,
-    "moving symbols": STATIC.replace(blocks=4, codes=1, codebook="random"),
-    "blocks of codes": STATIC.replace(blocks=2, codes=4),
-}
-
-
-def mean_of(scenes: SceneBatch, row: int, vector: np.ndarray) -> np.ndarray:
-    """Noiseless snapshots as a function of positions and amplitudes, all real parameters."""
-    count, blocks = int(scenes.sources.count[row]), scenes.scenario.blocks
-    azimuth, elevation, distance = torch.from_numpy(vector[: 3 * count].reshape(count, 3)).unbind(1)
-    parts = torch.from_numpy(vector[3 * count :].reshape(2, blocks, count))
-    a = steering_vector(scenes.panel, azimuth, elevation, distance, scenes.scenario.wavefront)
-    phi = sensing_matrix(scenes.channel[row : row + 1], scenes.codes)[0]
-    return (phi @ (torch.complex(parts[0], parts[1]) @ a)[..., None]).flatten().numpy()
-
-
-def bound_by_differences(scenes: SceneBatch, row: int) -> np.ndarray:
-    """Inverse of the full Fisher matrix (2 / sigma^2) Re J^H J, amplitudes included."""
-    sources, count = scenes.sources, int(scenes.sources.count[row])
-    positions = torch.stack((sources.azimuth, sources.elevation, sources.distance), -1)[row, :count]
-    received = (sources.gains[..., None] * sources.symbols)[row, :count].mT
-    vector = np.concatenate(
-        [positions.flatten(), received.real.flatten(), received.imag.flatten()]
-    ).astype(np.float64)
-    step = np.finfo(np.float64).eps ** (1 / 3)
-    columns = [
-        (mean_of(scenes, row, vector + d) - mean_of(scenes, row, vector - d)) / (2 * step)
-        for d in step * np.eye(len(vector))
-    ]
-    jacobian = np.stack(columns, axis=1)
-    fisher = 2 / scenes.noise_variance[row].item() * (jacobian.conj().T @ jacobian).real
-    return np.diag(np.linalg.inv(fisher))[: 3 * count].reshape(count, 3)
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("power", ["power_control", "path_loss"])
-def test_agrees_with_the_full_fisher_matrix(name: str, power: str) -> None:
-    scenario = SCENARIOS[name].replace(power=power)
-    scenes = simulate(scenario, 0, torch.arange(6), torch.float64)
+@pytest.mark.parametrize("count", [1, 2])
+def test_bound_is_the_inverse_of_a_finite_difference_fisher_information(settings, count):
+    scenes = draw(4, sources=(count, count), snr_db=(10, 10), **settings)
     bound = cramer_rao_bound(scenes)
-    for row in range(scenes.size):
-        count = int(scenes.sources.count[row])
-        # Differences of step eps^(1/3) leave eps^(2/3), magnified by the condition of the inverse.
-        expected = bound_by_differences(scenes, row)
-        np.testing.assert_allclose(bound[row, :count].numpy(), expected, rtol=1e-4)
-        assert bound[row, count:].isnan().all()
+    torch.testing.assert_close(bound, numerical_bound(scenes), rtol=DIFFERENCE, atol=0.0)
 
 
-def test_scales_with_the_noise() -> None:
-    scenes = simulate(STATIC, 0, torch.arange(6), torch.float64)
-    louder = dataclasses.replace(scenes, noise_variance=4 * scenes.noise_variance)
-    torch.testing.assert_close(
-        cramer_rao_bound(louder), 4 * cramer_rao_bound(scenes), equal_nan=True
-    )
+def test_bound_falls_with_the_noise_and_is_float64():
+    loud, quiet = (draw(4, sources=(1, 1), snr_db=(s, s), dtype=torch.float32) for s in (0, 10))
+    bound = cramer_rao_bound(loud)
+    assert bound.dtype == torch.float64
+    # The simulator sets the noise variance in float32.
+    torch.testing.assert_close(bound, 10 * cramer_rao_bound(quiet), rtol=1e-5, atol=0.0)
 
 
-def test_a_plane_wave_says_nothing_of_distance() -> None:
-    scenes = simulate(STATIC.replace(wavefront="plane"), 0, torch.arange(3), torch.float64)
-    bound = cramer_rao_bound(scenes)[scenes.sources.active]
-    assert not torch.isfinite(bound[:, 2]).any()
+def test_empty_slots_are_nan_and_leave_the_others_alone():
+    scenes = draw(12, sources=(1, 3))
+    bound, active = cramer_rao_bound(scenes), scenes.sources.active
+    assert torch.isnan(bound[~active]).all()
+    assert torch.isfinite(bound[active]).all()
+    assert (fisher_information(scenes)[~active.repeat_interleave(3, 1)] == 0).all()
+
+
+def test_another_source_never_lowers_the_bound():
+    both = draw(8, sources=(2, 2))
+    first = replace(both.sources, count=torch.ones_like(both.sources.count))
+    alone = cramer_rao_bound(replace(both, sources=first))[:, 0]
+    rounding = 1e-9
+    assert (cramer_rao_bound(both)[:, 0] >= alone * (1 - rounding)).all()
+
+
+def test_a_plane_wave_has_no_distance():
+    bound = cramer_rao_bound(draw(4, sources=(2, 2), wavefront="plane"))
+    assert torch.isinf(bound[..., 2]).all()
+    assert torch.isfinite(bound[..., :2]).all()

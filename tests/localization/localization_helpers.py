@@ -1,0 +1,75 @@
+"""Small scenes and slow, explicit formulas for the localisation tests."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene import SceneBatch, SceneSet, sensing_matrix, steering_vector
+
+SMALL = {
+    "panel": (6, 6),
+    "antennas": 6,
+    "codes": 8,
+    "power": "power_control",
+    "distance": (0.3, 3.0),
+}
+"""LM = 48 > N = 36."""
+
+MOVING = {
+    "panel": (6, 6),
+    "antennas": 8,
+    "codes": 1,
+    "blocks": 6,
+    "codebook": "random",
+    "power": "power_control",
+    "distance": (0.3, 3.0),
+}
+"""LM = 8 < N = 36: the classical case of one code a block and a moving symbol."""
+
+
+def draw(size=8, seed=1, dtype=torch.float64, **settings) -> SceneBatch:
+    scenario = Scenario(**{**SMALL, **settings})
+    return SceneSet(scenario, seed, size, dtype=dtype).scenes(0, size)
+
+
+def true_parameters(scenes):
+    s = scenes.sources
+    return torch.stack((s.azimuth, s.elevation, 1 / s.distance), dim=-1).double()
+
+
+def noiseless(scenes):
+    """The same scenes without their noise."""
+    s = scenes.sources
+    parameters = true_parameters(scenes)
+    clean = model(scenes, parameters, (s.gains[..., None] * s.symbols).mT)
+    return replace(scenes, snapshots=clean.reshape(scenes.snapshots.shape))
+
+
+def columns(scenes, parameters):
+    """B_t = Phi_t A, (B, T, LM, K), from the stacked Phi."""
+    a = steering_vector(
+        scenes.panel,
+        parameters[..., 0],
+        parameters[..., 1],
+        1 / parameters[..., 2],
+        scenes.scenario.wavefront,
+    )
+    return sensing_matrix(scenes.channel, scenes.codes) @ a.mT[:, None]
+
+
+def model(scenes, parameters, amplitudes):
+    """B_t x_t, (B, T, LM), for amplitudes (B, T, K)."""
+    return (columns(scenes, parameters) @ amplitudes[..., None])[..., 0]
+
+
+def residual(scenes, parameters):
+    """sum_t |P_t y_t|^2 by a dense least-squares solve."""
+    b, y = columns(scenes, parameters), scenes.snapshots.flatten(2)[..., None]
+    x = torch.linalg.lstsq(b, y).solution
+    return (y - b @ x).abs().square().sum((1, 2, 3))
+
+
+def degrees(value):
+    return value * 180 / math.pi
