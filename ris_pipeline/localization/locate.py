@@ -20,13 +20,18 @@ from ris_pipeline.localization.grid import (
     steering_grid,
 )
 from ris_pipeline.localization.refinement import free_coordinates, refine
-from ris_pipeline.localization.source_number import added_source_pays
+from ris_pipeline.localization.source_number import bayesian_information
 from ris_pipeline.localization.varpro import measure
 from ris_pipeline.scene import SceneBatch
 
 _CHUNK_ENTRIES = 2**21
 """Complex numbers of Phi^H Phi worked on together (32 MiB): larger chunks leave the cache, smaller
 ones pay more for each call."""
+
+_PATIENCE = 2
+"""Rises of the BIC in a row before a scene stops growing. One is not enough: of two equal sources
+the best single one can explain less than its penalty, and the pair then goes unseen even at 20
+dB."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +60,37 @@ def _plan(scenario: Scenario, codes: Tensor, grid: SteeringGrid, slots: int) -> 
     )
 
 
-def _grow(search: Search, known: Tensor | None, plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Number of sources (B,) and their parameters (B, slots, 3).
-
-    With the number unknown a scene stops growing at the first rise of its BIC.
-    """
-    rss = search.white.energy
-    index = torch.arange(rss.shape[0], device=rss.device)
-    count = torch.zeros_like(index)
-    chosen = search.domain.lower.repeat(rss.shape[0], plan.slots, 1)
+def _grow_known(search: Search, known: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
+    """Parameters (B, slots, 3) of `known` sources a scene, which are returned with them."""
+    index = torch.arange(known.shape[0], device=known.device)
+    chosen = search.domain.lower.repeat(known.shape[0], plan.slots, 1)
     parameters = chosen[:, :0]
     for k in range(1, plan.slots + 1):
-        if known is not None:
-            wanted = known[index] >= k
-            search, index, parameters = _keep(search, index, parameters, wanted)
+        search, index, parameters = _keep(search, index, parameters, known[index] >= k)
         if index.numel() == 0:
             break
-        parameters, new = add_source(search, parameters)
-        if known is None:
-            both = torch.stack((rss, new), dim=1)
-            wanted = added_source_pays(search.white, both, plan.coordinates)
-            search, index, parameters = _keep(search, index, parameters, wanted)
-            new = new[wanted]
-        rss = new
-        count[index], chosen[index, :k] = k, parameters
+        parameters, _ = add_source(search, parameters)
+        chosen[index, :k] = parameters
+    return known, chosen
+
+
+def _grow_by_bic(search: Search, plan: _Plan) -> tuple[Tensor, Tensor]:
+    """Number of sources (B,) of least BIC and their parameters (B, slots, 3)."""
+    energy = search.white.energy
+    index = torch.arange(energy.shape[0], device=energy.device)
+    count, rises = torch.zeros_like(index), torch.zeros_like(index)
+    chosen = search.domain.lower.repeat(energy.shape[0], plan.slots, 1)
+    parameters, best = chosen[:, :0], bayesian_information(search.white, energy, 0)
+    for k in range(1, plan.slots + 1):
+        parameters, rss = add_source(search, parameters)
+        bic = bayesian_information(search.white, rss, k, plan.coordinates)
+        better = bic < best[index]
+        winners = index[better]
+        count[winners], best[winners], chosen[winners, :k] = k, bic[better], parameters[better]
+        rises[index] = torch.where(better, 0, rises[index] + 1)
+        search, index, parameters = _keep(search, index, parameters, rises[index] < _PATIENCE)
+        if index.numel() == 0:
+            break
     return count, chosen
 
 
@@ -93,7 +105,10 @@ def _locate_chunk(scenes: SceneBatch, known: Tensor | None, plan: _Plan) -> Esti
     measurement = measure(scenes)
     interference = known is None or plan.slots > 1
     search = prepare_search(plan.detector, measurement, plan.domain, plan.lobe, interference)
-    count, parameters = _grow(search, known, plan)
+    if known is None:
+        count, parameters = _grow_by_bic(search, plan)
+    else:
+        count, parameters = _grow_known(search, known, plan)
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
     refined = refine(measurement, parameters, active, plan.domain)
     dtype = scenes.snapshots.real.dtype

@@ -14,7 +14,7 @@ whose information grows at different rates).
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline.localization.varpro import Measurement
@@ -26,23 +26,14 @@ def bic_penalty(blocks: int, rows: int, coordinates: int = 3) -> float:
 
 
 def bayesian_information(
-    measurement: Measurement, rss: Float[Tensor, "b kk"], coordinates: int = 3
-) -> Float[Tensor, "b kk"]:
-    """BIC of 0, 1, 2, ... sources from the residuals `rss` of each, up to a constant.
+    measurement: Measurement, rss: Float[Tensor, " b"], number: int, coordinates: int = 3
+) -> Float[Tensor, " b"]:
+    """BIC of a fit with `number` sources that leaves the residual `rss`, up to a constant.
 
     A residual below the rounding of the data's energy counts as that rounding.
     """
-    floor = measurement.energy[:, None] * torch.finfo(rss.dtype).eps
+    floor = measurement.energy * torch.finfo(rss.dtype).eps
     tiny = torch.finfo(rss.dtype).tiny
-    number = torch.arange(rss.shape[1], dtype=rss.dtype, device=rss.device)
     samples = measurement.blocks * measurement.rows
     cost = number * bic_penalty(measurement.blocks, measurement.rows, coordinates)
     return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
-
-
-def added_source_pays(
-    measurement: Measurement, rss: Float[Tensor, "b 2"], coordinates: int = 3
-) -> Bool[Tensor, " b"]:
-    """True where the second of two nested fits, one source apart, has the smaller BIC."""
-    before, after = bayesian_information(measurement, rss, coordinates).unbind(1)
-    return after < before
