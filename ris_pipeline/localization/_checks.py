@@ -5,7 +5,6 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
-from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.scene import SceneBatch
 
 
@@ -45,16 +44,16 @@ def check_scenes(scenes: SceneBatch) -> None:
         raise InputError("panel is drawn per scene: allowed is the one panel the receiver assumes")
 
 
-def identifiable_sources(scenario: Scenario, blocks: int, rows: int) -> int:
-    """Most sources K whose unknowns the measurement can hold, at most K_MAX; may be 0.
+def identifiable_sources(elements: int, blocks: int, rows: int) -> int:
+    """Most sources K whose unknowns the measurement can hold; may be 0.
 
-        K < rows   and   K (3 + 2 blocks) < 2 blocks rows
+        K < rows,   K < elements   and   K (3 + 2 blocks) < 2 blocks rows
 
     A source has three coordinates and one complex amplitude a block; a block has `rows` = L M
     complex numbers. At equality the residual is zero whatever the coordinates, so strictly less.
     """
     fits = (2 * blocks * rows - 1) // (3 + 2 * blocks)
-    return max(0, min(K_MAX, fits, rows - 1, scenario.elements - 1))
+    return max(0, min(fits, rows - 1, elements - 1))
 
 
 def check_number(number: int | Tensor | None, scenes: int, most: int) -> None:

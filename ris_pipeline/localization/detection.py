@@ -23,6 +23,10 @@ COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
 neighbours of a source that is already there, and their score is a ratio of two small numbers."""
 
+_BLIND = 1e-4
+"""A block in which less than this part survives says nothing about the point: in float32 what is
+left of a sum of a few hundred terms is rounding."""
+
 _TABLE_ENTRIES = 2**25
 """Largest table of element pairs (128 MiB in float32)."""
 
@@ -112,7 +116,7 @@ def next_source(
 ) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
     """Grid index of the strongest peak beside the active sources, and its score.
 
-    The score is zero where every grid point is `COLLINEAR` with the sources.
+    The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
     """
     probes = _probes(measurement, parameters, active)
     best = torch.full_like(measurement.energy, -1.0)
@@ -148,12 +152,14 @@ def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b
     # One large product; left broadcast it becomes one small product a scene, ten times slower.
     rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
     response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
-    response = response.reshape(*probes.shape[:-1], -1)
+    response = response.reshape(*probes.shape[:-1], gains.shape[-1])
     left = gains - response[:, :, 1:].sum(2)
-    free = left > COLLINEAR * gains
-    # Where free is false the quotient is not used; the denominator only has to be harmless.
-    scores = response[:, :, 0] / torch.where(free, left, torch.ones_like(left))
-    return torch.where(free, scores, torch.zeros_like(scores)).sum(1)
+    usable = left > _BLIND * gains
+    # Where usable is false the quotient is not used; the denominator only has to be harmless.
+    scores = response[:, :, 0] / torch.where(usable, left, torch.ones_like(left))
+    total = torch.where(usable, scores, torch.zeros_like(scores)).sum(1)
+    free = left.sum(1) > COLLINEAR * gains.sum(1)
+    return torch.where(free, total, torch.zeros_like(total))
 
 
 def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:

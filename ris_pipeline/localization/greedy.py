@@ -18,7 +18,7 @@ from torch import Tensor
 from ris_pipeline.localization.detection import Detector, grid_gains, next_source
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
-from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.varpro import Measurement, model_columns
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 from ris_pipeline.scene import direction_cosines
 
@@ -102,6 +102,42 @@ def add_source(
     if k:
         _look_again(search, parameters, rss)
     return parameters, rss
+
+
+def drop_weakest(
+    search: Search, parameters: Float[Tensor, "b kk 3"]
+) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, " b"]]:
+    """One source fewer: without the one that explains least beside the others, refined again.
+
+    Leaving out source k raises the residual by `|x_k|^2 / [(B^H B)^-1]_kk`, summed over the blocks.
+    Where that is the source added last the fit before it is returned to, and nothing is refined:
+    the residual (B,) is then infinite.
+    """
+    kept = parameters.shape[1] - 1
+    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
+    loss = _loss_without(search.white, parameters, active)
+    weakest = loss.argmin(1)
+    slots = torch.arange(kept, device=parameters.device)
+    slots = slots + (slots >= weakest[:, None]).to(torch.int64)
+    fewer = parameters.gather(1, slots[..., None].expand(-1, -1, 3))
+    rss = torch.full_like(search.white.energy, torch.inf)
+    index = torch.nonzero(weakest < kept)[:, 0]
+    if index.numel():
+        data = search.white.take(index)
+        refined = refine(data, fewer[index], active[index, 1:], search.domain, STAGE_TOLERANCE)
+        fewer[index], rss[index] = refined.parameters, refined.fit.rss
+    return fewer, rss
+
+
+def _loss_without(
+    measurement: Measurement, parameters: Tensor, active: Tensor
+) -> Float[Tensor, "b k"]:
+    a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
+    # A failed factor belongs to coinciding sources; whatever is dropped there, the caller compares.
+    factor, _ = torch.linalg.cholesky_ex(measurement.inner(a))
+    amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
+    inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
+    return (amplitudes.abs().square() / inverse).sum(1)
 
 
 def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:
