@@ -66,6 +66,11 @@ def _print_accuracy(console: Console, results: list[SnrResult]) -> None:
         "distances near the far limit, the ratio falls below 1.",
         highlight=False,
     )
+    each = "; ".join(
+        f"{result.snr_db:g} dB " + " ".join(f"{value:.2f}" for value in result.normalised)
+        for result in results
+    )
+    console.print(f"Each error over its own bound, rms (azimuth elevation distance): {each}")
 
 
 def _scene_to_show(settings_scenario: Scenario, seed: int, snr: float) -> SceneBatch:

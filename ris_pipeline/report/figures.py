@@ -52,7 +52,7 @@ def loss_curve(
             epochs, covariance, "^--", color=_GREEN, label="validation, NMSE of R", markersize=4
         )
     axes.set(xlabel="epoch", ylabel="loss (dimensionless)", title=title)
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend()

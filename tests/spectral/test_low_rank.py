@@ -160,6 +160,21 @@ def test_the_factored_hinge_has_the_gradient_of_the_dense_one() -> None:
     torch.testing.assert_close(*grads)
 
 
+def test_signal_and_noise_subspaces_complete_each_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(2, 7, 7, dtype=torch.complex128, generator=generator)
+    matrix = factor @ factor.mH
+    whole = sum(
+        spectral.projector(subspace(matrix, 3))
+        for subspace in (spectral.signal_subspace, spectral.noise_subspace)
+    )
+    torch.testing.assert_close(whole, torch.eye(7, dtype=matrix.dtype).expand(2, 7, 7))
+    x = torch.randn(2, 7, 4, dtype=torch.complex128, generator=generator)
+    noise = spectral.noise_subspace(matrix, 3)
+    got = spectral.noise_projection(spectral.signal_subspace(matrix, 3), x)
+    torch.testing.assert_close(got, (noise.mH @ x).abs().square().sum(-2))
+
+
 def test_music_peaks_at_the_truth_without_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(8, 40, dtype=torch.complex128, generator=generator)
