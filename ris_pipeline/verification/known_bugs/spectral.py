@@ -1,36 +1,13 @@
-"""Wrong implementations that somebody really wrote, to be put in the place of the right ones.
+"""Hermitization, spectra, the eigengap and its hinge."""
 
-Bugs 1 to 5 are those of a RIS localisation project whose network never learned (October 2025);
-the variants are what the same mistake looks like in other hands. Each replacement has the
-signature of the function whose name it is listed under in `target.PLACES`.
-"""
-
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ris_pipeline.learning.diagnostics import GroupNorm
-from ris_pipeline.learning.epoch import EpochResult
 from ris_pipeline.spectral import LowRankCovariance
-
-
-@dataclass(frozen=True)
-class KnownBug:
-    """A wrong implementation.
-
-    number: of the post-mortem, 1 to 5; replaces: a name in `target.PLACES`; story: what happened
-    and why it was written that way.
-    """
-
-    name: str
-    number: int
-    replaces: str
-    function: Callable[..., Any]
-    story: str
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
 def _dense(covariance: Tensor | LowRankCovariance) -> Tensor:
@@ -176,112 +153,48 @@ def eigenvalues_as_magnitudes(matrix: Tensor) -> Tensor:
     return torch.linalg.svdvals(_half(matrix))
 
 
-def epoch_loss_in_the_step_block(
-    batches: Iterable[Any],
-    backward: Callable[[Any, float], float],
-    step: Callable[[], None],
-    accumulation: int = 1,
-) -> EpochResult:
-    """`running += loss` inside the accumulation step: most batches are not counted."""
-    items = list(batches)
-    running, steps = 0.0, 0
-    for number, batch in enumerate(items, start=1):
-        start = (number - 1) // accumulation * accumulation
-        loss = backward(batch, 1 / min(accumulation, len(items) - start))
-        if number % accumulation == 0 or number == len(items):
-            step()
-            steps += 1
-            running += loss
-    return EpochResult(running / len(items), len(items), steps)
-
-
-def epoch_drops_the_last_group(
-    batches: Iterable[Any],
-    backward: Callable[[Any, float], float],
-    step: Callable[[], None],
-    accumulation: int = 1,
-) -> EpochResult:
-    """No step after the last, partial group, and its gradients weighed as if it were full."""
-    total, count, steps = 0.0, 0, 0
-    for number, batch in enumerate(batches, start=1):
-        total += backward(batch, 1 / accumulation)
-        count += 1
-        if number % accumulation == 0:
-            step()
-            steps += 1
-    return EpochResult(total / count, count, steps)
-
-
-def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:
-    """One NaN makes the norm of the whole group NaN."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    if not grads:
-        return GroupNorm(0.0, 0)
-    return GroupNorm(math.sqrt(sum(g.square().sum().item() for g in grads)), 0)
-
-
-def norm_hiding_what_it_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
-    """`nan_to_num` on the gradients: a finite figure that hides the fault."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    squares = (g.nan_to_num(0.0, 0.0, 0.0).square().sum().item() for g in grads)
-    return GroupNorm(math.sqrt(sum(squares)), 0)
-
-
-def no_log_line(*_: Any) -> str:
-    """No diagnostics: nobody could tell whether the optimiser stepped."""
-    return ""
-
-
 _SORTED = "A descending spectrum flipped, or an ascending one left alone, and indexed as the other."
 _HERMITIAN = (
     "A covariance that rounding or a network had made not quite Hermitian went in as it was."
 )
-_EPOCH = "The running loss moved into the block of the optimiser step during a clean-up."
-_NORM = "One non-finite gradient made the logged norm of its whole group useless."
-_BLIND = "Nothing was logged, so nobody saw that nothing was learned."
-
-
-def _bug(number: int, replaces: str, function: Callable[..., Any], story: str) -> KnownBug:
-    return KnownBug(function.__name__.strip("_"), number, replaces, function, story)
 
 
 def _hinge_bug(number: int, gap: Callable[..., Tensor], story: str) -> KnownBug:
     name = gap.__name__.replace("gap", "hinge", 1)
-    return KnownBug(name, number, "eigengap_hinge", _hinge_of(gap), story)
+    return known_bug(number, "eigengap_hinge", _hinge_of(gap), story, name)
 
 
-KNOWN_BUGS: tuple[KnownBug, ...] = (
+SPECTRAL_BUGS: tuple[KnownBug, ...] = (
     _hinge_bug(1, gap_of_flipped_singular_values, _SORTED),
-    _bug(1, "eigengap", gap_of_flipped_singular_values, _SORTED),
+    known_bug(1, "eigengap", gap_of_flipped_singular_values, _SORTED),
     _hinge_bug(1, gap_of_ascending_eigenvalues, _SORTED),
-    _bug(1, "eigengap", gap_of_ascending_eigenvalues, _SORTED),
-    _bug(1, "eigengap", gap_off_by_one, "k counted from 0 in one place and from 1 in the other."),
-    _hinge_bug(1, gap_off_by_one, "k counted from 0 in one place and from 1 in the other."),
-    _bug(1, "eigengap", gap_of_singular_values, "Right for a covariance, wrong for an estimate."),
-    _bug(1, "eigengap_hinge", hinge_with_the_sign_swapped, "Margin and gap the wrong way round."),
-    _bug(1, "eigengap_hinge", hinge_summed, "The gradient grows with the batch."),
-    _bug(1, "eigengap_hinge", hinge_without_relu, "The hinge never rests."),
-    _bug(1, "eigengap_hinge", hinge_detached, "A detach for speed, and a silent constant."),
-    _bug(1, "eigengap_hinge", hinge_through_eigenvectors, "Gradients that divide by gaps."),
-    _bug(1, "singular_values", singular_values_ascending, _SORTED),
-    _bug(1, "singular_values", singular_values_signed, "Right for a semidefinite matrix only."),
-    _bug(1, "eigenvalues", eigenvalues_ascending, _SORTED),
-    _bug(1, "eigenvalues", eigenvalues_as_magnitudes, "Right for a semidefinite matrix only."),
-    _hinge_bug(2, gap_without_hermitization, _HERMITIAN),
-    _bug(2, "eigengap", gap_without_hermitization, _HERMITIAN),
-    _bug(2, "singular_values", singular_values_unhermitized, _HERMITIAN),
-    _bug(2, "hermitize", hermitize_nothing, _HERMITIAN),
-    _bug(2, "hermitize", hermitize_by_transpose, "Real test matrices do not show it."),
-    _bug(2, "hermitize", hermitize_without_half, "Twice the trace, hidden by normalisation."),
-    _bug(2, "hermitize", hermitize_by_triangle, "What a LAPACK routine reads, not the mean."),
-    _bug(2, "hermitize", hermitize_and_load, "The loading came in with the hermitization."),
-    _bug(3, "run_epoch", epoch_loss_in_the_step_block, _EPOCH),
-    _bug(3, "run_epoch", epoch_drops_the_last_group, "Shows where the factor does not divide."),
-    _bug(4, "group_gradient_norm", norm_poisoned, _NORM),
-    _bug(4, "group_gradient_norm", norm_hiding_what_it_left_out, _NORM),
-    *(
-        KnownBug(f"no_{line}", 5, line, no_log_line, _BLIND)
-        for line in ("debug_line", "optimiser_line", "gradient_line", "step_line", "epoch_line")
+    known_bug(1, "eigengap", gap_of_ascending_eigenvalues, _SORTED),
+    known_bug(
+        1, "eigengap", gap_off_by_one, "k counted from 0 in one place and from 1 in the other."
     ),
+    _hinge_bug(1, gap_off_by_one, "k counted from 0 in one place and from 1 in the other."),
+    known_bug(
+        1, "eigengap", gap_of_singular_values, "Right for a covariance, wrong for an estimate."
+    ),
+    known_bug(
+        1, "eigengap_hinge", hinge_with_the_sign_swapped, "Margin and gap the wrong way round."
+    ),
+    known_bug(1, "eigengap_hinge", hinge_summed, "The gradient grows with the batch."),
+    known_bug(1, "eigengap_hinge", hinge_without_relu, "The hinge never rests."),
+    known_bug(1, "eigengap_hinge", hinge_detached, "A detach for speed, and a silent constant."),
+    known_bug(1, "eigengap_hinge", hinge_through_eigenvectors, "Gradients that divide by gaps."),
+    known_bug(1, "singular_values", singular_values_ascending, _SORTED),
+    known_bug(
+        1, "singular_values", singular_values_signed, "Right for a semidefinite matrix only."
+    ),
+    known_bug(1, "eigenvalues", eigenvalues_ascending, _SORTED),
+    known_bug(1, "eigenvalues", eigenvalues_as_magnitudes, "Right for a semidefinite matrix only."),
+    _hinge_bug(2, gap_without_hermitization, _HERMITIAN),
+    known_bug(2, "eigengap", gap_without_hermitization, _HERMITIAN),
+    known_bug(2, "singular_values", singular_values_unhermitized, _HERMITIAN),
+    known_bug(2, "hermitize", hermitize_nothing, _HERMITIAN),
+    known_bug(2, "hermitize", hermitize_by_transpose, "Real test matrices do not show it."),
+    known_bug(2, "hermitize", hermitize_without_half, "Twice the trace, hidden by normalisation."),
+    known_bug(2, "hermitize", hermitize_by_triangle, "What a LAPACK routine reads, not the mean."),
+    known_bug(2, "hermitize", hermitize_and_load, "The loading came in with the hermitization."),
 )
-"""The catalogue, by number."""

@@ -1,0 +1,15 @@
+"""Every estimator by name, all with one signature."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.locate import locate
+from ris_pipeline.scene import SceneBatch
+
+Estimator = Callable[[SceneBatch, int | Tensor | None], Estimates]
+"""Scenes and the number of sources (None: to be estimated) in, positions out."""
+
+ESTIMATORS: Mapping[str, Estimator] = MappingProxyType({"maximum_likelihood": locate})

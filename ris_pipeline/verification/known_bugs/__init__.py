@@ -1,0 +1,15 @@
+"""Wrong implementations that somebody really wrote, to be put in the place of the right ones.
+
+Bugs 1 to 5 are those of a RIS localisation project whose network never learned (October 2025);
+the variants are what the same mistake looks like in other hands. Each replacement has the
+signature of the function whose name it is listed under in `target.PLACES`.
+"""
+
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
+from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
+
+KNOWN_BUGS: tuple[KnownBug, ...] = (*SPECTRAL_BUGS, *LEARNING_BUGS)
+"""The catalogue, by number."""
+
+__all__ = ["KNOWN_BUGS", "KnownBug", "known_bug"]
