@@ -7,7 +7,7 @@ NMSE                  ||R - T||_F^2 / ||T||_F^2
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -34,6 +34,15 @@ def eigenvalues(covariance: Covariance) -> Float[Tensor, "*batch n"]:
     if isinstance(covariance, LowRankCovariance):
         return covariance.eigenvalues()
     return dense_eigenvalues(covariance)
+
+
+def eigenvalues_at(
+    covariance: Covariance, places: Int[Tensor, "*batch m"]
+) -> Float[Tensor, "*batch m"]:
+    """The eigenvalues at some places of the DESCENDING order, from 0."""
+    if isinstance(covariance, LowRankCovariance):
+        return covariance.eigenvalues_at(places)
+    return dense_eigenvalues(covariance).gather(-1, places)
 
 
 def _scale(covariance: Covariance, scale: Tensor) -> Covariance:

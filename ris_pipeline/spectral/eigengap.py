@@ -13,12 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_order, check_range
-from ris_pipeline.spectral.covariance import eigenvalues, order_of, trace
-from ris_pipeline.spectral.low_rank import Covariance
+from ris_pipeline.spectral.covariance import eigenvalues_at, order_of, trace
+from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 
 
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    return values.gather(-1, index.expand(values.shape[:-1])[..., None])[..., 0]
+def _orders(covariance: Covariance, k: int | Tensor) -> Tensor:
+    like = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
+    return torch.as_tensor(k, dtype=torch.int64, device=like.device).expand(like.shape[:-2])
 
 
 def eigengap(covariance: Covariance, k: int | Tensor) -> Float[Tensor, "*batch"]:
@@ -32,9 +33,9 @@ def eigengap(covariance: Covariance, k: int | Tensor) -> Float[Tensor, "*batch"]
         InputError: k outside 1..n-1; not square, not complex or not finite.
     """
     check_order("k", k, order_of(covariance))
-    values = eigenvalues(covariance)
-    order = torch.as_tensor(k, dtype=torch.int64, device=values.device)
-    return _at(values, order - 1) - _at(values, order)
+    order = _orders(covariance, k)
+    upper, lower = eigenvalues_at(covariance, torch.stack((order - 1, order), dim=-1)).unbind(-1)
+    return upper - lower
 
 
 def eigengap_hinge(
@@ -60,7 +61,11 @@ def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -
     check_order("k", k, order_of(covariance))
     check_range("margin", margin, 0.0, 1.0)
     total = trace(covariance)
-    cumulative = eigenvalues(covariance).cumsum(-1)
-    order = torch.as_tensor(k, dtype=torch.int64, device=total.device)
-    share = _at(cumulative, order - 1) / total.clamp_min(torch.finfo(total.dtype).tiny)
+    order = _orders(covariance, k)
+    most = int(torch.as_tensor(k).max()) if total.numel() else 1
+    places = torch.arange(most, device=total.device).expand(*total.shape, most)
+    leading = eigenvalues_at(covariance, places)
+    share = (leading * (places < order[..., None])).sum(-1) / total.clamp_min(
+        torch.finfo(total.dtype).tiny
+    )
     return torch.relu(margin - share).mean()

@@ -75,9 +75,16 @@ def eigh(
         InputError: not square, not complex, or not finite.
     """
     check_finite("matrix", matrix)
-    hermitian = hermitize(matrix)
+    return eigh_of_gram(hermitize(matrix))
+
+
+def eigh_of_gram(
+    matrix: Complex[Tensor, "*batch n n"],
+) -> tuple[Float[Tensor, "*batch n"], Complex[Tensor, "*batch n n"]]:
+    """`eigh` of a matrix that is Hermitian by construction, as `F^H F` is: its upper triangle is
+    not read, nothing is checked."""
     with _one_thread():
-        values, vectors = torch.linalg.eigh(hermitian)
+        values, vectors = torch.linalg.eigh(matrix)
     return values.flip(-1), vectors.flip(-1)
 
 

@@ -9,15 +9,46 @@ With the Gram matrix `G = F^H F` (q x q) and its eigenvalues `g_1 >= ... >= g_q`
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_complex, check_range
+from ris_pipeline._validation import check_complex, check_finite, check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
-from ris_pipeline.spectral.hermitian import eigh as dense_eigh
+from ris_pipeline.spectral.hermitian import eigh_of_gram
+
+
+class _SquaredSingularValues(torch.autograd.Function):
+    """`s_i^2 = |F v_i|^2` at some places of the descending order, 0 from the q-th on.
+
+        d s_i^2 / dF = 2 F v_i v_i^H,    v_i: eigenvectors of F^H F
+
+    Autograd would go through every eigenvector, and through both factors of `F^H F`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, places: Tensor) -> Tensor:
+        values, vectors = eigh_of_gram(factor.mH @ factor)
+        inside = places < factor.shape[-1]
+        chosen = places.where(inside, 0)
+        rows = vectors.shape[-2]
+        vectors = vectors.gather(-1, chosen[..., None, :].expand(*places.shape[:-1], rows, -1))
+        ctx.save_for_backward(factor, vectors, inside)
+        # A Gram matrix has no negative eigenvalues; rounding may return -eps |G|.
+        return values.gather(-1, chosen).clamp_min(0.0) * inside
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        factor, vectors, inside = ctx.saved_tensors
+        weighted = vectors * (2 * gradient * inside)[..., None, :]
+        if 2 * vectors.shape[-1] < factor.shape[-1]:
+            return (factor @ weighted) @ vectors.mH, None
+        return factor @ (weighted @ vectors.mH), None
 
 
 @dataclass(frozen=True)
@@ -81,12 +112,26 @@ class LowRankCovariance:
 
     def eigenvalues(self) -> Float[Tensor, "*batch n"]:
         """All n eigenvalues, DESCENDING; the gradient is finite at ties and at rank deficiency."""
-        delta = self.loading_column()
+        count = min(self.rank, self.size)
+        places = torch.arange(count, device=self.factor.device)
+        leading = self._without_loading(places.expand(*self.factor.shape[:-2], -1))
+        return torch.nn.functional.pad(leading, (0, self.size - count)) + self.loading_column()
+
+    def eigenvalues_at(self, places: Int[Tensor, "*batch m"]) -> Float[Tensor, "*batch m"]:
+        """The eigenvalues at some places of the DESCENDING order, from 0; their gradient costs
+        products with m vectors instead of n.
+
+        Raises:
+            InputError: a factor that is not finite.
+        """
+        return self._without_loading(places) + self.loading_column()
+
+    def _without_loading(self, places: Tensor) -> Tensor:
+        check_finite("factor", self.factor)
         if self.rank >= self.size:
-            return dense_eigenvalues(self.factor @ self.factor.mH) + delta
-        # A Gram matrix has no negative eigenvalues; rounding may return -eps |G|.
-        values = dense_eigenvalues(self.gram()).clamp_min(0.0)
-        return torch.nn.functional.pad(values, (0, self.size - self.rank)) + delta
+            return dense_eigenvalues(self.factor @ self.factor.mH).gather(-1, places)
+        values: Tensor = _SquaredSingularValues.apply(self.factor, places)
+        return values
 
     def signal_basis(self, order: int) -> Complex[Tensor, "*batch n order"]:
         """Orthonormal eigenvectors of the `order <= q` largest eigenvalues, `F v_i / sqrt(g_i)`.
@@ -95,7 +140,8 @@ class LowRankCovariance:
         cannot be told from the noise subspace.
         """
         check_range("order", order, 1, min(self.rank, self.size))
-        values, vectors = dense_eigh(self.gram())
+        check_finite("factor", self.factor)
+        values, vectors = eigh_of_gram(self.gram())
         values, vectors = values[..., :order], vectors[..., :order]
         floor = self.size * torch.finfo(values.dtype).eps * values[..., :1].clamp_min(0)
         kept = values > floor
