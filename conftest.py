@@ -1,6 +1,8 @@
-"""The hypothesis profile of mutation testing, for every folder of tests."""
+"""For every folder of tests: pytest's own test kit, the hypothesis profile of mutation testing."""
 
 from hypothesis import Phase, settings
+
+pytest_plugins = ["pytester"]
 
 # Cheap and the same for every mutant: a mutant that lives must not owe it to the dice, and how
 # prettily it dies is of no interest.

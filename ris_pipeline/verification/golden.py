@@ -86,7 +86,7 @@ def column_moves(curve: Curve, stored: Curve) -> list[ColumnMove]:
         length = min(len(curve[name]), len(stored[name]))
         new, old = (np.asarray(c[name][:length], dtype=np.float64) for c in (curve, stored))
         difference = np.abs(new - old)
-        # A number that is lost or found has moved, infinitely far; one that was never there has not.
+        # A number lost or found has moved, infinitely far; one that was never there has not.
         lost = np.isnan(new) != np.isnan(old)
         beyond = lost | (difference > CURVE_ATOL + CURVE_RTOL * np.abs(old))
         relative = difference / np.maximum(np.abs(old), CURVE_ATOL)

@@ -110,6 +110,14 @@ def log_lines() -> tuple[Curve, Settings]:
     return dict(zip(_LINES, np.array(rows).T, strict=True)), settings
 
 
+def first_log() -> list[str]:
+    """What the first epoch of a run says."""
+    settings = _small(1)
+    with _collected_log() as lines:
+        Trainer(settings).fit()
+    return lines
+
+
 @contextmanager
 def _collected_log() -> Iterator[list[str]]:
     lines: list[str] = []
