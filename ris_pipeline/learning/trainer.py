@@ -38,6 +38,7 @@ from ris_pipeline.learning.features import (
 )
 from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
+from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class _Counters:
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    step_of_epoch: int = 0
     swa_epochs: int = 0
     best: float = math.inf
     best_epoch: int = 0
@@ -108,8 +110,8 @@ class Trainer:
 
     Args:
         settings: the whole run.
-        fabric: devices, precision and processes; by default one CPU process at the precision of
-            the settings.
+        fabric: devices, precision and processes, from `make_fabric`; by default one CPU process at
+            the precision of the settings.
         on_batch: called after every batch with (batches done in this epoch, loss).
     """
 
@@ -121,10 +123,11 @@ class Trainer:
     ) -> None:
         training = settings.training
         self.settings = settings
-        self.fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=training.precision)
+        self.fabric = fabric or make_fabric(training.precision)
         self.on_batch = on_batch or (lambda batch, loss: None)
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
         self.counters = _Counters()
+        self._within_epoch = False
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(
@@ -150,9 +153,12 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        training = self.settings.training
-        return training.epochs * math.ceil(training.batches / training.accumulation)
+        """Optimiser steps of a whole run at the accumulation factor of the settings."""
+        return self.settings.training.epochs * self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return math.ceil(self.settings.training.batches / self.settings.training.accumulation)
 
     def fit(self, after_epoch: Callable[["Trainer"], None] | None = None) -> list[EpochRecord]:
         """Train until the last epoch, or until `patience` runs out; returns the history.
@@ -173,8 +179,14 @@ class Trainer:
         return patience is not None and self.counters.epoch - self.counters.best_epoch >= patience
 
     def train_epoch(self) -> EpochRecord:
-        """One pass over the training batches, then one over the validation scenes."""
+        """One pass over the training batches, then one over the validation scenes.
+
+        Raises:
+            InputError: the last epoch was broken off.
+        """
+        self._check_between_epochs()
         counters, training = self.counters, self.settings.training
+        self._within_epoch = True
         weights, phase = self._phase_weights()
         sums, number = _EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
@@ -186,6 +198,7 @@ class Trainer:
         )
         log.info(step_line(counters.step, counters.batch))
         counters.epoch += 1
+        counters.step_of_epoch = 0
         self._average_weights()
         validation, validation_terms = self.validate(self.ema)
         if validation < counters.best:
@@ -205,6 +218,7 @@ class Trainer:
             phase,
         )
         counters.history.append(record)
+        self._within_epoch = False
         return record
 
     def validate(self, weights: Weights | None = None) -> tuple[float, dict[str, float]]:
@@ -242,7 +256,12 @@ class Trainer:
         return name, copy_weights(candidates[name])
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that `restore` needs, and nothing random."""
+        """A copy of everything that `restore` needs, and nothing random.
+
+        Raises:
+            InputError: in the middle of an epoch, which cannot be entered again.
+        """
+        self._check_between_epochs()
         state = self.optimiser.state_dict()["state"]
         moments = {
             f"{index}.{name}": torch.as_tensor(value)
@@ -255,31 +274,49 @@ class Trainer:
             "swa": self.swa,
             "optimiser": moments,
         }
-        return Checkpoint(tensors, self.settings, asdict(self.counters))
+        copies = {group: copy_weights(values) for group, values in tensors.items()}
+        return Checkpoint(copies, self.settings, asdict(self.counters))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue where `checkpoint` was taken.
+        """Continue where `checkpoint` was taken, at the accumulation factor of this trainer.
+
+        A new factor takes the rates to the same share of the run, and the counted steps go on.
 
         Raises:
-            InputError: a checkpoint of other settings.
+            InputError: a checkpoint of other settings, the accumulation factor apart.
         """
-        if checkpoint.settings != self.settings:
+        training = checkpoint.settings.training
+        same = training.replace(accumulation=self.settings.training.accumulation)
+        if checkpoint.settings.replace(training=same) != self.settings:
             raise InputError("checkpoint holds other settings: allowed are those of this run")
         tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
         progress["history"] = [EpochRecord(**record) for record in progress["history"]]
         self.counters = _Counters(**progress)
+        self._within_epoch = False
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors["weights"][name])
-        device = self.fabric.device
-        self.ema = {name: value.to(device) for name, value in tensors["ema"].items()}
-        self.swa = {name: value.to(device) for name, value in tensors.get("swa", {}).items()}
+        self.ema = self._copies(tensors["ema"])
+        self.swa = self._copies(tensors.get("swa", {}))
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.get("optimiser", {}).items():
+        for key, value in copy_weights(tensors.get("optimiser", {})).items():
             index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        # An epoch that was broken off leaves gradients behind.
+        self.optimiser.zero_grad()
+
+    def _copies(self, weights: Weights) -> Weights:
+        device = self.fabric.device
+        return {name: value.to(device) for name, value in copy_weights(weights).items()}
+
+    def _check_between_epochs(self) -> None:
+        if self._within_epoch:
+            raise InputError(
+                f"epoch {self.counters.epoch + 1} was not finished: allowed is to restore "
+                "a checkpoint"
+            )
 
     def _scene_set(self, split: Split, size: int) -> SceneSet:
         settings = self.settings
@@ -316,6 +353,11 @@ class Trainer:
             if weights is None
             else functional_call(self.network, weights, inputs)
         )
+        if output.azimuth.dtype != self.dtype:
+            raise InputError(
+                f"fabric turns {self.dtype} into {output.azimuth.dtype}: "
+                "allowed is a fabric of make_fabric"
+            )
         prediction = make_prediction(output, features, self.settings.training.blend)
         return prediction, make_truth(scenes, self.grid)
 
@@ -362,6 +404,7 @@ class Trainer:
             group["lr"] = rate * scale
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         counters.step += 1
+        counters.step_of_epoch += 1
         if math.isfinite(norm.item()):
             self.optimiser.step()
             update_ema(
@@ -373,7 +416,9 @@ class Trainer:
         self.optimiser.zero_grad()
 
     def _scale(self) -> float:
-        return rate_scale(self.counters.step, self.total_steps, self.settings.training.warmup)
+        # By epochs, so that an accumulation factor that changes leaves the schedule its length.
+        step = self.counters.epoch * self._steps_per_epoch + self.counters.step_of_epoch
+        return rate_scale(step, self.total_steps, self.settings.training.warmup)
 
     def _peak_rates(self) -> list[float]:
         return [self.settings.training.lr_backbone, self.settings.training.lr_heads]
