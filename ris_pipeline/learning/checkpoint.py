@@ -21,7 +21,6 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, parse_settings
 
-
 _PAGE = "page"
 
 

@@ -2,17 +2,22 @@
 nothing happened to."""
 
 import copy
+import dataclasses
+import json
 import math
 import os
 import random
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,13 +27,33 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from torch.nn.utils import clip_grad_norm_
 from trainer_oracle import EPS, POISONED, Oracle
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Settings, load_settings
-from ris_pipeline.learning import Checkpoint, Trainer, load_checkpoint, save_checkpoint
+from ris_pipeline.learning import (
+    Checkpoint,
+    Trainer,
+    load_checkpoint,
+    make_features,
+    save_checkpoint,
+)
+from ris_pipeline.learning import trainer as training_loop
+from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema
+from ris_pipeline.learning.trainer import rate_scale
+from ris_pipeline.verification.known_bugs.learning import (
+    epoch_drops_the_last_group,
+    epoch_loss_in_the_step_block,
+    norm_poisoned,
+)
 
-BATCHES, EPOCHS = 5, 6
+Plant = tuple[Any, str, Callable[..., Any]]
+"""Where, which name, and what to put there."""
+
+BATCHES, EPOCHS = 5, 4
+
+save_checkpoint_of_the_run, load_checkpoint_of_the_run = save_checkpoint, load_checkpoint
 
 
 def smallest_settings() -> Settings:
@@ -109,13 +134,27 @@ class TrainerMachine(RuleBasedStateMachine):
     def epochs_left(self) -> bool:
         return self.oracle.epoch < EPOCHS
 
-    @precondition(epochs_left)
-    @rule(poisoned=st.frozensets(st.integers(0, BATCHES - 1), max_size=2))
-    def train_an_epoch(self, poisoned: frozenset[int]) -> None:
+    def train(self, poisoned: frozenset[int] = frozenset()) -> None:
         self.poisoned = poisoned
         self.oracle.train(self.settings.training.accumulation, poisoned)
         self.trainer.train_epoch()
         self.poisoned = frozenset()
+
+    @precondition(epochs_left)
+    @rule()
+    def train_an_epoch(self) -> None:
+        self.train()
+
+    @precondition(epochs_left)
+    @rule()
+    def train_another_epoch(self) -> None:
+        # Rules are drawn alike, and most of what can go wrong needs epochs before and after it.
+        self.train()
+
+    @precondition(epochs_left)
+    @rule(poisoned=st.frozensets(st.integers(0, BATCHES - 1), min_size=1, max_size=2))
+    def train_with_nan(self, poisoned: frozenset[int]) -> None:
+        self.train(poisoned)
 
     @rule()
     def validate(self) -> None:
@@ -124,21 +163,25 @@ class TrainerMachine(RuleBasedStateMachine):
         within("validation", total, self.oracle.validation(weights), rounding(total))
         assert self.trainer.validate() == (total, terms)
 
-    @rule()
-    def save(self) -> None:
-        save_checkpoint(self.path, self.trainer.checkpoint())
-        self.saved = copy.deepcopy(self.oracle)
+    @rule(memory=st.booleans())
+    def save(self, memory: bool) -> None:
+        if memory:
+            self.checkpoint = self.trainer.checkpoint()
+            self.kept = copy.deepcopy(self.oracle)
+        else:
+            save_checkpoint_of_the_run(self.path, self.trainer.checkpoint())
+            self.saved = copy.deepcopy(self.oracle)
 
-    @rule()
-    def keep_in_memory(self) -> None:
-        self.checkpoint = self.trainer.checkpoint()
-        self.kept = copy.deepcopy(self.oracle)
-
-    @rule()
-    def crash_and_resume(self) -> None:
+    @rule(memory=st.booleans())
+    def resume(self, memory: bool) -> None:
+        """The same trainer from a checkpoint in memory, or a new one from the file."""
+        if memory:
+            self.trainer.restore(self.checkpoint)
+            self.oracle = copy.deepcopy(self.kept)
+            return
         self.trainer = self.new_trainer()
         if self.path.exists():
-            self.trainer.restore(load_checkpoint(self.path))
+            self.trainer.restore(load_checkpoint_of_the_run(self.path))
             self.oracle = copy.deepcopy(self.saved)
         else:
             self.oracle = Oracle(self.settings)
@@ -149,17 +192,15 @@ class TrainerMachine(RuleBasedStateMachine):
         self.power_fails_at = batch
         with pytest.raises(PowerCut):
             self.trainer.train_epoch()
+        with pytest.raises(InputError, match="was not finished"):
+            self.trainer.checkpoint()
         self.batch = 0
-        if memory:
-            self.go_back()
-        else:
-            self.crash_and_resume()
+        self.resume(memory)
 
     @rule(moves=st.integers(0, 1))
     def crash_while_saving(self, moves: int) -> None:
         """The process ends when that many of the checkpoint's files are in place."""
-        before, done = copy.deepcopy(self.saved), 0
-        existed = self.path.exists()
+        done = 0
 
         def replace(source: str, target: str) -> None:
             nonlocal done
@@ -168,19 +209,14 @@ class TrainerMachine(RuleBasedStateMachine):
             done += 1
             os.rename(source, target)
 
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCut):
+        checkpoint = self.trainer.checkpoint()
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "replace", replace)
-            save_checkpoint(self.path, self.trainer.checkpoint())
-        if moves == 0 and not existed:
-            assert not self.path.exists()
-        self.saved = copy.deepcopy(self.oracle) if moves else before
-        self.crash_and_resume()
-
-    @rule()
-    def go_back(self) -> None:
-        """The same trainer, from the checkpoint in memory: as often as one likes."""
-        self.trainer.restore(self.checkpoint)
-        self.oracle = copy.deepcopy(self.kept)
+            with pytest.raises(PowerCut):
+                save_checkpoint_of_the_run(self.path, checkpoint)
+        if moves:
+            self.saved = copy.deepcopy(self.oracle)
+        self.resume(memory=False)
 
     @rule(accumulation=st.integers(1, BATCHES + 1))
     def change_the_accumulation(self, accumulation: int) -> None:
@@ -255,10 +291,170 @@ def rounding(value: float) -> float:
     return 1e3 * EPS * abs(value)
 
 
-QUICK = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, phases=(Phase.explicit, Phase.generate)
-)
-
-
 def test_a_run_is_the_run_that_nothing_happened_to() -> None:
-    run_state_machine_as_test(TrainerMachine, settings=QUICK)
+    few = settings(max_examples=8, stateful_step_count=15, deadline=None)
+    run_state_machine_as_test(TrainerMachine, settings=few)
+
+
+def everything_happens() -> None:
+    """One walk of the machine through every rule, each in the places where it can do harm."""
+    machine = TrainerMachine()
+    machine.start(accumulation=2)
+    check = machine.it_is_the_run_that_nothing_happened_to
+    steps: list[Callable[[], None]] = [
+        machine.train_an_epoch,
+        lambda: machine.save(memory=False),
+        lambda: machine.train_with_nan(frozenset({1})),
+        machine.validate,
+        lambda: machine.crash_while_saving(moves=0),
+        machine.train_an_epoch,
+        lambda: machine.save(memory=True),
+        lambda: machine.crash_while_saving(moves=1),
+        lambda: machine.crash_within_an_epoch(batch=3, memory=True),
+        lambda: machine.somebody_seeds_the_global_generators(seed=1),
+        machine.train_an_epoch,
+        lambda: machine.resume(memory=True),
+        lambda: machine.change_the_accumulation(3),
+        machine.train_an_epoch,
+        lambda: machine.save(memory=True),
+        lambda: machine.resume(memory=True),
+        machine.train_an_epoch,
+        lambda: machine.resume(memory=True),
+        machine.train_an_epoch,
+    ]
+    try:
+        for step in steps:
+            step()
+            check()
+    finally:
+        machine.teardown()
+
+
+def test_everything_happens_to_one_run() -> None:
+    everything_happens()
+
+
+def after_restore(change: Callable[[Trainer, Checkpoint], None]) -> Plant:
+    """A bug that undoes a part of what `restore` does."""
+    right = Trainer.restore
+
+    def restore(self: Trainer, checkpoint: Checkpoint) -> None:
+        right(self, checkpoint)
+        change(self, checkpoint)
+
+    return Trainer, "restore", restore
+
+
+def ema_of_the_weights(trainer: Trainer, _: Checkpoint) -> None:
+    trainer.ema = copy_weights(dict(trainer.network.named_parameters()))
+
+
+def ema_of_the_checkpoint_itself(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    trainer.ema = checkpoint.tensors["ema"]
+
+
+def rates_by(counter: str) -> Plant:
+    def scale(self: Trainer) -> float:
+        done = getattr(self.counters, counter)
+        return rate_scale(done, self.total_steps, self.settings.training.warmup)
+
+    return Trainer, "_scale", scale
+
+
+def restore_keeps_gradients() -> Plant:
+    right = Trainer.restore
+
+    def restore(self: Trainer, checkpoint: Checkpoint) -> None:
+        kept = {p: p.grad for p in self.network.parameters()}
+        right(self, checkpoint)
+        for parameter, gradient in kept.items():
+            parameter.grad = gradient
+
+    return Trainer, "restore", restore
+
+
+def a_checkpoint_that_goes_on_learning() -> Plant:
+    right = Trainer.checkpoint
+
+    def checkpoint(self: Trainer) -> Checkpoint:
+        taken = right(self)
+        taken.tensors["weights"] = dict(self.network.named_parameters())
+        return taken
+
+    return Trainer, "checkpoint", checkpoint
+
+
+def validation_that_leaves_its_weights_behind() -> Plant:
+    right = Trainer.validate
+
+    def validate(self: Trainer, weights: Weights | None = None):
+        if weights is not None:
+            self.network.load_state_dict(weights, strict=False)
+        return right(self)
+
+    return Trainer, "validate", validate
+
+
+def nan_set_to_zero(parameters, max_norm: float) -> torch.Tensor:
+    parameters = list(parameters)
+    for parameter in parameters:
+        parameter.grad.nan_to_num_(0.0)
+    return clip_grad_norm_(parameters, max_norm)
+
+
+def features_from_the_global_generator(scenes, config):
+    torch.rand(1)
+    return make_features(scenes, config)
+
+
+def ema_without_its_ramp(average: Weights, weights: Weights, decay: float, step: int) -> None:
+    update_ema(average, weights, decay, 10**9)
+
+
+def save_in_two_files(path: Path, checkpoint: Checkpoint) -> None:
+    save_checkpoint(path.with_suffix(".tensors"), checkpoint)
+    path.with_suffix(".progress.partial").write_text(json.dumps(checkpoint.progress))
+    os.replace(path.with_suffix(".progress.partial"), path.with_suffix(".progress"))
+    path.touch()
+
+
+def load_from_two_files(path: Path) -> Checkpoint:
+    checkpoint = load_checkpoint(path.with_suffix(".tensors"))
+    progress = path.with_suffix(".progress")
+    return dataclasses.replace(checkpoint, progress=json.loads(progress.read_text()))
+
+
+THIS = sys.modules[__name__]
+
+PLANTED: dict[str, list[Plant]] = {
+    "EMA not restored": [after_restore(ema_of_the_weights)],
+    "EMA shared with the checkpoint": [after_restore(ema_of_the_checkpoint_itself)],
+    "SWA not restored": [after_restore(lambda trainer, _: trainer.swa.clear())],
+    "moments lost": [after_restore(lambda trainer, _: trainer.optimiser.state.clear())],
+    "step count lost": [after_restore(lambda trainer, _: setattr(trainer.counters, "step", 0))],
+    "best epoch lost": [after_restore(lambda t, _: setattr(t.counters, "best", math.inf))],
+    "history lost": [after_restore(lambda trainer, _: trainer.history.clear())],
+    "gradients of a broken epoch kept": [restore_keeps_gradients()],
+    "checkpoint shared with the run": [a_checkpoint_that_goes_on_learning()],
+    "checkpoint in two files": [
+        (THIS, "save_checkpoint_of_the_run", save_in_two_files),
+        (THIS, "load_checkpoint_of_the_run", load_from_two_files),
+    ],
+    "rates by batch": [rates_by("batch")],
+    "rates by steps at any factor": [rates_by("step")],
+    "last group dropped": [(training_loop, "run_epoch", epoch_drops_the_last_group)],
+    "loss in the step block": [(training_loop, "run_epoch", epoch_loss_in_the_step_block)],
+    "NaN set to zero": [(torch.nn.utils, "clip_grad_norm_", nan_set_to_zero)],
+    "norm poisoned": [(training_loop, "group_gradient_norm", norm_poisoned)],
+    "validation keeps its weights": [validation_that_leaves_its_weights_behind()],
+    "global generator used": [(training_loop, "make_features", features_from_the_global_generator)],
+    "EMA without its ramp": [(training_loop, "update_ema", ema_without_its_ramp)],
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, attribute, wrong in PLANTED[name]:
+        monkeypatch.setattr(owner, attribute, wrong)
+    with pytest.raises(AssertionError):
+        everything_happens()
