@@ -124,6 +124,17 @@ def test_soft_alignment_of_nothing_is_nothing_and_has_a_gradient(dtype: torch.dt
     assert torch.isfinite(factor.grad).all()
 
 
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU flushes nothing")
+def test_soft_alignment_of_nothing_where_denormals_are_flushed() -> None:
+    nothing = LowRankCovariance(torch.zeros(N, 3, dtype=torch.complex64))
+    steering = draw(11, N, 4).to(torch.complex64)
+    try:
+        torch.set_flush_denormal(True)
+        assert not soft_alignment(nothing, steering).any()
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_soft_alignment_scene_by_scene() -> None:
     factor, steering = draw(12, 2, 4, N, 3), draw(13, 2, 4, N, 5)
     scales = torch.arange(1.0, 9.0, dtype=torch.float64).reshape(2, 4, 1, 1)
