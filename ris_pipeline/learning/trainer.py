@@ -7,7 +7,7 @@ uninterrupted run would have seen.
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -39,70 +39,13 @@ from ris_pipeline.learning.features import (
 from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
+from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
+from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
 
 log = logging.getLogger(__name__)
 
 _LOGGED_BATCHES = 3
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch: mean losses, the unweighted terms of both splits, and the state of the optimiser.
-
-    gradient_backbone and gradient_heads are means over the batches; `non_finite` counts gradients
-    left out of them, `skipped_steps` the steps not taken because of one.
-    """
-
-    epoch: int
-    train: float
-    validation: float
-    terms: dict[str, float]
-    validation_terms: dict[str, float]
-    rates: list[float]
-    gradient_backbone: float
-    gradient_heads: float
-    non_finite: int
-    skipped_steps: int
-    step: int
-    phase: str
-
-
-@dataclass
-class _Counters:
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    step_of_epoch: int = 0
-    swa_epochs: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    history: list[EpochRecord] = field(default_factory=list)
-
-
-@dataclass
-class _EpochSums:
-    """What is averaged over the batches of one epoch, beside the loss."""
-
-    terms: dict[str, float] = field(default_factory=dict)
-    backbone: float = 0.0
-    heads: float = 0.0
-    non_finite: int = 0
-    skipped: int = 0
-
-
-def rate_scale(step: int, total: int, warmup: float) -> float:
-    """Share of the peak rate at optimiser step `step` (from 0) of `total`.
-
-        (step + 1) / w                     while step < w,   w = round(warmup total)
-        (1 + cos(pi (step - w) / (total - w))) / 2           after
-
-    Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. (5), with one period.
-    """
-    ramp = round(warmup * total)
-    if step < ramp:
-        return (step + 1) / ramp
-    return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, total - ramp)))
 
 
 class Trainer:
@@ -126,8 +69,9 @@ class Trainer:
         self.fabric = fabric or make_fabric(training.precision)
         self.on_batch = on_batch or (lambda batch, loss: None)
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
-        self.counters = _Counters()
-        self._within_epoch = False
+        self.counters = Counters()
+        # The step counter at the start of the epoch under way.
+        self._first_step: int | None = None
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(
@@ -186,9 +130,9 @@ class Trainer:
         """
         self._check_between_epochs()
         counters, training = self.counters, self.settings.training
-        self._within_epoch = True
+        self._first_step = counters.step
         weights, phase = self._phase_weights()
-        sums, number = _EpochSums(), iter(range(1, training.batches + 1))
+        sums, number = EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
         result = run_epoch(
             self._training_batches(),
@@ -198,7 +142,6 @@ class Trainer:
         )
         log.info(step_line(counters.step, counters.batch))
         counters.epoch += 1
-        counters.step_of_epoch = 0
         self._average_weights()
         validation, validation_terms = self.validate(self.ema)
         if validation < counters.best:
@@ -218,7 +161,7 @@ class Trainer:
             phase,
         )
         counters.history.append(record)
-        self._within_epoch = False
+        self._first_step = None
         return record
 
     def validate(self, weights: Weights | None = None) -> tuple[float, dict[str, float]]:
@@ -291,8 +234,8 @@ class Trainer:
             raise InputError("checkpoint holds other settings: allowed are those of this run")
         tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
         progress["history"] = [EpochRecord(**record) for record in progress["history"]]
-        self.counters = _Counters(**progress)
-        self._within_epoch = False
+        self.counters = Counters(**progress)
+        self._first_step = None
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors["weights"][name])
@@ -312,7 +255,7 @@ class Trainer:
         return {name: value.to(device) for name, value in copy_weights(weights).items()}
 
     def _check_between_epochs(self) -> None:
-        if self._within_epoch:
+        if self._first_step is not None:
             raise InputError(
                 f"epoch {self.counters.epoch + 1} was not finished: allowed is to restore "
                 "a checkpoint"
@@ -366,7 +309,7 @@ class Trainer:
         scenes: SceneBatch,
         scale: float,
         weights: LossWeights,
-        sums: _EpochSums,
+        sums: EpochSums,
         number: int,
     ) -> float:
         terms = loss_terms(*self._predict(scenes), self.settings.loss, weights)
@@ -383,7 +326,7 @@ class Trainer:
         self.on_batch(number, value)
         return value
 
-    def _watch_gradients(self, number: int | None, sums: _EpochSums) -> None:
+    def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
         backbone = group_gradient_norm(self.network.backbone_parameters())
         heads = group_gradient_norm(self.network.head_parameters())
@@ -396,7 +339,7 @@ class Trainer:
             if number < _LOGGED_BATCHES:
                 log.info(gradient_line(without_gradient(self.network)))
 
-    def _step(self, sums: _EpochSums) -> None:
+    def _step(self, sums: EpochSums) -> None:
         """Clip and step; a non-finite gradient skips the step, and the skip is counted."""
         training, counters = self.settings.training, self.counters
         scale = self._scale()
@@ -404,7 +347,6 @@ class Trainer:
             group["lr"] = rate * scale
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         counters.step += 1
-        counters.step_of_epoch += 1
         if math.isfinite(norm.item()):
             self.optimiser.step()
             update_ema(
@@ -417,7 +359,9 @@ class Trainer:
 
     def _scale(self) -> float:
         # By epochs, so that an accumulation factor that changes leaves the schedule its length.
-        step = self.counters.epoch * self._steps_per_epoch + self.counters.step_of_epoch
+        counters = self.counters
+        done = 0 if self._first_step is None else counters.step - self._first_step
+        step = counters.epoch * self._steps_per_epoch + done
         return rate_scale(step, self.total_steps, self.settings.training.warmup)
 
     def _peak_rates(self) -> list[float]:

@@ -23,7 +23,7 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning.averaging import update_ema, update_swa
 from ris_pipeline.learning.features import principal_snapshots
-from ris_pipeline.learning.trainer import rate_scale
+from ris_pipeline.learning.schedule import rate_scale
 
 NUMBER = r"\d\.\d{2}e[+-]\d{2}"
 

@@ -41,7 +41,7 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning import trainer as training_loop
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema
-from ris_pipeline.learning.trainer import rate_scale
+from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.verification.known_bugs.learning import (
     epoch_drops_the_last_group,
     epoch_loss_in_the_step_block,
