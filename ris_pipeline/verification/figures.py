@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ris_pipeline.verification.golden import ColumnMove, Curve
+from ris_pipeline.verification.golden import CURVE_RTOL, ColumnMove, Curve
 
 # Okabe and Ito's palette, distinct for colour-blind readers.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
@@ -41,14 +41,20 @@ def mismatch_figure(name: str, curve: Curve, stored: Curve, moves: Sequence[Colu
         above.axvline(move.first_epoch, color=_GREY, linestyle=":", linewidth=1)
         above.set_title(f"{move.column}, from epoch {move.first_epoch}", fontsize=10)
         difference = np.abs(new[:length] - old[:length]) / np.maximum(np.abs(old[:length]), 1e-9)
-        below.semilogy(np.arange(1, length + 1), np.maximum(difference, 1e-17), color=_ORANGE)
-        below.set(xlabel="epoch", ylabel="relative")
+        floor = 1e-3 * CURVE_RTOL
+        below.semilogy(np.arange(1, length + 1), np.maximum(difference, floor), color=_ORANGE)
+        below.axhline(CURVE_RTOL, color=_GREY, linewidth=1, label="allowed")
+        below.set(xlabel="epoch", ylabel="relative\ndifference")
+        below.set_ylim(bottom=floor)
+        below.tick_params(labelbottom=True)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in (above, below):
             axes.grid(visible=True, alpha=0.25)
-    for axes in grid.flat[2 * len(moved) :] if rows == 1 else ():
-        axes.set_visible(False)
+    for index in range(len(moved), rows * columns):
+        for part in (0, 1):
+            grid[2 * (index // columns) + part][index % columns].set_visible(False)
     grid[0][0].legend()
+    grid[1][0].legend(fontsize=8, loc="lower right")
     return figure
 
 
