@@ -213,10 +213,12 @@ def test_a_half_turn_wraps_to_minus_pi() -> None:
 
 
 def test_slots_are_matched_where_the_costs_are() -> None:
-    cost = torch.tensor([[[1.0, 2.0], [0.5, 3.0]]])
+    cost = torch.rand(200, 3, 4, generator=torch.Generator().manual_seed(0))
+    active = torch.ones(200, 3, dtype=torch.bool)
+    expected = match_slots(cost, active)
     with torch.device("meta"):
-        slots = match_slots(cost, torch.tensor([[True, True]], device="cpu"))
-    assert slots.tolist() == [[1, 0]]
+        slots = match_slots(cost, active)
+    assert torch.equal(slots, expected)
 
 
 def test_an_epoch_steps_after_every_batch_unless_told_otherwise() -> None:
