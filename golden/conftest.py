@@ -1,7 +1,8 @@
-"""`pytest golden` compares, `pytest golden --update` rewrites and says what moved."""
+"""`pytest golden` compares, `pytest golden --update` rewrites what moved and says how far."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +11,38 @@ import pytest
 import torch
 
 from ris_pipeline.config import Settings
+from ris_pipeline.report.figures import save_figure
+from ris_pipeline.verification.figures import mismatch_figure
 from ris_pipeline.verification.golden import (
     CURVE_ATOL,
     CURVE_RTOL,
     Curve,
     column_moves,
     describe_curve,
-    describe_move,
+    describe_mismatch,
+    orphans,
     page_text,
     structure_faults,
+    version_notes,
 )
 
 FOLDER = Path(__file__).parent / "curves"
+MISMATCHES = Path(__file__).parent / "mismatches"
 
 _MOVES = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--update", action="store_true", help="rewrite the golden curves and say what moved"
+        "--update", action="store_true", help="rewrite the golden curves that moved, and say how"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MOVES] = []
     if config.getoption("--update"):
+        if os.environ.get("CI"):
+            raise pytest.UsageError("--update where CI is set: a curve is moved by a person")
         config.option.regen_all = True
 
 
@@ -59,45 +67,68 @@ def original_datadir() -> Path:
 
 
 @pytest.fixture
-def check_curve(num_regression, request) -> Callable[[str, Curve, Settings], None]:
+def stored_curve() -> Callable[[str], Curve]:
+    """A stored curve by its name."""
+
+    def read(name: str) -> Curve:
+        frame = pd.read_csv(FOLDER / f"{name}.csv", index_col=0)
+        return {column: frame[column].to_numpy() for column in frame.columns}
+
+    return read
+
+
+@pytest.fixture
+def check_curve(num_regression, request, stored_curve) -> Callable[[str, Curve, Settings], None]:
     """Compare a curve with the stored one of that name, or rewrite it under `--update`."""
+    update, said = request.config.getoption("--update"), request.config.stash[_MOVES]
 
     def check(name: str, curve: Curve, settings: Settings) -> None:
         page, page_path = describe_curve(curve, settings), FOLDER / f"{name}.json"
         data = {column: np.asarray(values) for column, values in curve.items()}
-        if request.config.getoption("--update"):
-            request.config.stash[_MOVES] += _what_moves(name, curve)
+        picture = MISMATCHES / f"{name}.png"
+        picture.unlink(missing_ok=True)
+        if not (page_path.exists() and (FOLDER / f"{name}.csv").exists()):
+            if not update:
+                pytest.fail(f"{name}: no such curve is stored; `pytest golden --update` stores it")
+            faults, moves, text = ["new"], [], ""
+        else:
+            stored, old = json.loads(page_path.read_text(encoding="utf-8")), stored_curve(name)
+            faults = structure_faults(page, stored)
+            if torn := sorted(old.keys() ^ stored["columns"].keys()):
+                faults.append(f"the CSV and its page differ in the columns {torn}")
+            moves = [move for move in column_moves(curve, old) if move.first_epoch]
+            text = describe_mismatch(moves, version_notes(page, stored)) if moves else ""
+        if not (faults or moves):
+            if not update:
+                num_regression.check(
+                    data, basename=name, default_tolerance={"rtol": CURVE_RTOL, "atol": CURVE_ATOL}
+                )
+            return
+        message = "\n".join(f"{name}: {line}" for line in (*faults, *text.splitlines()))
+        if update:
             num_regression.check(data, basename=name)
             page_path.write_text(page_text(page), encoding="utf-8")
+            said.append(message)
             return
-        stored = json.loads(page_path.read_text(encoding="utf-8"))
-        faults = structure_faults(page, stored)
-        columns = list(pd.read_csv(FOLDER / f"{name}.csv", index_col=0).columns)
-        if columns != list(curve):
-            faults.append(f"the CSV has columns {columns}, the run {list(curve)}")
-        if faults:
-            pytest.fail(f"{name}: " + "; ".join(faults))
-        made_with = f"{name} was made with torch {stored['torch']}, this is {page['torch']}"
-        moved = [move for move in column_moves(curve, _stored(name)) if move.first_epoch]
-        if moved:
-            pytest.fail(f"{made_with}\n" + "\n".join(map(describe_move, moved)))
-        num_regression.check(
-            data, basename=name, default_tolerance={"rtol": CURVE_RTOL, "atol": CURVE_ATOL}
-        )
+        if moves:
+            MISMATCHES.mkdir(exist_ok=True)
+            save_figure(mismatch_figure(name, curve, old, moves), picture)
+            message += f"\n{name}: both curves are drawn in {picture}"
+        pytest.fail(message, pytrace=False)
 
     return check
 
 
-def _stored(name: str) -> Curve:
-    frame = pd.read_csv(FOLDER / f"{name}.csv", index_col=0)
-    return {column: frame[column].to_numpy() for column in frame.columns}
+@pytest.fixture
+def check_no_orphans(request) -> Callable[[Iterable[str]], None]:
+    """Fail on stored files that no run of these names makes; `--update` removes them."""
 
+    def check(names: Iterable[str]) -> None:
+        left = orphans(FOLDER, names)
+        if not request.config.getoption("--update"):
+            assert not left, f"no run makes {[path.name for path in left]}"
+        for path in left:
+            path.unlink()
+            request.config.stash[_MOVES].append(f"{path.name}: removed, no run makes it")
 
-def _what_moves(name: str, curve: Curve) -> list[str]:
-    if not (FOLDER / f"{name}.csv").exists():
-        return [f"{name}: new"]
-    stored = _stored(name)
-    lines = [f"{name}: {describe_move(move)}" for move in column_moves(curve, stored)]
-    lines += [f"{name}: column {c!r} is new" for c in curve.keys() - stored.keys()]
-    lines += [f"{name}: column {c!r} is gone" for c in stored.keys() - curve.keys()]
-    return lines
+    return check

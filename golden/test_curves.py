@@ -1,23 +1,90 @@
-"""The runs whose curves are kept."""
+"""The runs whose curves are kept, and what their curves have to say."""
 
-from ris_pipeline.config import load_settings
-from ris_pipeline.learning import OVERFIT_LOSS, Trainer, history_curve, overfit_settings
+import numpy as np
+import pytest
+
+from ris_pipeline.config import Settings, load_settings
+from ris_pipeline.learning import OVERFIT_LOSS, TERMS, Trainer, history_curve, overfit_settings
+from ris_pipeline.verification.golden import Curve
+from ris_pipeline.verification.post_mortem import POST_MORTEM_RUNS
 
 OVERFIT_EPOCHS = 90
 """Long enough to pass 0.2; later epochs sit at the kinks of the hinges, where CPUs part ways."""
 
 
-def test_thirty_epochs(check_curve) -> None:
+def thirty_epochs() -> tuple[Curve, Settings]:
     settings = load_settings("golden")
-    trainer = Trainer(settings)
-    curve = history_curve(trainer.fit())
-    check_curve("thirty_epochs", curve, settings)
-    assert curve["train"][-1] < curve["train"][0]
-    assert curve["validation"][-1] < curve["validation"][0]
+    return history_curve(Trainer(settings).fit()), settings
 
 
-def test_overfit(check_curve) -> None:
+def overfit() -> tuple[Curve, Settings]:
     settings = overfit_settings(load_settings("golden"), epochs=OVERFIT_EPOCHS)
-    curve = history_curve(Trainer(settings).fit())
-    check_curve("overfit", curve, settings)
-    assert curve["train"][-1] < OVERFIT_LOSS
+    return history_curve(Trainer(settings).fit()), settings
+
+
+RUNS = {"thirty_epochs": thirty_epochs, "overfit": overfit, **POST_MORTEM_RUNS}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_curve_is_the_stored_one(name: str, check_curve) -> None:
+    check_curve(name, *RUNS[name]())
+
+
+def test_every_stored_file_belongs_to_a_run(check_no_orphans) -> None:
+    check_no_orphans(RUNS)
+
+
+@pytest.mark.parametrize("name", ["thirty_epochs", "overfit"])
+def test_every_term_norm_and_rate_has_a_column(name: str, stored_curve) -> None:
+    columns = {f"{split}_{term}" for split in ("train", "validation") for term in TERMS}
+    columns |= {f"{what}_{group}" for what in ("gradient", "rate") for group in _GROUPS}
+    assert set(stored_curve(name)) == columns | {"train", "validation"}
+
+
+_GROUPS = "backbone", "heads"
+
+
+def test_the_healthy_runs_learn(stored_curve) -> None:
+    thirty, memory = stored_curve("thirty_epochs"), stored_curve("overfit")
+    assert thirty["train"][-1] < thirty["train"][0]
+    assert thirty["validation"][-1] < thirty["validation"][0]
+    assert memory["train"][-1] < OVERFIT_LOSS
+
+
+def test_bug_1_alone_never_moves_a_digit(stored_curve) -> None:
+    healthy, broken = stored_curve("gap_alone"), stored_curve("gap_alone_bug_1")
+    assert np.ptp(broken["validation"]) < 1e-6 < np.ptp(broken["train"])
+    assert healthy["validation"][-1] < 0.5 * broken["validation"][-1]
+
+
+def test_bug_1_leaves_its_term_where_it_was(stored_curve) -> None:
+    healthy, broken = (stored_curve(n)["validation_eigengap"] for n in ("thirty_epochs", "bug_1"))
+    assert np.ptp(broken) < 1e-6
+    assert healthy[len(broken) - 1] < 0.5 * broken[-1]
+
+
+def test_bug_2_reports_a_gap_that_is_not_there(stored_curve) -> None:
+    healthy, broken = stored_curve("dense_descent"), stored_curve("dense_descent_bug_2")
+    assert healthy["hinge"][-1] == healthy["hinge_seen"][-1] == broken["hinge"][-1] == 0
+    assert broken["hinge_seen"][-1] > 0.05
+
+
+def test_bug_3_reports_another_loss_of_the_same_run(stored_curve) -> None:
+    healthy, broken = stored_curve("thirty_epochs"), stored_curve("bug_3")
+    count = len(broken["train"])
+    assert np.allclose(broken["validation"], healthy["validation"][:count], rtol=1e-6)
+    assert np.all(broken["train"] < 0.5 * healthy["train"][:count])
+
+
+def test_bug_4_loses_the_norm_of_a_whole_group(stored_curve) -> None:
+    healthy, broken = stored_curve("poisoned"), stored_curve("poisoned_bug_4")
+    assert np.isfinite(healthy["gradient_heads"]).all()
+    assert np.isnan(broken["gradient_heads"]).sum() == 3
+    assert (healthy["non_finite"] > 0).sum() == (healthy["skipped_steps"] > 0).sum() == 3
+    assert not broken["non_finite"].any()
+
+
+def test_bug_5_leaves_nothing_to_read(stored_curve) -> None:
+    healthy, broken = stored_curve("log_lines"), stored_curve("log_lines_bug_5")
+    assert [int(healthy[kind][0]) for kind in healthy] == [1, 3, 2, 1, 1]
+    assert not any(values.any() for values in broken.values())

@@ -18,7 +18,9 @@ from ris_pipeline.learning.history import (
 )
 from ris_pipeline.learning.losses import TERMS, Prediction, Truth, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork, NetworkOutput
-from ris_pipeline.learning.trainer import EpochRecord, Trainer
+from ris_pipeline.learning.precision import make_fabric
+from ris_pipeline.learning.records import EpochRecord
+from ris_pipeline.learning.trainer import Trainer
 
 __all__ = [
     "OVERFIT_LOSS",
@@ -38,6 +40,7 @@ __all__ = [
     "history_curve",
     "load_checkpoint",
     "loss_terms",
+    "make_fabric",
     "make_features",
     "make_prediction",
     "make_truth",

@@ -1,6 +1,8 @@
-"""Checkpoints: tensors in safetensors, everything else in a JSON file beside it.
+"""Checkpoints: one safetensors file, everything that is no tensor as JSON in its header.
 
-Both are written to a temporary name and moved into place, so a reader never meets half a file.
+It is written to a temporary name and moved into place, so a reader never meets half a file, nor
+the weights of one epoch with the counters of another. A copy of the JSON stands beside it, for
+people; nothing reads it.
 """
 
 import json
@@ -11,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, parse_settings
+
+_PAGE = "page"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `path` (`.safetensors`) and the JSON beside it.
+    """Write `path` (`.safetensors`), then the copy of its JSON beside it.
 
     Raises:
         InputError: the folder cannot be written.
@@ -48,7 +52,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     temporary = path.with_suffix(".partial")
     try:
-        save_file(flat, temporary)
+        save_file(flat, temporary, metadata={_PAGE: json.dumps(page)})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"checkpoint {str(path)!r} cannot be written: {error}") from None
@@ -62,11 +66,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         InputError: no such file, or not a checkpoint.
     """
     try:
-        flat = load_file(path)
-        page = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        with safe_open(path, framework="pt") as file:
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            page = json.loads((file.metadata() or {})[_PAGE])
         settings, progress = parse_settings(page["settings"]), page["progress"]
-    except FileNotFoundError as error:
-        raise InputError(f"checkpoint {str(path)!r}: no such file {error.filename!r}") from None
+    except FileNotFoundError:
+        raise InputError(f"checkpoint {str(path)!r}: no such file") from None
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise InputError(f"checkpoint {str(path)!r} is not a checkpoint: {error}") from None
     return Checkpoint(_grouped(flat), settings, progress)

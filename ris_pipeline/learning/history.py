@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ris_pipeline.config import Settings
-from ris_pipeline.learning.trainer import EpochRecord
+from ris_pipeline.learning.records import EpochRecord
 
 OVERFIT_SCENES = 64
 """Scenes of the overfit test."""

@@ -7,7 +7,7 @@ uninterrupted run would have seen.
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -38,6 +38,9 @@ from ris_pipeline.learning.features import (
 )
 from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
+from ris_pipeline.learning.precision import make_fabric
+from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
+from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
 
 log = logging.getLogger(__name__)
@@ -45,71 +48,13 @@ log = logging.getLogger(__name__)
 _LOGGED_BATCHES = 3
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch: mean losses, the unweighted terms of both splits, and the state of the optimiser.
-
-    gradient_backbone and gradient_heads are means over the batches; `non_finite` counts gradients
-    left out of them, `skipped_steps` the steps not taken because of one.
-    """
-
-    epoch: int
-    train: float
-    validation: float
-    terms: dict[str, float]
-    validation_terms: dict[str, float]
-    rates: list[float]
-    gradient_backbone: float
-    gradient_heads: float
-    non_finite: int
-    skipped_steps: int
-    step: int
-    phase: str
-
-
-@dataclass
-class _Counters:
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    swa_epochs: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    history: list[EpochRecord] = field(default_factory=list)
-
-
-@dataclass
-class _EpochSums:
-    """What is averaged over the batches of one epoch, beside the loss."""
-
-    terms: dict[str, float] = field(default_factory=dict)
-    backbone: float = 0.0
-    heads: float = 0.0
-    non_finite: int = 0
-    skipped: int = 0
-
-
-def rate_scale(step: int, total: int, warmup: float) -> float:
-    """Share of the peak rate at optimiser step `step` (from 0) of `total`.
-
-        (step + 1) / w                     while step < w,   w = round(warmup total)
-        (1 + cos(pi (step - w) / (total - w))) / 2           after
-
-    Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, eq. (5), with one period.
-    """
-    ramp = round(warmup * total)
-    if step < ramp:
-        return (step + 1) / ramp
-    return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, total - ramp)))
-
-
 class Trainer:
     """Trains the covariance network of `settings`.
 
     Args:
         settings: the whole run.
-        fabric: devices, precision and processes; by default one CPU process at the precision of
-            the settings.
+        fabric: devices, precision and processes, from `make_fabric`; by default one CPU process at
+            the precision of the settings.
         on_batch: called after every batch with (batches done in this epoch, loss).
     """
 
@@ -121,10 +66,12 @@ class Trainer:
     ) -> None:
         training = settings.training
         self.settings = settings
-        self.fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=training.precision)
+        self.fabric = fabric or make_fabric(training.precision)
         self.on_batch = on_batch or (lambda batch, loss: None)
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
-        self.counters = _Counters()
+        self.counters = Counters()
+        # The step counter at the start of the epoch under way.
+        self._first_step: int | None = None
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(
@@ -150,9 +97,12 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        training = self.settings.training
-        return training.epochs * math.ceil(training.batches / training.accumulation)
+        """Optimiser steps of a whole run at the accumulation factor of the settings."""
+        return self.settings.training.epochs * self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return math.ceil(self.settings.training.batches / self.settings.training.accumulation)
 
     def fit(self, after_epoch: Callable[["Trainer"], None] | None = None) -> list[EpochRecord]:
         """Train until the last epoch, or until `patience` runs out; returns the history.
@@ -173,10 +123,16 @@ class Trainer:
         return patience is not None and self.counters.epoch - self.counters.best_epoch >= patience
 
     def train_epoch(self) -> EpochRecord:
-        """One pass over the training batches, then one over the validation scenes."""
+        """One pass over the training batches, then one over the validation scenes.
+
+        Raises:
+            InputError: the last epoch was broken off.
+        """
+        self._check_between_epochs()
         counters, training = self.counters, self.settings.training
+        self._first_step = counters.step
         weights, phase = self._phase_weights()
-        sums, number = _EpochSums(), iter(range(1, training.batches + 1))
+        sums, number = EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
         result = run_epoch(
             self._training_batches(),
@@ -205,6 +161,7 @@ class Trainer:
             phase,
         )
         counters.history.append(record)
+        self._first_step = None
         return record
 
     def validate(self, weights: Weights | None = None) -> tuple[float, dict[str, float]]:
@@ -242,7 +199,12 @@ class Trainer:
         return name, copy_weights(candidates[name])
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that `restore` needs, and nothing random."""
+        """A copy of everything that `restore` needs, and nothing random.
+
+        Raises:
+            InputError: in the middle of an epoch, which cannot be entered again.
+        """
+        self._check_between_epochs()
         state = self.optimiser.state_dict()["state"]
         moments = {
             f"{index}.{name}": torch.as_tensor(value)
@@ -255,31 +217,49 @@ class Trainer:
             "swa": self.swa,
             "optimiser": moments,
         }
-        return Checkpoint(tensors, self.settings, asdict(self.counters))
+        copies = {group: copy_weights(values) for group, values in tensors.items()}
+        return Checkpoint(copies, self.settings, asdict(self.counters))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue where `checkpoint` was taken.
+        """Continue where `checkpoint` was taken, at the accumulation factor of this trainer.
+
+        A new factor takes the rates to the same share of the run, and the counted steps go on.
 
         Raises:
-            InputError: a checkpoint of other settings.
+            InputError: a checkpoint of other settings, the accumulation factor apart.
         """
-        if checkpoint.settings != self.settings:
+        training = checkpoint.settings.training
+        same = training.replace(accumulation=self.settings.training.accumulation)
+        if checkpoint.settings.replace(training=same) != self.settings:
             raise InputError("checkpoint holds other settings: allowed are those of this run")
         tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
         progress["history"] = [EpochRecord(**record) for record in progress["history"]]
-        self.counters = _Counters(**progress)
+        self.counters = Counters(**progress)
+        self._first_step = None
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors["weights"][name])
-        device = self.fabric.device
-        self.ema = {name: value.to(device) for name, value in tensors["ema"].items()}
-        self.swa = {name: value.to(device) for name, value in tensors.get("swa", {}).items()}
+        self.ema = self._copies(tensors["ema"])
+        self.swa = self._copies(tensors.get("swa", {}))
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.get("optimiser", {}).items():
+        for key, value in copy_weights(tensors.get("optimiser", {})).items():
             index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        # An epoch that was broken off leaves gradients behind.
+        self.optimiser.zero_grad()
+
+    def _copies(self, weights: Weights) -> Weights:
+        device = self.fabric.device
+        return {name: value.to(device) for name, value in copy_weights(weights).items()}
+
+    def _check_between_epochs(self) -> None:
+        if self._first_step is not None:
+            raise InputError(
+                f"epoch {self.counters.epoch + 1} was not finished: allowed is to restore "
+                "a checkpoint"
+            )
 
     def _scene_set(self, split: Split, size: int) -> SceneSet:
         settings = self.settings
@@ -316,6 +296,11 @@ class Trainer:
             if weights is None
             else functional_call(self.network, weights, inputs)
         )
+        if output.azimuth.dtype != self.dtype:
+            raise InputError(
+                f"fabric turns {self.dtype} into {output.azimuth.dtype}: "
+                "allowed is a fabric of make_fabric"
+            )
         prediction = make_prediction(output, features, self.settings.training.blend)
         return prediction, make_truth(scenes, self.grid)
 
@@ -324,7 +309,7 @@ class Trainer:
         scenes: SceneBatch,
         scale: float,
         weights: LossWeights,
-        sums: _EpochSums,
+        sums: EpochSums,
         number: int,
     ) -> float:
         terms = loss_terms(*self._predict(scenes), self.settings.loss, weights)
@@ -341,7 +326,7 @@ class Trainer:
         self.on_batch(number, value)
         return value
 
-    def _watch_gradients(self, number: int | None, sums: _EpochSums) -> None:
+    def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
         backbone = group_gradient_norm(self.network.backbone_parameters())
         heads = group_gradient_norm(self.network.head_parameters())
@@ -354,7 +339,7 @@ class Trainer:
             if number < _LOGGED_BATCHES:
                 log.info(gradient_line(without_gradient(self.network)))
 
-    def _step(self, sums: _EpochSums) -> None:
+    def _step(self, sums: EpochSums) -> None:
         """Clip and step; a non-finite gradient skips the step, and the skip is counted."""
         training, counters = self.settings.training, self.counters
         scale = self._scale()
@@ -373,7 +358,11 @@ class Trainer:
         self.optimiser.zero_grad()
 
     def _scale(self) -> float:
-        return rate_scale(self.counters.step, self.total_steps, self.settings.training.warmup)
+        # By epochs, so that an accumulation factor that changes leaves the schedule its length.
+        counters = self.counters
+        done = 0 if self._first_step is None else counters.step - self._first_step
+        step = counters.epoch * self._steps_per_epoch + done
+        return rate_scale(step, self.total_steps, self.settings.training.warmup)
 
     def _peak_rates(self) -> list[float]:
         return [self.settings.training.lr_backbone, self.settings.training.lr_heads]

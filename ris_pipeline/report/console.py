@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Settings
-from ris_pipeline.learning import Trainer, health_alarms
+from ris_pipeline.learning import Trainer, health_alarms, make_fabric
 from ris_pipeline.report.run_folder import RunFolder
 
 
@@ -48,7 +48,7 @@ def _log_to(console: Console, every: int) -> Iterator[None]:
 def _fabric(settings: Settings, accelerator: str) -> Fabric:
     check_choice("accelerator", accelerator, ("cpu", "cuda", "auto"))
     try:
-        return Fabric(accelerator=accelerator, devices=1, precision=settings.training.precision)
+        return make_fabric(settings.training.precision, accelerator)
     except RuntimeError as error:
         raise InputError(f"accelerator = {accelerator!r}: {error}") from None
 

@@ -7,8 +7,10 @@ cannot say: dtypes, versions and the settings it was made with.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import platform
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,25 +50,33 @@ def describe_curve(curve: Curve, settings: Settings) -> dict[str, Any]:
         "columns": {name: str(np.asarray(values).dtype) for name, values in curve.items()},
         "length": {name: len(values) for name, values in curve.items()},
         "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "ris_pipeline": __version__,
-        "torch": torch.__version__.partition("+")[0],
+        "versions": {
+            "ris_pipeline": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__.partition("+")[0],
+        },
     }
 
 
 def structure_faults(page: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
     """Differences that no tolerance forgives: columns, dtypes, lengths, settings. Empty if none."""
-    faults = []
+    changed: dict[str, list[str]] = {}
     for key in ("columns", "length"):
         new, old = page[key], stored[key]
         for name in sorted(new.keys() | old.keys()):
             if new.get(name) != old.get(name):
-                faults.append(
-                    f"column {name!r}: {key} was {old.get(name, 'absent')}, "
-                    f"is {new.get(name, 'absent')}"
-                )
+                change = f"{key} was {old.get(name, 'absent')}, is {new.get(name, 'absent')}"
+                changed.setdefault(change, []).append(name)
+    faults = [f"{_listed(names)}: {change}" for change, names in changed.items()]
     if page["settings_sha256"] != stored["settings_sha256"]:
         faults.append("the settings are not those the curve was made with")
     return faults
+
+
+def _listed(names: Sequence[str], shown: int = 3) -> str:
+    listed = ", ".join(f"column {name!r}" for name in names[:shown])
+    return f"{listed} and {len(names) - shown} more" if len(names) > shown else listed
 
 
 def column_moves(curve: Curve, stored: Curve) -> list[ColumnMove]:
@@ -76,9 +86,11 @@ def column_moves(curve: Curve, stored: Curve) -> list[ColumnMove]:
         length = min(len(curve[name]), len(stored[name]))
         new, old = (np.asarray(c[name][:length], dtype=np.float64) for c in (curve, stored))
         difference = np.abs(new - old)
-        # NaN compares as beyond: a curve that has lost its number has moved.
-        beyond = ~(difference <= CURVE_ATOL + CURVE_RTOL * np.abs(old))
-        relative = np.where(difference == 0, 0.0, difference / np.maximum(np.abs(old), CURVE_ATOL))
+        # A number lost or found has moved, infinitely far; one that was never there has not.
+        lost = np.isnan(new) != np.isnan(old)
+        beyond = lost | (difference > CURVE_ATOL + CURVE_RTOL * np.abs(old))
+        relative = difference / np.maximum(np.abs(old), CURVE_ATOL)
+        relative = np.where(lost, np.inf, np.nan_to_num(relative))
         first = int(np.argmax(beyond)) + 1 if beyond.any() else None
         moves.append(ColumnMove(name, float(np.max(relative, initial=0.0)), first))
     return sorted(moves, key=lambda move: move.column)
@@ -92,6 +104,36 @@ def describe_move(move: ColumnMove) -> str:
         f"{move.column}: moved by up to {move.largest_relative:.1e} (relative), "
         f"beyond tolerance from epoch {move.first_epoch}"
     )
+
+
+def version_notes(page: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """`made with torch 2.12.1, this is torch 2.13.0` for every version that differs."""
+    new, old = page["versions"], stored["versions"]
+    return [
+        f"made with {name} {old[name]}, this is {name} {new[name]}"
+        for name in sorted(new.keys() & old.keys())
+        if new[name] != old[name]
+    ]
+
+
+def describe_mismatch(moves: Sequence[ColumnMove], notes: Sequence[str]) -> str:
+    """What moved, the earliest and the largest first, and which versions differ."""
+    moved = [move for move in moves if move.first_epoch is not None]
+    first = min(moved, key=lambda move: move.first_epoch or 0)
+    largest = max(moved, key=lambda move: move.largest_relative)
+    lines = [
+        f"first epoch that differs: {first.first_epoch} ({first.column})",
+        f"largest relative difference: {largest.largest_relative:.1e} ({largest.column})",
+        *map(describe_move, moved),
+        *(notes or ["made with the same versions"]),
+    ]
+    return "\n".join(lines)
+
+
+def orphans(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Files of the folder that belong to no curve of that name."""
+    wanted = {f"{name}{suffix}" for name in names for suffix in (".csv", ".json")}
+    return sorted(path for path in folder.iterdir() if path.name not in wanted)
 
 
 def page_text(page: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Settings, load_settings
@@ -21,7 +23,7 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning.averaging import update_ema, update_swa
 from ris_pipeline.learning.features import principal_snapshots
-from ris_pipeline.learning.trainer import rate_scale
+from ris_pipeline.learning.schedule import rate_scale
 
 NUMBER = r"\d\.\d{2}e[+-]\d{2}"
 
@@ -110,6 +112,43 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path) -> None:
     path.write_bytes(b"half a file")
     with pytest.raises(InputError, match="is not a checkpoint"):
         load_checkpoint(path)
+
+
+def test_only_the_one_file_of_a_checkpoint_is_read(tmp_path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    taken = Trainer(tiny()).checkpoint()
+    save_checkpoint(path, taken)
+    path.with_suffix(".json").write_text("{}")
+    assert load_checkpoint(path).progress == taken.progress
+    save_file({"weights/x": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_double_run_is_double_throughout() -> None:
+    settings = tiny(epochs=1)
+    trainer = Trainer(settings)
+    scenes = next(trainer._training_batches())
+    assert trainer._predict(scenes)[0].azimuth.dtype == torch.float64
+    demoting = Trainer(settings, Fabric(accelerator="cpu", devices=1, precision="64-true"))
+    with pytest.raises(InputError, match="allowed is a fabric of make_fabric"):
+        demoting.train_epoch()
+
+
+def test_a_broken_epoch_cannot_be_saved_or_repeated_only_restored() -> None:
+    def stop(batch: int, loss: float) -> None:
+        if batch == 2:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(tiny(), on_batch=stop)
+    taken = trainer.checkpoint()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_epoch()
+    for action in (trainer.checkpoint, trainer.train_epoch):
+        with pytest.raises(InputError, match="epoch 1 was not finished"):
+            action()
+    trainer.restore(taken)
+    assert trainer.checkpoint().progress == taken.progress
 
 
 def test_a_poisoned_gradient_skips_the_step_and_is_counted(caplog) -> None:

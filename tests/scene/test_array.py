@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene import (
     Panel,
@@ -16,6 +17,7 @@ from ris_pipeline.scene import (
     ideal_panel,
     steering_derivatives,
     steering_vector,
+    uniform_linear_array,
 )
 
 SCENARIO = Scenario(panel=(4, 3), spacing=(0.5, 0.4))
@@ -119,3 +121,51 @@ def test_angles_come_back_from_cosines(az: float, el: float) -> None:
     u, v, _ = direction_cosines(*scalars(az, el)).unbind(-1)
     # asin loses eps / cos near the pole; 1.2 rad keeps cos above 0.36.
     assert [x.item() for x in angles_from_cosines(u, v)] == pytest.approx([az, el], abs=1e-14)
+
+
+def test_derivatives_of_a_panel_that_is_not_flat() -> None:
+    generator = torch.Generator().manual_seed(2)
+    panel = Panel(0.3 * torch.randn(5, 3, dtype=torch.float64, generator=generator), 0.3)
+    where = [0.4, -0.3, 2.0]
+    derivative = steering_derivatives(panel, *scalars(*where))[1]
+    step = DOUBLE ** (1 / 3)
+    for index in range(3):
+        ahead, behind = list(where), list(where)
+        ahead[index] += step
+        behind[index] -= step
+        pair = [steering_vector(panel, *scalars(*place)) for place in (ahead, behind)]
+        # As above; the panel reaches a metre, so that (k extent)^3 < 1e5.
+        bound = 1e5 * step**2 + 10 * DOUBLE / step
+        difference = (pair[0] - pair[1]) / (2 * step)
+        assert (difference - derivative[index]).abs().max() < bound
+
+
+def test_a_linear_array_is_centred_at_half_a_wavelength() -> None:
+    array = uniform_linear_array(4, 0.3, torch.float64)
+    expected = [[x, 0.0, 0.0] for x in (-0.225, -0.075, 0.075, 0.225)]
+    assert array.positions.tolist() == [pytest.approx(row, abs=1e-16) for row in expected]
+    assert (array.wavelength, array.positions.dtype) == (0.3, torch.float64)
+    assert uniform_linear_array(2, 0.3).positions.dtype == torch.float32
+
+
+def test_arrays_are_made_on_the_device_asked_for() -> None:
+    for positions in (
+        ideal_panel(SCENARIO, device="meta").positions,
+        uniform_linear_array(3, 0.3, device="meta").positions,
+    ):
+        assert positions.device.type == "meta"
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_cosines_beyond_one_by_rounding_are_the_horizon(sign: float) -> None:
+    v = torch.tensor(0.6, dtype=torch.float64)
+    u = torch.tensor(sign * 0.8 * (1 + 4 * DOUBLE), dtype=torch.float64)
+    azimuth, elevation = angles_from_cosines(u, v)
+    assert azimuth.item() == sign * math.pi / 2
+    assert elevation.item() == math.asin(0.6)
+
+
+def test_an_unknown_wavefront_is_named(untyped) -> None:
+    with untyped(), pytest.raises(InputError) as caught:
+        vector(0.1, 0.1, 1.0, wavefront="round")
+    assert str(caught.value) == "wavefront = 'round': allowed are spherical, fresnel, plane"

@@ -1,0 +1,50 @@
+"""What the training loop counts and reports."""
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: mean losses, the unweighted terms of both splits, and the state of the optimiser.
+
+    gradient_backbone and gradient_heads are means over the batches; `non_finite` counts gradients
+    left out of them, `skipped_steps` the steps not taken because of one.
+    """
+
+    epoch: int
+    train: float
+    validation: float
+    terms: dict[str, float]
+    validation_terms: dict[str, float]
+    rates: list[float]
+    gradient_backbone: float
+    gradient_heads: float
+    non_finite: int
+    skipped_steps: int
+    step: int
+    phase: str
+
+
+@dataclass
+class Counters:
+    """How far a run has come; part of every checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    swa_epochs: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    history: list[EpochRecord] = field(default_factory=list)
+
+
+@dataclass
+class EpochSums:
+    """What is averaged over the batches of one epoch, beside the loss."""
+
+    terms: dict[str, float] = field(default_factory=dict)
+    backbone: float = 0.0
+    heads: float = 0.0
+    non_finite: int = 0
+    skipped: int = 0

@@ -1,0 +1,239 @@
+"""Every loss term against a reference that takes one scene at a time, in numpy."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ris_pipeline._errors import InputError
+from ris_pipeline.config import LossConfig
+from ris_pipeline.learning import run_epoch
+from ris_pipeline.learning.losses import (
+    TERMS,
+    Prediction,
+    Truth,
+    active_mean,
+    match_slots,
+    wrap_angle,
+)
+from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.verification.checks import assert_within
+
+N, SCENES, K, GRID = 7, 4, 3, 5
+CONFIG = LossConfig(
+    diagonal_weight=2.0,
+    off_diagonal_weight=0.5,
+    gap_fraction=0.7,
+    power_margin=0.9,
+    huber_angle_deg=20.0,
+    huber_log_distance=0.4,
+)
+BOUND = 1e5 * N**2 * torch.finfo(torch.float64).eps
+"""A chain of products of order n and a solve whose condition is below 1 / ridge = 1e3."""
+
+
+def cases() -> tuple[Prediction, Truth]:
+    generator = torch.Generator().manual_seed(11)
+
+    def real(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.complex128, generator=generator)
+
+    count = torch.tensor([1, 2, 3, 2])
+    active = torch.arange(K) < count[:, None]
+    steering = draw(SCENES, N, K)
+    steering = steering / steering.norm(dim=-2, keepdim=True)
+    factor = steering * active[:, None] * (1 + real(SCENES, 1, K).abs())
+    factor = factor * (N / factor.abs().square().sum((-2, -1), keepdim=True)).sqrt()
+    truth = Truth(
+        LowRankCovariance(factor),
+        steering,
+        real(SCENES, K),
+        0.5 * real(SCENES, K),
+        real(SCENES, K).exp(),
+        active,
+        count,
+        draw(N, GRID),
+    )
+    scale = 1 + real(SCENES, 1, 1).abs()
+    angle, span = scale * draw(SCENES, N, 3), 0.5 * draw(SCENES, N, 2)
+    prediction = Prediction(
+        angle,
+        span,
+        3 * real(SCENES, K),
+        real(SCENES, K),
+        real(SCENES, K),
+        LowRankCovariance(torch.cat((angle, span), dim=-1)),
+        LowRankCovariance(scale * draw(SCENES, N, 4), 0.3),
+    )
+    return prediction, truth
+
+
+PREDICTION, TRUTH = cases()
+
+
+def huber(error: float, delta: float) -> float:
+    x = abs(error / delta)
+    return 0.5 * x * x if x < 1 else x - 0.5
+
+
+def wrapped(angle: float) -> float:
+    return math.remainder(angle, 2 * math.pi)
+
+
+class Scene:
+    """One scene of the batch, in plain matrices and lists."""
+
+    def __init__(self, index: int) -> None:
+        p, t = PREDICTION, TRUTH
+        self.k = int(t.count[index])
+        self.angle_factor, self.range_factor = (
+            x[index].numpy() for x in (p.angle_factor, p.range_factor)
+        )
+        self.predicted, self.prepared = (
+            x.dense()[index].numpy() for x in (p.covariance, p.prepared)
+        )
+        self.prepared_factor = p.prepared.factor[index].numpy()
+        self.true = t.covariance.dense()[index].numpy()
+        self.true_factor = t.covariance.factor[index].numpy()
+        self.steering = t.steering[index, :, : self.k].numpy()
+        self.slots = [x[index].tolist() for x in (p.azimuth, p.elevation, p.log_distance)]
+        self.sources = [
+            x[index, : self.k].tolist() for x in (t.azimuth, t.elevation, t.distance.log())
+        ]
+        self.grid = t.grid.numpy()
+
+    def nmse(self) -> float:
+        weights = np.where(np.eye(N, dtype=bool), CONFIG.diagonal_weight, 0.5)
+        error = np.abs(self.prepared - self.true) ** 2
+        return (weights * error).sum() / (np.abs(self.true) ** 2).sum()
+
+    def nmse_prediction(self) -> float:
+        scaled = self.predicted * N / np.trace(self.predicted).real
+        return (np.abs(scaled - self.true) ** 2).sum() / (np.abs(self.true) ** 2).sum()
+
+    def orthogonality(self) -> float:
+        shares = []
+        for factor in (self.angle_factor, self.range_factor):
+            squares = np.abs(factor.conj().T @ factor) ** 2
+            shares.append((squares.sum() - np.trace(squares)) / squares.sum())
+        return sum(shares) / 2
+
+    def cross_term(self) -> float:
+        a, r = self.angle_factor, self.range_factor
+        cross = np.linalg.norm(a.conj().T @ r) ** 2
+        return cross / np.linalg.norm(a) ** 2 / np.linalg.norm(r) ** 2
+
+    def _gap(self, matrix: np.ndarray) -> float:
+        values = np.linalg.eigvalsh(matrix)[::-1]
+        return values[self.k - 1] - values[self.k]
+
+    def eigengap(self) -> float:
+        margin = CONFIG.gap_fraction * self._gap(self.true)
+        return max(0.0, margin - self._gap(self.prepared)) / N
+
+    def subspace_margin(self) -> float:
+        values = np.linalg.eigvalsh(self.prepared)[::-1]
+        return max(0.0, CONFIG.power_margin - values[: self.k].sum() / values.sum())
+
+    def _error(self, source: int, slot: int) -> tuple[float, float]:
+        azimuth, elevation = (
+            wrapped(self.slots[axis][slot] - self.sources[axis][source]) for axis in (0, 1)
+        )
+        return azimuth, elevation
+
+    def _cost(self, source: int, slot: int) -> float:
+        delta = math.radians(CONFIG.huber_angle_deg)
+        return sum(huber(error, delta) for error in self._error(source, slot))
+
+    def _match(self) -> tuple[int, ...]:
+        return min(
+            itertools.permutations(range(K), self.k),
+            key=lambda slots: sum(
+                x * x for source, slot in enumerate(slots) for x in self._error(source, slot)
+            ),
+        )
+
+    def angle(self) -> float:
+        return np.mean([self._cost(source, slot) for source, slot in enumerate(self._match())])
+
+    def distance(self) -> float:
+        return np.mean(
+            [
+                huber(self.slots[2][slot] - self.sources[2][source], CONFIG.huber_log_distance)
+                for source, slot in enumerate(self._match())
+            ]
+        )
+
+    def chamfer(self) -> float:
+        cost = np.array([[self._cost(i, s) for s in range(K)] for i in range(self.k)])
+        return (cost.min(1).mean() + cost.min(0).mean()) / 2
+
+    def _reached(self, factor: np.ndarray) -> np.ndarray:
+        gram = factor.conj().T @ factor
+        gram = gram + 1e-3 * np.trace(gram).real * np.eye(len(gram))
+        projected = factor.conj().T @ self.steering
+        return (projected.conj() * np.linalg.solve(gram, projected)).real.sum(0)
+
+    def alignment(self) -> float:
+        missing = self._reached(self.true_factor) - self._reached(self.prepared_factor)
+        return np.maximum(missing, 0.0).mean()
+
+    def _contrast(self, matrix: np.ndarray) -> float:
+        peaks, background = (
+            np.einsum("ng,nm,mg->g", a.conj(), matrix, a).real for a in (self.steering, self.grid)
+        )
+        return background.mean() / peaks.mean()
+
+    def peak_contrast(self) -> float:
+        return max(0.0, self._contrast(self.prepared) - self._contrast(self.true))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_term_is_the_mean_over_the_scenes_of_its_reference(name: str) -> None:
+    values = [getattr(Scene(index), name)() for index in range(SCENES)]
+    assert max(values) > min(values) >= 0
+    got = TERMS[name](PREDICTION, TRUTH, CONFIG)
+    assert_within(name, got.numpy(), np.mean(values), BOUND * max(values))
+
+
+def test_the_mean_over_real_sources_is_taken_scene_by_scene() -> None:
+    value = torch.tensor([[1.0, 100.0], [3.0, 4.0]])
+    active = torch.tensor([[True, False], [True, True]])
+    assert active_mean(value, active).item() == (1 + 3.5) / 2
+
+
+def test_a_half_turn_wraps_to_minus_pi() -> None:
+    turns = torch.tensor([math.pi, -math.pi, 3.0, -3.0], dtype=torch.float64)
+    assert wrap_angle(turns).tolist() == [-math.pi, -math.pi, 3.0, -3.0]
+
+
+def test_slots_are_matched_where_the_costs_are() -> None:
+    cost = torch.rand(200, 3, 4, generator=torch.Generator().manual_seed(0))
+    active = torch.ones(200, 3, dtype=torch.bool)
+    expected = match_slots(cost, active)
+    with torch.device("meta"):
+        slots = match_slots(cost, active)
+    assert torch.equal(slots, expected)
+
+
+def test_an_epoch_steps_after_every_batch_unless_told_otherwise() -> None:
+    result = run_epoch([1.0, 2.0, 3.0], lambda batch, scale: batch * scale, lambda: None)
+    assert (result.mean, result.batches, result.steps) == (2.0, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("batches", "accumulation", "message"),
+    [
+        ([1.0], 0, "accumulation = 0: allowed is 1..inf"),
+        ([], 1, "batches is empty: allowed is at least one batch"),
+    ],
+)
+def test_an_epoch_of_nothing_is_refused(batches, accumulation, message) -> None:
+    with pytest.raises(InputError) as caught:
+        run_epoch(batches, lambda batch, scale: batch, lambda: None, accumulation)
+    assert str(caught.value) == message

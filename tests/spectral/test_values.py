@@ -1,0 +1,154 @@
+"""Values of the covariance operations against their formulas, written out in numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from ris_pipeline.spectral import (
+    LowRankCovariance,
+    bartlett_spectrum,
+    blend,
+    music_spectrum,
+    nmse,
+    noise_subspace,
+    prepare_covariance,
+    shrinkage_weight,
+    soft_alignment,
+)
+from ris_pipeline.verification.checks import assert_within
+
+DOUBLE = torch.finfo(torch.float64)
+N = 6
+BOUND = 1e3 * N * DOUBLE.eps
+"""A few products of order n, of numbers of order ten."""
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.complex128, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "weight"),
+    [
+        (-40.0, 5e-2),
+        (-6.0, 1e-2 * 10**0.3),
+        (0.0, 1e-2),
+        (20.0, 1e-3),
+        (30.0, 10**-3.5),
+        (90, 1e-4),
+    ],
+)
+def test_shrinkage_weight(snr_db: float, weight: float) -> None:
+    got = shrinkage_weight(torch.tensor(snr_db, dtype=torch.float64))
+    assert got.item() == pytest.approx(weight, rel=10 * DOUBLE.eps)
+
+
+def test_prepare_covariance_is_blend_and_shrinkage() -> None:
+    prediction, sample = draw(0, 2, N, 2), draw(1, 2, N, 3)
+    snr_db, beta = torch.tensor([0.0, 20.0], dtype=torch.float64), 0.3
+    prepared = prepare_covariance(
+        LowRankCovariance(prediction, 0.2), LowRankCovariance(sample), beta, snr_db
+    )
+    for scene, a in enumerate((1e-2, 1e-3)):
+        first = (prediction[scene] @ prediction[scene].mH).numpy() + 0.2 * np.eye(N)
+        second = (sample[scene] @ sample[scene].mH).numpy()
+        parts = [r * N / np.trace(r).real for r in (first, second)]
+        mixed = (1 - beta) * parts[0] + beta * parts[1]
+        expected = (1 - a) * mixed + a * np.trace(mixed).real / N * np.eye(N)
+        assert_within(f"scene {scene}", prepared.dense()[scene].numpy(), expected, BOUND)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_a_blend_may_be_all_of_one(beta: float) -> None:
+    first, second = (LowRankCovariance(draw(s, N, 3), 0.1 + s) for s in (2, 3))
+    chosen = (second if beta else first).dense()
+    expected = chosen * N / chosen.diagonal().real.sum()
+    assert_within("blend", blend(first, second, beta).dense(), expected, BOUND)
+
+
+@pytest.mark.parametrize("weights", [(), (2.0, 1.0), (1.0, 3.0), (0.5, 0.0)])
+@pytest.mark.parametrize("dense", [False, True])
+def test_nmse_weighs_diagonal_and_rest(weights: tuple[float, ...], dense: bool) -> None:
+    estimate = LowRankCovariance(draw(4, 2, N, 3), 0.3)
+    truth = LowRankCovariance(draw(5, 2, N, 2), 0.1)
+    difference = (estimate.dense() - truth.dense()).numpy()
+    on, off = weights or (1.0, 1.0)
+    matrix = np.where(np.eye(N, dtype=bool), on, off)
+    power = (np.abs(truth.dense().numpy()) ** 2).sum((-2, -1))
+    expected = (matrix * np.abs(difference) ** 2).sum((-2, -1)) / power
+    pair = (estimate.dense(), truth.dense()) if dense else (estimate, truth)
+    assert_within("nmse", nmse(*pair, *weights), expected, BOUND)
+
+
+def test_apply_is_the_product() -> None:
+    covariance, x = LowRankCovariance(draw(6, 2, N, 3), 0.7), draw(7, 2, N, 4)
+    assert_within("R X", covariance.apply(x), (covariance.dense() @ x).numpy(), BOUND)
+
+
+def test_bartlett_of_steering_vectors_of_any_length() -> None:
+    covariance, steering = LowRankCovariance(draw(8, N, 2), 0.7), 3 * draw(9, N, 4)
+    expected = (steering.conj() * (covariance.dense() @ steering)).real.sum(0)
+    assert_within("a^H R a", bartlett_spectrum(covariance, steering), expected, 1e2 * BOUND)
+
+
+def test_a_noiseless_music_peak_is_the_floor() -> None:
+    basis = torch.eye(N, dtype=torch.complex128)
+    steering = torch.stack((2 * basis[:, 0], basis[:, 0] + basis[:, 3]), dim=-1)
+    spectrum = music_spectrum(LowRankCovariance(basis[:, :2]), steering, 2)
+    floor = (N * DOUBLE.eps) ** 2 * 4
+    assert spectrum.tolist() == pytest.approx([1 / floor, 1.0], rel=10 * DOUBLE.eps)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_signal_basis_does_not_depend_on_the_scale(scale: float) -> None:
+    factor = draw(10, N, 3)
+    bases = [LowRankCovariance(f).signal_basis(3) for f in (factor, scale * factor)]
+    projectors = [basis @ basis.mH for basis in bases]
+    assert_within("projector", projectors[1], projectors[0].numpy(), BOUND)
+
+
+def test_a_direction_below_rounding_comes_back_as_zero() -> None:
+    basis = torch.eye(N, dtype=torch.complex128)[:, :2]
+    small = basis * torch.tensor([1e3, 1e-6], dtype=torch.float64)
+    assert LowRankCovariance(small).signal_basis(2).abs().sum(0).tolist() == [1.0, 0.0]
+    assert not LowRankCovariance(0 * basis).signal_basis(2).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_soft_alignment_of_nothing_is_nothing_and_has_a_gradient(dtype: torch.dtype) -> None:
+    factor = torch.zeros(2, N, 3, dtype=dtype, requires_grad=True)
+    aligned = soft_alignment(LowRankCovariance(factor), draw(11, N, 4).to(dtype))
+    aligned.sum().backward()
+    assert not aligned.any()
+    assert torch.isfinite(factor.grad).all()
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU flushes nothing")
+def test_soft_alignment_of_nothing_where_denormals_are_flushed() -> None:
+    nothing = LowRankCovariance(torch.zeros(N, 3, dtype=torch.complex64))
+    steering = draw(11, N, 4).to(torch.complex64)
+    try:
+        torch.set_flush_denormal(True)
+        assert not soft_alignment(nothing, steering).any()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_soft_alignment_scene_by_scene() -> None:
+    factor, steering = draw(12, 2, 4, N, 3), draw(13, 2, 4, N, 5)
+    scales = torch.arange(1.0, 9.0, dtype=torch.float64).reshape(2, 4, 1, 1)
+    got = soft_alignment(LowRankCovariance(scales * factor), steering)
+    for i, j in np.ndindex(2, 4):
+        f, a = (scales[i, j] * factor[i, j]).numpy(), steering[i, j].numpy()
+        gram = f.conj().T @ f
+        ridge = 1e-3 * np.trace(gram).real * np.eye(3)
+        inner = np.linalg.solve(gram + ridge, f.conj().T @ a)
+        expected = (a.conj() * (f @ inner)).real.sum(0)
+        # The condition of the ridged Gram matrix is below 1 / ridge.
+        assert_within(f"scene {i}, {j}", got[i, j], expected, 1e3 * BOUND)
+
+
+def test_the_noise_subspace_of_a_batch_of_batches() -> None:
+    matrix = LowRankCovariance(draw(14, 2, 3, N, N)).dense()
+    assert noise_subspace(matrix, 4).shape == (2, 3, N, 2)
