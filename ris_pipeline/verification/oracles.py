@@ -59,6 +59,43 @@ def hinge_gradient(matrix: Complex, k: ArrayLike, margin: ArrayLike) -> Complex:
     return gradient / max(1, math.prod(batch))
 
 
+def steering(
+    panel: tuple[int, int],
+    spacing: tuple[float, float],
+    where: tuple[float, float, float],
+    wavefront: str = "spherical",
+) -> Complex:
+    """`exp(+j k (r - |p - q_n|)) / sqrt(N)`, one element at a time in extended precision.
+
+    spacing in wavelengths; where: azimuth, elevation (rad) and distance in wavelengths. Horizontal
+    index fastest, centred.
+    """
+    azimuth, elevation, distance = (np.longdouble(x) for x in where)
+    towards = np.array(
+        [
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+        ]
+    )
+    phases = []
+    for vertical in range(panel[1]):
+        for horizontal in range(panel[0]):
+            x = (np.longdouble(horizontal) - np.longdouble(panel[0] - 1) / 2) * spacing[0]
+            y = (np.longdouble(vertical) - np.longdouble(panel[1] - 1) / 2) * spacing[1]
+            along = towards[0] * x + towards[1] * y
+            paths = {
+                "plane": along,
+                "fresnel": along - (x * x + y * y - along * along) / (2 * distance),
+                "spherical": distance
+                - np.sqrt(((distance * towards - np.array([x, y, 0])) ** 2).sum()),
+            }
+            phases.append(2 * np.longdouble(np.pi) * paths[wavefront])
+    phase = np.array(phases)
+    response = (np.cos(phase) + 1j * np.sin(phase)) / np.sqrt(np.longdouble(len(phases)))
+    return response.astype(np.complex128)
+
+
 def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
     """2-norm over the gradients that are finite throughout, and the number of the others.
 

@@ -1,7 +1,4 @@
-"""Where every tolerance comes from: named bounds on rounding errors, with their sources.
-
-`eps` is the machine epsilon of the dtype under test, `||A||` the largest singular value.
-"""
+"""Bounds for eigenvalues, gaps, eigenvectors and the gradients made of them."""
 
 import numpy as np
 import torch
