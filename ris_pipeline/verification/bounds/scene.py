@@ -77,6 +77,9 @@ def chi_square_bound(count: int) -> float:
     return 2 * math.sqrt(x / count) + 2 * x / count
 
 
-def cramer_rao_rounding(elements: int, condition: float) -> float:
-    """`c N eps condition`, relative: the Fisher information inverted (Higham, theorem 14.1)."""
-    return BACKWARD_CONSTANT * elements * epsilon(torch.float64) * (1 + condition)
+def cramer_rao_rounding(rows: int, condition: float) -> float:
+    """`c rows eps condition`, relative: the Fisher information inverted (Higham, theorem 14.1).
+
+    condition: of the information of all unknowns, amplitudes included, at unit diagonal.
+    """
+    return BACKWARD_CONSTANT * rows * epsilon(torch.float64) * (1 + condition)
