@@ -1,13 +1,13 @@
 """Law: codes have unit modulus; full DFT and Hadamard books are orthogonal."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.bounds import angle_bound, product_bound
 from ris_pipeline.verification.checks import assert_within
 from ris_pipeline.verification.target import TARGET
-import torch
 
 sizes = st.integers(1, 5)
 

@@ -71,7 +71,8 @@ def test_sources_are_matched_at_the_least_total_angle(found, true) -> None:
     short, long = sorted((len(true), len(found)))
     table = angles if len(true) <= len(found) else angles.T
     best = min(
-        sum(table[i, j] for i, j in enumerate(p)) for p in itertools.permutations(range(long), short)
+        sum(table[i, j] for i, j in enumerate(p))
+        for p in itertools.permutations(range(long), short)
     )
     got = sum(angles[i, m] for i, m in pairs)
     # Six operations a chord; asin is steep near the antipode only, which these angles exclude.

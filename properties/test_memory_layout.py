@@ -1,4 +1,4 @@
-"""Law: an answer depends on the numbers, not on how they lie in memory or how many matrices come."""
+"""Law: an answer depends on the numbers, not on their place in memory or in a batch."""
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ def _answer(name: str, matrix: torch.Tensor) -> np.ndarray:
 def test_the_layout_does_not_matter(name: str, drawn: SpectralMatrix, layout: Layout) -> None:
     expected = _answer(name, drawn.matrix)
     bound = eigenvalue_bound(drawn.values, drawn.matrix.dtype).max(initial=0.0)
-    assert_within(f"{name}, {layout}", _answer(name, lay_out(drawn.matrix, layout)), expected, bound)
+    assert_within(
+        f"{name}, {layout}", _answer(name, lay_out(drawn.matrix, layout)), expected, bound
+    )
 
 
 @given(names, st.sampled_from(DTYPES), st.integers(2, 6))

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import chi_square_bound, entry_bound, snapshot_bound
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.strategies import NOISELESS_DB, scene_batches, scenarios
+from ris_pipeline.verification.strategies import NOISELESS_DB, scenarios, scene_batches
 from ris_pipeline.verification.target import TARGET
-from hypothesis import strategies as st
 
 
 def _simulated(scenario, first: int) -> SceneBatch:

@@ -136,7 +136,7 @@ def hadamard_cut_short(elements: int) -> Tensor:
 
 def random_codes_with_amplitudes(count: int, elements: int, seed: int) -> Tensor:
     """Complex Gaussian entries: not the unit modulus of a passive surface."""
-    return random_codebook(count, elements, seed) * (1 + torch.rand(1).item())
+    return random_codebook(count, elements, seed) * random_codebook(1, elements, seed + 1).real
 
 
 _OWN = "One of 14 steering vectors of one project; 8 did not match its own data generator."

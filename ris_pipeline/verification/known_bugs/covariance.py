@@ -5,8 +5,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import LowRankCovariance, covariance, eigengap, spectra, subspaces
+from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.spectral.covariance import (
+    add_loading,
+    blend,
+    nmse,
+    normalize_trace,
+    order_of,
+    shrink,
+    shrinkage_weight,
+    trace,
+)
+from ris_pipeline.spectral.eigengap import signal_power_hinge
 from ris_pipeline.spectral.hermitian import eigh
+from ris_pipeline.spectral.spectra import bartlett_spectrum, mvdr_spectrum
+from ris_pipeline.spectral.subspaces import signal_subspace, soft_alignment
 from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
@@ -16,8 +29,8 @@ def _dense(matrix: Any) -> Tensor:
 
 def normalized_to_one(matrix: Any) -> Any:
     """`R / tr R`: the n forgotten."""
-    normal = covariance.normalize_trace(matrix)
-    n = covariance.order_of(matrix)
+    normal = normalize_trace(matrix)
+    n = order_of(matrix)
     if isinstance(normal, LowRankCovariance):
         return normal.scaled(torch.full_like(normal.trace(), 1 / n))
     return normal / n
@@ -26,8 +39,8 @@ def normalized_to_one(matrix: Any) -> Any:
 def normalized_without_floor(matrix: Any) -> Any:
     """Division by a trace that may be zero."""
     if isinstance(matrix, LowRankCovariance):
-        return covariance.normalize_trace(matrix)
-    return matrix * (matrix.shape[-1] / covariance.trace(matrix))[..., None, None]
+        return normalize_trace(matrix)
+    return matrix * (matrix.shape[-1] / trace(matrix))[..., None, None]
 
 
 def loading_on_every_entry(matrix: Any, loading: Any) -> Any:
@@ -39,13 +52,13 @@ def loading_on_every_entry(matrix: Any, loading: Any) -> Any:
 
 def shrunk_to_the_trace(matrix: Any, weight: Any) -> Any:
     """`a tr R I` in place of `a (tr R / n) I`."""
-    total = covariance.trace(matrix)
-    return covariance.add_loading(covariance.shrink(matrix, weight), weight * total)
+    total = trace(matrix)
+    return add_loading(shrink(matrix, weight), weight * total)
 
 
 def shrunk_without_loading(matrix: Any, weight: Any) -> Any:
     """`(1 - a) R` only."""
-    total = covariance.trace(matrix)
+    total = trace(matrix)
     scale = (1 - torch.as_tensor(weight)).to(total).expand_as(total)
     if isinstance(matrix, LowRankCovariance):
         return matrix.scaled(scale)
@@ -54,24 +67,24 @@ def shrunk_without_loading(matrix: Any, weight: Any) -> Any:
 
 def weight_rising_with_snr(snr_db: Tensor, base: float = 1e-2) -> Tensor:
     """`10^(+snr / 20)`: the sign of the exponent."""
-    return covariance.shrinkage_weight(-snr_db, base)
+    return shrinkage_weight(-snr_db, base)
 
 
 def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
     """Two scales blended: the louder one wins."""
     if isinstance(first, LowRankCovariance):
-        return covariance.blend(second, first, beta)
+        return blend(second, first, beta)
     return (1 - beta) * first + beta * second
 
 
 def prepared_before_shrinkage(first: Any, second: Any, beta: float, snr_db: Tensor) -> Any:
     """Training saw the shrunk covariance, inference the blended one."""
-    return covariance.blend(first, second, beta)
+    return blend(first, second, beta)
 
 
 def nmse_of_the_root(first: Any, second: Any, *weights: Any) -> Tensor:
     """`|R - T| / |T|`: the square forgotten in one of the two forms."""
-    value = covariance.nmse(first, second, *weights)
+    value = nmse(first, second, *weights)
     return value.sqrt() if isinstance(first, LowRankCovariance) else value
 
 
@@ -79,7 +92,7 @@ def trace_of_the_factor(matrix: Any) -> Tensor:
     """The loading left out of the trace."""
     if isinstance(matrix, LowRankCovariance):
         return matrix.factor.abs().square().sum((-2, -1))
-    return covariance.trace(matrix)
+    return trace(matrix)
 
 
 class FactoredWithoutLoading(LowRankCovariance):
@@ -150,40 +163,40 @@ def projection_on_signal(basis: Tensor, x: Tensor) -> Tensor:
 
 def alignment_without_ridge(matrix: Any, steering: Tensor, ridge: float = 1e-3) -> Tensor:
     """A ridge that is not relative to the power."""
-    return subspaces.soft_alignment(matrix, steering, ridge * 100)
+    return soft_alignment(matrix, steering, ridge * 100)
 
 
 def bartlett_by_transpose(matrix: Any, steering: Tensor) -> Tensor:
     """`a^T R a^*`: the conjugate on the wrong side."""
-    return spectra.bartlett_spectrum(_dense(matrix), steering.conj().resolve_conj())
+    return bartlett_spectrum(_dense(matrix), steering.conj().resolve_conj())
 
 
 def bartlett_of_the_factor(matrix: Any, steering: Tensor) -> Tensor:
     """The loading left out of the factored form."""
     if isinstance(matrix, LowRankCovariance):
-        return spectra.bartlett_spectrum(LowRankCovariance(matrix.factor), steering)
-    return spectra.bartlett_spectrum(matrix, steering)
+        return bartlett_spectrum(LowRankCovariance(matrix.factor), steering)
+    return bartlett_spectrum(matrix, steering)
 
 
 def mvdr_upside_down(matrix: Any, steering: Tensor) -> Tensor:
     """`a^H R^-1 a`: the reciprocal forgotten."""
-    return spectra.mvdr_spectrum(matrix, steering).reciprocal()
+    return mvdr_spectrum(matrix, steering).reciprocal()
 
 
 def mvdr_without_inverse(matrix: Any, steering: Tensor) -> Tensor:
     """`1 / (a^H R a)`."""
-    return spectra.bartlett_spectrum(matrix, steering).reciprocal()
+    return bartlett_spectrum(matrix, steering).reciprocal()
 
 
 def music_on_signal(matrix: Any, steering: Tensor, k: int) -> Tensor:
     """`1 / |U_s^H a|^2`: the other subspace, valleys for peaks."""
-    inside = (subspaces.signal_subspace(matrix, k).mH @ steering).abs().square().sum(-2)
+    inside = (signal_subspace(matrix, k).mH @ steering).abs().square().sum(-2)
     return inside.clamp_min(torch.finfo(inside.dtype).tiny).reciprocal()
 
 
 def power_of_one_fewer(matrix: Any, k: Any, margin: float) -> Tensor:
     """k read from zero: the share of other eigenvalues."""
-    return eigengap.signal_power_hinge(matrix, covariance.order_of(matrix) - k, margin)
+    return signal_power_hinge(matrix, order_of(matrix) - k, margin)
 
 
 _NORMAL = "A factor lost between two pieces of code, and hidden by the next normalisation."

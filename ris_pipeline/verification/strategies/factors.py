@@ -87,7 +87,7 @@ def _squares(count: int, rank: Rank) -> st.SearchStrategy[list[float]]:
         case Rank.TIED:
             return quarters.map(lambda value: [value] * count)
         case Rank.DEFICIENT:
-            return distinct.map(lambda values: values[:-1] + [0.0])
+            return distinct.map(lambda values: [*values[:-1], 0.0])
 
 
 @st.composite

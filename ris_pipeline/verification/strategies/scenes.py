@@ -89,7 +89,7 @@ def scenarios(
 
 
 @st.composite
-def scene_batches(draw: st.DrawFn, **limits: Any) -> SceneBatch:
+def scene_batches(draw: st.DrawFn, /, **limits: Any) -> SceneBatch:
     """One or two scenes of a tiny scenario, in double precision; limits as in `scenarios`."""
     scenario = draw(scenarios(**limits))
     first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 2))
@@ -125,8 +125,8 @@ def predictions(draw: st.DrawFn, truth: Truth) -> Prediction:
 
     angle, span = (leaf(size, n, SLOTS, dtype=torch.complex128) for _ in range(2))
     covariance = LowRankCovariance(torch.cat((angle, span), dim=-1))
-    heads = (leaf(size, SLOTS) for _ in range(3))
-    return Prediction(angle, span, *heads, covariance, covariance)
+    azimuth, elevation, distance = (leaf(size, SLOTS) for _ in range(3))
+    return Prediction(angle, span, azimuth, elevation, distance, covariance, covariance)
 
 
 def perfect_prediction(truth: Truth) -> Prediction:
