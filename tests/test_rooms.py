@@ -63,14 +63,18 @@ def test_an_import_against_the_order_is_seen() -> None:
     assert imported_rooms(ast.parse("from ris_pipeline.learning import Trainer")) == {"learning"}
 
 
+MAKERS = ("phasor", "torch.polar", "torch.complex", "torch.exp", "cmath.exp", "np.exp")
+
+
 def exponentials(tree: ast.AST) -> list[str]:
     """Calls that turn a phase into a complex number: what a steering vector is made of."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     names = [ast.unparse(call.func) for call in calls]
-    return [name for name in names if name in ("torch.polar", "torch.exp", "cmath.exp", "np.exp")]
+    return [name for name in names if name in MAKERS]
 
 
 PHASORS = {
+    "scene/_phasor.py": "the one way to make them",
     "scene/array.py": "the steering vector",
     "scene/codebook.py": "RIS codes",
     "scene/impairments.py": "element responses",

@@ -15,6 +15,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from ris_pipeline.scene._phasor import phasor
+
 
 class Stream(IntEnum):
     """What a number is drawn for; the values are part of what a seed means, so never renumber."""
@@ -45,16 +47,17 @@ def _signed(value: int) -> int:
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 _SHIFTS = (30, 27, 31)
+_LOW = 2**32 - 1
+_BLOCK = 2**19
+"""Numbers drawn together: buffers that stay in the cache, and are allocated once a call."""
 
 
-def _xor_shift_(z: Tensor, shift: int) -> Tensor:
-    # int64 shifts arithmetically; the mask makes the shift logical.
-    return z.bitwise_xor_((z >> shift).bitwise_and_((1 << (64 - shift)) - 1))
-
-
-def _mix_(z: Tensor) -> Tensor:
+def _mix_(z: Tensor, scratch: Tensor | None = None) -> Tensor:
+    shifted = torch.empty_like(z) if scratch is None else scratch
     for shift, multiplier in zip(_SHIFTS, (*_MULTIPLIERS, None), strict=True):
-        z = _xor_shift_(z, shift)
+        # int64 shifts arithmetically; the mask makes the shift logical.
+        torch.bitwise_right_shift(z, shift, out=shifted).bitwise_and_((1 << (64 - shift)) - 1)
+        z.bitwise_xor_(shifted)
         if multiplier is not None:
             z.mul_(multiplier)
     return z
@@ -73,33 +76,49 @@ class SceneRandom:
         self.index = index
         self.dtype = dtype
         start = torch.tensor(_signed(seed), dtype=torch.int64, device=index.device)
-        self._seed_key = _mix_(start + _GOLDEN)
+        streams = torch.tensor([_signed(s * _GOLDEN) for s in (0, *Stream)], device=index.device)
+        keys = _mix_(_mix_(start + _GOLDEN) + streams)
+        self._keys = _mix_(keys[:, None] + (index + 1) * _GOLDEN)
+        """(streams, B): row q belongs to stream q."""
 
-    def _bits(self, stream: Stream, count: int) -> Tensor:
-        key = _mix_(self._seed_key + _signed(stream * _GOLDEN))
-        key = _mix_(key + (self.index + 1) * _GOLDEN)
+    def _counter(self, count: int) -> Tensor:
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.index.device)
-        return _mix_(key[:, None] + counter.mul_(_GOLDEN))
+        return counter.mul_(_GOLDEN)
 
     def uniform(self, stream: Stream, *shape: int) -> Tensor:
         """Uniform on (0, 1), (B, *shape)."""
-        bits = self._bits(stream, math.prod(shape))
+        bits = _mix_(self._keys[stream][:, None] + self._counter(math.prod(shape)))
         # 24 bits are what float32 holds exactly; a half step keeps 0 and 1 out.
         top = (bits >> 40).bitwise_and_((1 << 24) - 1).to(self.dtype)
         return top.add_(0.5).mul_(2.0**-24).reshape(-1, *shape)
 
-    def complex_normal(self, stream: Stream, *shape: int) -> Tensor:
-        """Circular complex Gaussian of unit variance, (B, *shape).
+    def complex_normal(self, stream: Stream, *shape: int, variance: Tensor | float = 1.0) -> Tensor:
+        """Circular complex Gaussian of the given variance, one or one a scene (B,): (B, *shape).
 
-            z = sqrt(-ln u1) exp(j 2 pi u2)        (Box and Muller, Ann. Math. Stat. 29, 1958)
+            z = sqrt(-variance ln u1) exp(j 2 pi u2)     (Box and Muller, Ann. Math. Stat. 29, 1958)
 
         with u1 from the upper and u2 from the lower 32 bits of one 64-bit number.
         """
-        bits = self._bits(stream, math.prod(shape))
-        angle = (bits & (2**32 - 1)).to(self.dtype).mul_(2 * math.pi * 2.0**-32)
-        radius = (bits >> 32).bitwise_and_(2**32 - 1).to(self.dtype).add_(0.5).mul_(2.0**-32)
-        radius = radius.log_().neg_().clamp_min_(0).sqrt_()
-        return torch.polar(radius, angle).reshape(-1, *shape)
+        count, scenes = math.prod(shape), self.index.shape[0]
+        numbers = torch.empty(
+            scenes, count, dtype=self.dtype.to_complex(), device=self.index.device
+        )
+        counter, key = self._counter(count), self._keys[stream][:, None]
+        minus = -torch.as_tensor(variance, dtype=self.dtype, device=self.index.device)
+        minus = minus.expand(scenes)[:, None]
+        rows = min(scenes, max(1, _BLOCK // count))
+        whole = [torch.empty_like(numbers[:rows], dtype=torch.int64) for _ in range(2)]
+        floats = [torch.empty_like(numbers[:rows], dtype=self.dtype) for _ in range(2)]
+        for start in range(0, scenes, max(1, rows)):
+            part = slice(start, start + rows)
+            size = key[part].shape[0]
+            bits, scratch, angle, radius = (buffer[:size] for buffer in (*whole, *floats))
+            _mix_(torch.add(key[part], counter, out=bits), scratch)
+            angle.copy_(torch.bitwise_and(bits, _LOW, out=scratch)).mul_(2 * math.pi * 2.0**-32)
+            radius.copy_(bits.bitwise_right_shift_(32).bitwise_and_(_LOW))
+            radius.add_(0.5).mul_(2.0**-32).log_().mul_(minus[part]).sqrt_()
+            phasor(angle, radius, out=numbers[part])
+        return numbers.reshape(-1, *shape)
 
     def normal(self, stream: Stream, *shape: int) -> Tensor:
         """Standard Gaussian, (B, *shape)."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import check_choice
 from ris_pipeline.config import Scenario, Wavefront
+from ris_pipeline.scene._phasor import phasor
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,15 @@ _SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = 
 }
 
 
-def _per_source(value: Tensor, batch_ndim: int) -> Tensor:
-    """Open one axis for the sources when a panel has scene axes of its own."""
-    return value.unsqueeze(batch_ndim) if batch_ndim else value
+def _along(vector: Tensor, positions: Tensor) -> Tensor:
+    """`q_n . vector`, (..., N)."""
+    return vector @ positions.mT
+
+
+def _squares(panel: Panel) -> Tensor:
+    """`|q_n|^2`, with an axis for the sources where the panel has one for the scenes."""
+    squares = panel.positions.square().sum(-1)
+    return squares if squares.ndim == 1 else squares[..., None, :]
 
 
 def _wavenumber(panel: Panel) -> float | Tensor:
@@ -157,11 +164,10 @@ def steering_vector(
         InputError: unknown wavefront.
     """
     check_choice("wavefront", wavefront, _PATHS)
-    positions = _per_source(panel.positions, panel.positions.ndim - 2)
-    s = (direction_cosines(azimuth, elevation)[..., None, :] * positions).sum(-1)
-    square = positions.square().sum(-1)
+    s = _along(direction_cosines(azimuth, elevation), panel.positions)
+    square = _squares(panel)
     phase = _wavenumber(panel) * _PATHS[wavefront](s, square, distance[..., None])
-    return torch.polar(torch.full_like(phase, 1 / math.sqrt(panel.elements)), phase)
+    return phasor(phase, 1 / math.sqrt(panel.elements))
 
 
 def steering_derivatives(
@@ -177,7 +183,6 @@ def steering_derivatives(
         a (..., N) and da (..., 3, N), by azimuth (1/rad), elevation (1/rad) and distance (1/m).
     """
     a = steering_vector(panel, azimuth, elevation, distance, wavefront)
-    positions = _per_source(panel.positions, panel.positions.ndim - 2)
     cosines = direction_cosines(azimuth, elevation)
     by_azimuth = torch.stack((cosines[..., 2], torch.zeros_like(azimuth), -cosines[..., 0]), dim=-1)
     by_elevation = torch.stack(
@@ -189,9 +194,9 @@ def steering_derivatives(
         dim=-1,
     )
     s, s_azimuth, s_elevation = (
-        (vector[..., None, :] * positions).sum(-1) for vector in (cosines, by_azimuth, by_elevation)
+        _along(vector, panel.positions) for vector in (cosines, by_azimuth, by_elevation)
     )
-    by_s, by_distance = _SLOPES[wavefront](s, positions.square().sum(-1), distance[..., None])
+    by_s, by_distance = _SLOPES[wavefront](s, _squares(panel), distance[..., None])
     slopes = torch.stack((by_s * s_azimuth, by_s * s_elevation, by_distance), dim=-2)
     wavenumber = _wavenumber(panel)
     if isinstance(wavenumber, Tensor):

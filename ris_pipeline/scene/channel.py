@@ -32,8 +32,9 @@ def _unit_modulus_response(random: SceneRandom, scenario: Scenario) -> tuple[Ten
 
 def rician_channel(random: SceneRandom, scenario: Scenario) -> Complex[Tensor, "b m n"]:
     """Draw H for each scene; line-of-sight angles within +-60 deg azimuth, +-30 deg elevation."""
-    kappa = random.between(Stream.RICIAN_K, *scenario.rician_k)[:, None, None]
+    kappa = random.between(Stream.RICIAN_K, *scenario.rician_k)
     b, a = _unit_modulus_response(random, scenario)
-    scatter = random.complex_normal(Stream.CHANNEL_SCATTER, scenario.antennas, scenario.elements)
-    scatter.mul_((1 / (kappa + 1)).sqrt())
-    return scatter.addcmul_((kappa / (kappa + 1)).sqrt() * b[:, :, None], a[:, None, :])
+    shape = scenario.antennas, scenario.elements
+    scatter = random.complex_normal(Stream.CHANNEL_SCATTER, *shape, variance=1 / (kappa + 1))
+    specular = (kappa / (kappa + 1)).sqrt()[:, None] * b
+    return scatter.addcmul_(specular[:, :, None], a[:, None, :])

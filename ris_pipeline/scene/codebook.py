@@ -12,6 +12,7 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
+from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
 
 
@@ -19,7 +20,7 @@ def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tenso
     """Nearest of the `2^bits` phases `2 pi m / 2^bits`, at unit modulus."""
     step = 2 * math.pi / 2**bits
     phase = torch.round(codes.angle() / step) * step
-    return torch.polar(torch.ones_like(phase), phase)
+    return phasor(phase)
 
 
 def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tensor, "codes n"]:
@@ -35,7 +36,7 @@ def random_codebook(count: int, elements: int, seed: int) -> Complex[Tensor, "co
     """Codes of independent uniform phases, complex128."""
     random = SceneRandom(seed, torch.zeros(1, dtype=torch.int64), torch.float64)
     phase = random.between(Stream.CODEBOOK, -math.pi, math.pi, count, elements)[0]
-    return torch.polar(torch.ones_like(phase), phase)
+    return phasor(phase)
 
 
 def hadamard_codebook(elements: int) -> Complex[Tensor, "codes n"]:

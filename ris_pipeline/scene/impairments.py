@@ -13,13 +13,17 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from ris_pipeline.config import PhaseAmplitude, Scenario
+from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
 from ris_pipeline.scene.array import Panel, ideal_panel
 
 
 @dataclass(frozen=True)
 class TruePanel:
-    """The panel as it is: geometry, and the response of its elements (B, N) complex."""
+    """The panel as it is: geometry, and the response of its elements (B, N) complex.
+
+    B is 1 for a panel that is the same in every scene.
+    """
 
     panel: Panel
     response: Tensor
@@ -39,17 +43,22 @@ def phase_dependent_amplitude(phase: Tensor, model: PhaseAmplitude) -> Tensor:
 
 
 def draw_panel(random: SceneRandom, scenario: Scenario) -> TruePanel:
-    """The true panel of each scene; with `impairments.fixed`, the same one for all of them."""
+    """The true panel of each scene; with `impairments.fixed`, one for all of them."""
     settings, device = scenario.impairments, random.index.device
     if settings.fixed:
-        random = SceneRandom(settings.panel_seed, torch.zeros_like(random.index), random.dtype)
-    n = scenario.elements
+        random = SceneRandom(settings.panel_seed, random.index.new_zeros(1), random.dtype)
     ideal = ideal_panel(scenario, random.dtype, device)
-    jitter = random.normal(Stream.POSITION_JITTER, n, 2)
-    jitter = torch.nn.functional.pad(jitter, (0, 1)) * settings.position_jitter
-    positions = ideal.positions * (1 + settings.spacing_error) + jitter * scenario.wavelength
+    positions = ideal.positions * (1 + settings.spacing_error)
+    if settings.position_jitter > 0:
+        jitter = random.normal(Stream.POSITION_JITTER, scenario.elements, 2) * scenario.wavelength
+        positions = positions + settings.position_jitter * torch.nn.functional.pad(jitter, (0, 1))
+    panel = Panel(positions, scenario.wavelength * (1 + settings.wavelength_offset))
+    return TruePanel(panel, _element_response(random, scenario), settings.phase_amplitude)
+
+
+def _element_response(random: SceneRandom, scenario: Scenario) -> Complex[Tensor, "b n"]:
+    settings, n = scenario.impairments, scenario.elements
     error = random.normal(Stream.PHASE_ERROR, n) * math.radians(settings.phase_error_deg)
     gain = 10 ** (random.normal(Stream.GAIN_JITTER, n) * settings.gain_jitter_db / 20)
     alive = random.uniform(Stream.DEAD_ELEMENT, n) >= settings.dead_fraction
-    panel = Panel(positions, scenario.wavelength * (1 + settings.wavelength_offset))
-    return TruePanel(panel, torch.polar(gain * alive, error), settings.phase_amplitude)
+    return phasor(error, gain * alive)

@@ -12,6 +12,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
+from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
 from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
 from ris_pipeline.scene.channel import rician_channel
@@ -116,8 +117,8 @@ def draw_sources(random: SceneRandom, scenario: Scenario) -> Sources:
         azimuth,
         elevation,
         distance,
-        torch.polar(amplitude, path_phase),
-        torch.polar(torch.ones_like(symbol_phase), symbol_phase),
+        phasor(path_phase, amplitude),
+        phasor(symbol_phase),
         count,
     )
 
@@ -130,7 +131,9 @@ def simulate(
 ) -> SceneBatch:
     """Scenes `index` (B,) int64 of `seed`, drawn on the device of `index`.
 
-    Scene i of a seed is the same whatever batch it is drawn in. `dtype` is the real dtype.
+    Scene i of a seed is the same whatever batch it is drawn in: its random numbers to the bit, what
+    is computed from them to the last digit (the body of a vectorised loop and its tail may round a
+    product differently). `dtype` is the real dtype.
     """
     random = SceneRandom(seed, index, dtype)
     sources = draw_sources(random, scenario)
@@ -138,11 +141,11 @@ def simulate(
     codes = ris_codes(scenario, channel.dtype).to(index.device)
     clean = _propagate(random, scenario, sources, channel, codes)
     snr_db = random.between(Stream.SNR, *scenario.snr_db)
-    noise = random.complex_normal(Stream.NOISE, *clean.shape[1:])
-    signal_power: Float[Tensor, " b"] = clean.abs().square().mean((1, 2, 3))
+    signal_power: Float[Tensor, " b"] = torch.view_as_real(clean).square().mean((1, 2, 3, 4)) * 2
     noise_variance = signal_power * 10 ** (-snr_db / 10)
+    noise = random.complex_normal(Stream.NOISE, *clean.shape[1:], variance=noise_variance)
     return SceneBatch(
-        clean + noise * noise_variance.sqrt()[:, None, None, None],
+        clean.add_(noise),
         channel,
         codes,
         noise_variance,
@@ -160,6 +163,7 @@ def _propagate(
     a = steering_vector(
         truth.panel, sources.azimuth, sources.elevation, sources.distance, scenario.wavefront
     )
-    aperture = torch.einsum("bkn,bkt->btn", a, sources.gains[..., None] * sources.symbols)
+    aperture = (sources.gains[..., None] * sources.symbols).mT @ a
     reflected = truth.reflect(codes) * aperture[:, :, None, :]
-    return torch.einsum("btln,bmn->btlm", reflected, channel)
+    clean = reflected.flatten(1, 2) @ channel.mT
+    return clean.unflatten(1, reflected.shape[1:3])

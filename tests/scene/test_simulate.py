@@ -34,12 +34,20 @@ def index(*scenes: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_scene_does_not_depend_on_its_batch(scenario: Scenario, dtype: torch.dtype) -> None:
     whole = simulate(scenario, 3, torch.arange(20), dtype)
-    part = simulate(scenario, 3, index(17, 2, 2), dtype)
-    for field in ("snapshots", "channel", "noise_variance", "snr_db"):
-        assert torch.equal(getattr(whole, field)[[17, 2, 2]], getattr(part, field)), field
-    for field in dataclasses.fields(whole.sources):
-        chosen = getattr(whole.sources, field.name)[[17, 2, 2]]
-        assert torch.equal(chosen, getattr(part.sources, field.name)), field.name
+    # Sums of fewer than 100 products, each rounded twice or fused to one rounding.
+    eps = 100 * torch.finfo(dtype).eps
+    for chosen in ([17, 2, 2], [5]):
+        part = simulate(scenario, 3, index(*chosen), dtype)
+        for field in dataclasses.fields(whole.sources):
+            expected = getattr(whole.sources, field.name)[chosen]
+            assert torch.equal(expected, getattr(part.sources, field.name)), field.name
+        assert torch.equal(whole.snr_db[chosen], part.snr_db)
+        for name in ("snapshots", "channel", "noise_variance"):
+            expected = getattr(whole, name)[chosen]
+            largest = expected.abs().max().item()
+            torch.testing.assert_close(
+                getattr(part, name), expected, rtol=eps, atol=eps * largest, msg=name
+            )
 
 
 def test_seeds_and_splits_differ() -> None:
@@ -161,7 +169,7 @@ def test_a_fixed_panel_is_one_panel() -> None:
     from ris_pipeline.scene.impairments import draw_panel
 
     responses = [draw_panel(SceneRandom(1, torch.arange(3)), s).response for s in (fixed, drawn)]
-    assert torch.equal(responses[0][0], responses[0][2])
+    assert responses[0].shape == (1, 16)
     assert not torch.equal(responses[1][0], responses[1][2])
     other = draw_panel(SceneRandom(2, torch.arange(3)), fixed).response
     assert torch.equal(responses[0], other)
