@@ -4,6 +4,7 @@ import math
 
 from hypothesis import given
 
+from ris_pipeline.verification.bounds import mean_bound
 from ris_pipeline.verification.checks import assert_within
 from ris_pipeline.verification.strategies import loss_sequences
 from ris_pipeline.verification.target import TARGET
@@ -35,3 +36,17 @@ def test_every_group_steps_once_and_weighs_its_batches_equally(drawn) -> None:
         size = min(accumulation, len(losses) - start)
         expected += [1 / size] * size + ["step"]
     assert events == expected, f"events {events}, expected {expected}"
+
+
+@given(loss_sequences())
+def test_the_accumulation_factor_does_not_change_the_mean(drawn) -> None:
+    losses, _ = drawn
+    # Thirds are not exact, so the order of the sum would show.
+    thirds = [loss / 3 for loss in losses]
+    expected = math.fsum(thirds) / len(thirds)
+    means = [
+        TARGET.run_epoch(thirds, lambda loss, scale: loss, lambda: None, factor).mean
+        for factor in range(1, len(losses) + 2)
+    ]
+    bound = mean_bound(expected, len(losses))
+    assert_within("mean at factors 1, 2, ...", means, [expected] * len(means), bound)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification import oracles
-from ris_pipeline.verification.bounds import gap_bound
+from ris_pipeline.verification.bounds import eigenvalue_bound, gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
     Domain,
@@ -112,3 +112,24 @@ def test_a_factored_covariance_has_the_same_gap(drawn: SpectralMatrix, data) -> 
     bound = gap_bound(drawn.values, drawn.matrix.dtype)
     expected = drawn.values[..., k - 1] - drawn.values[..., k]
     assert_within("gap of F F^H", gap.double().numpy(), expected, bound)
+
+
+@given(hermitian_matrices())
+def test_the_gaps_add_up_and_their_sum_rises_with_k(drawn: SpectralMatrix) -> None:
+    gaps = [TARGET.eigengap(drawn.matrix, k).double().numpy() for k in range(1, drawn.n)]
+    sums = np.cumsum(np.stack(gaps, axis=-1), axis=-1)
+    assert_true("rises with k", np.diff(sums, axis=-1) >= 0, np.diff(sums, axis=-1))
+    expected = drawn.values[..., :1] - drawn.values[..., 1:]
+    bound = drawn.n * gap_bound(drawn.values, drawn.matrix.dtype)[..., None]
+    assert_within("lambda_1 - lambda_{k+1}", sums, expected, bound)
+
+
+@given(hermitian_matrices(domains=(Domain.POSITIVE, Domain.LOW_RANK)))
+def test_the_subspace_margin_falls_with_k(drawn: SpectralMatrix) -> None:
+    orders_k = range(1, drawn.n)
+    hinges = [TARGET.signal_power_hinge(drawn.matrix, k, 1.0).item() for k in orders_k]
+    share = np.cumsum(drawn.values, axis=-1) / drawn.values.sum(axis=-1, keepdims=True)
+    expected = (1 - share)[..., :-1].reshape(-1, drawn.n - 1).mean(axis=0)
+    bound = eigenvalue_bound(np.ones(drawn.n), drawn.matrix.dtype) * drawn.n
+    assert_within("1 - share of the k largest", hinges, expected, bound)
+    assert_true("falls with k", np.diff(hinges) <= bound, np.diff(hinges))

@@ -80,6 +80,7 @@ PHASORS = {
     "scene/impairments.py": "element responses",
     "scene/simulate.py": "path and symbol phases",
     "scene/_random.py": "complex Gaussian numbers",
+    "verification/known_bugs/array.py": "codes that are wrong",
 }
 """The only files that may make complex exponentials."""
 

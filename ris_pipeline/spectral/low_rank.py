@@ -148,7 +148,7 @@ class LowRankCovariance:
         inverse_root = torch.where(kept, values, torch.ones_like(values)).rsqrt() * kept
         return self.factor @ (vectors * inverse_root[..., None, :])
 
-    def apply(self, x: Complex[Tensor, "*batch n m"]) -> Complex[Tensor, "*batch n m"]:
+    def apply(self, x: Complex[Tensor, "*#batch n m"]) -> Complex[Tensor, "*#batch n m"]:
         """`R X`."""
         return self.factor @ (self.factor.mH @ x) + self.loading_column()[..., None] * x
 

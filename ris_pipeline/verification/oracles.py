@@ -1,11 +1,12 @@
 """Slow references in numpy and scipy, float64, never torch: what the answer is."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -26,31 +27,84 @@ def singular_values(matrix: Complex) -> Real:
     return _each(scipy.linalg.svdvals, matrix)
 
 
-def eigengap(matrix: Complex, k: int) -> Real:
-    """`lambda_k - lambda_{k+1}`, k from 1."""
-    values = eigenvalues(matrix)
-    return values[..., k - 1] - values[..., k]
+def eigengap(matrix: Complex, k: ArrayLike) -> Real:
+    """`lambda_k - lambda_{k+1}`, k from 1: one order, or one for each matrix of the batch."""
+    return gap_of(eigenvalues(matrix), k)
 
 
-def hinge(matrix: Complex, k: int, margin: float) -> float:
-    """`mean max(0, margin - gap_k)`."""
-    return float(np.maximum(0.0, margin - eigengap(matrix, k)).mean())
+def gap_of(values: Real, k: ArrayLike) -> Real:
+    """`lambda_k - lambda_{k+1}` of descending eigenvalues (*batch, n); k as in `eigengap`."""
+    place = np.broadcast_to(np.asarray(k), values.shape[:-1])[..., None]
+    upper = np.take_along_axis(values, place - 1, axis=-1)
+    return (upper - np.take_along_axis(values, place, axis=-1))[..., 0]
 
 
-def hinge_gradient(matrix: Complex, k: int, margin: float) -> Complex:
+def hinge(matrix: Complex, k: ArrayLike, margin: ArrayLike) -> float:
+    """`mean max(0, margin - gap_k)` over every matrix; k and margin: one, or one each."""
+    return float(np.maximum(0.0, np.asarray(margin) - eigengap(matrix, k)).mean())
+
+
+def hinge_gradient(matrix: Complex, k: ArrayLike, margin: ArrayLike) -> Complex:
     """`-(v_k v_k^H - v_{k+1} v_{k+1}^H) / batch` where the hinge is active, else zero."""
-    batch = max(1, int(np.prod(matrix.shape[:-2])))
+    batch = matrix.shape[:-2]
+    gradient = np.zeros_like(matrix)
+    orders, margins = np.broadcast_to(k, batch), np.broadcast_to(margin, batch)
+    for index in np.ndindex(batch):
+        values, vectors = scipy.linalg.eigh(matrix[index])
+        order = int(orders[index])
+        # Ascending: the k-th largest stands k places from the end.
+        if margins[index] > values[-order] - values[-order - 1]:
+            upper, lower = vectors[:, -order], vectors[:, -order - 1]
+            gradient[index] = np.outer(lower, lower.conj()) - np.outer(upper, upper.conj())
+    return gradient / max(1, math.prod(batch))
 
-    def one(a: Complex) -> Complex:
-        values, vectors = scipy.linalg.eigh(a)
-        values, vectors = values[::-1], vectors[:, ::-1]
-        if margin - (values[k - 1] - values[k]) <= 0:
-            return np.zeros_like(a)
-        upper, lower = vectors[:, k - 1], vectors[:, k]
-        difference: Complex = np.outer(upper, upper.conj()) - np.outer(lower, lower.conj())
-        return -difference / batch
 
-    return _each(one, matrix)
+def steering(
+    panel: tuple[int, int],
+    spacing: tuple[float, float],
+    where: tuple[float, float, float],
+    wavefront: str = "spherical",
+) -> Complex:
+    """`exp(+j k (r - |p - q_n|)) / sqrt(N)`, one element at a time in extended precision.
+
+    spacing in wavelengths; where: azimuth, elevation (rad) and distance in wavelengths. Horizontal
+    index fastest, centred.
+    """
+    azimuth, elevation, distance = (np.longdouble(x) for x in where)
+    towards = np.array(
+        [
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+        ]
+    )
+    phases = []
+    for vertical in range(panel[1]):
+        for horizontal in range(panel[0]):
+            x = (np.longdouble(horizontal) - np.longdouble(panel[0] - 1) / 2) * spacing[0]
+            y = (np.longdouble(vertical) - np.longdouble(panel[1] - 1) / 2) * spacing[1]
+            along = towards[0] * x + towards[1] * y
+            paths = {
+                "plane": along,
+                "fresnel": along - (x * x + y * y - along * along) / (2 * distance),
+                "spherical": distance
+                - np.sqrt(((distance * towards - np.array([x, y, 0])) ** 2).sum()),
+            }
+            phases.append(2 * np.longdouble(np.pi) * paths[wavefront])
+    phase = np.array(phases)
+    response = (np.cos(phase) + 1j * np.sin(phase)) / np.sqrt(np.longdouble(len(phases)))
+    return response.astype(np.complex128)
+
+
+def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
+    """2-norm over the gradients that are finite throughout, and the number of the others.
+
+    A parameter without a gradient (None) does not count.
+    """
+    present = [gradient for gradient in gradients if gradient is not None]
+    finite = [gradient for gradient in present if np.isfinite(gradient).all()]
+    entries = (abs(complex(entry)) for gradient in finite for entry in gradient.ravel())
+    return math.hypot(*entries), len(present) - len(finite)
 
 
 def _each(function: Callable[[Complex], Any], matrix: Complex) -> Any:

@@ -11,14 +11,25 @@ from ris_pipeline.verification.strategies import (
     BATCHES,
     DTYPES,
     SCALES,
+    WAVEFRONTS,
     Basis,
     Domain,
+    FactoredMatrix,
+    Layout,
     NearHermitian,
+    Rank,
     SpectralMatrix,
     gradients,
     hermitian_matrices,
+    lay_out,
     loss_sequences,
+    low_rank_factors,
     near_hermitian_matrices,
+    predictions,
+    scenarios,
+    settings_before_a_panel,
+    truths,
+    wilkinson_spectrum,
 )
 
 SEARCH = settings(max_examples=2000, database=None, deadline=None)
@@ -61,7 +72,7 @@ def test_a_matrix_keeps_its_promise(drawn: SpectralMatrix) -> None:
     assert (np.diff(drawn.values, axis=-1) <= 0).all()
     assert np.array_equal(drawn.exact, drawn.exact.conj().swapaxes(-1, -2))
     match drawn.domain:
-        case Domain.INDEFINITE:
+        case Domain.INDEFINITE | Domain.WILKINSON:
             assert (drawn.values[..., 0] > 0).all()
             assert (drawn.values[..., -1] < 0).all()
         case Domain.LOW_RANK:
@@ -115,3 +126,69 @@ def test_gradients_and_losses_reach_the_hard_cases() -> None:
     reach(gradients(), lambda parameters: "inf" in kinds(parameters))
     reach(gradients(), lambda parameters: not parameters)
     reach(loss_sequences(), lambda drawn: len(drawn[0]) % drawn[1] and len(drawn[0]) > drawn[1])
+
+
+@given(low_rank_factors())
+def test_a_factor_keeps_its_promise(drawn: FactoredMatrix) -> None:
+    singular = np.linalg.svd(drawn.exact, compute_uv=False)
+    bound = 8 * (drawn.n + drawn.q) * np.finfo(float).eps * 4
+    assert np.abs(singular - np.sqrt(drawn.squares)).max() <= bound
+    values = np.linalg.eigvalsh(drawn.dense)[..., ::-1]
+    assert np.abs(values - drawn.values).max() <= bound * 8
+
+
+@pytest.mark.parametrize("rank", Rank)
+def test_every_rank_and_shape_of_factor_is_reached(rank: Rank) -> None:
+    reach(low_rank_factors(), lambda f: f.rank is rank and f.q > f.n)
+    reach(low_rank_factors(), lambda f: f.rank is rank and f.q < f.n)
+    reach(low_rank_factors(), lambda f: f.rank is rank and f.factor.shape[:-2] == (2, 2))
+
+
+def test_factors_shrink_to_one_column_before_an_identity() -> None:
+    found = reach(low_rank_factors(), lambda f: f.squares.max() > 1)
+    assert tuple(found.factor.shape) == (2, 1)
+    assert found.basis is Basis.IDENTITY
+    assert "DISTINCT" not in repr(found)
+    assert "F of shape (2, 1)" in repr(found)
+
+
+def test_wilkinson_pairs_agree_to_four_digits_and_one_is_negative() -> None:
+    values = np.sort(wilkinson_spectrum(11))[::-1]
+    assert 0 < values[0] - values[1] < 1e-4
+    assert values[-1] < 0
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_layout_keeps_the_numbers_and_moves_the_memory(layout: Layout) -> None:
+    matrix = torch.complex(*torch.arange(36.0).reshape(2, 2, 3, 3).unbind(0))
+    moved = lay_out(matrix, layout)
+    assert torch.equal(moved, matrix)
+    signs = {
+        Layout.CONTIGUOUS: moved.is_contiguous() and not moved.is_conj(),
+        Layout.TRANSPOSED: not moved.is_contiguous(),
+        Layout.STRIDED: moved.stride(-1) == 2,
+        Layout.CONJUGATE_VIEW: moved.is_conj(),
+        Layout.OFFSET: moved.storage_offset() > 0,
+    }
+    assert signs[layout]
+
+
+@pytest.mark.parametrize("wavefront", WAVEFRONTS)
+def test_scenarios_reach_every_wavefront_and_codebook(wavefront: str) -> None:
+    for codebook in ("dft", "random", "hadamard", "mixed"):
+        reach(scenarios(), lambda s: s.wavefront == wavefront and s.codebook == codebook)  # noqa: B023
+
+
+def test_sources_stand_at_eight_times_the_extent_and_shrink_to_broadside() -> None:
+    found = reach(settings_before_a_panel(), lambda s: s.extent > 0)
+    assert (found.azimuth, found.elevation) == (0.0, 0.0)
+    assert found.scenario.panel == (1, 2)
+    reach(settings_before_a_panel(), lambda s: s.distance == np.float32(8 * s.extent))
+    reach(settings_before_a_panel(), lambda s: s.distance > 500 * s.extent)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_truths_reach_every_number_of_sources(count: int) -> None:
+    truth = reach(truths(), lambda t: bool((t.count == count).any()))
+    prediction = reach(predictions(truth), lambda p: True)
+    assert prediction.angle_factor.requires_grad

@@ -6,10 +6,19 @@ signature of the function whose name it is listed under in `target.PLACES`.
 """
 
 from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs.array import ARRAY_BUGS
+from ris_pipeline.verification.known_bugs.covariance import COVARIANCE_BUGS
 from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
+from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
 
-KNOWN_BUGS: tuple[KnownBug, ...] = (*SPECTRAL_BUGS, *LEARNING_BUGS)
-"""The catalogue, by number."""
+KNOWN_BUGS: tuple[KnownBug, ...] = (
+    *SPECTRAL_BUGS,
+    *LEARNING_BUGS,
+    *COVARIANCE_BUGS,
+    *ARRAY_BUGS,
+    *LOSS_BUGS,
+)
+"""The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 
 __all__ = ["KNOWN_BUGS", "KnownBug", "known_bug"]

@@ -9,8 +9,8 @@ from typing import Any
 class KnownBug:
     """A wrong implementation.
 
-    number: of the post-mortem, 1 to 5; replaces: a name in `target.PLACES`; story: what happened
-    and why it was written that way.
+    number: of the post-mortem, 1 to 5, or 0 for a bug met or to be expected elsewhere; replaces: a
+    name in `target.PLACES`; story: what happened and why it was written that way.
     """
 
     name: str

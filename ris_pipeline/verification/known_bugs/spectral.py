@@ -153,6 +153,26 @@ def eigenvalues_as_magnitudes(matrix: Tensor) -> Tensor:
     return torch.linalg.svdvals(_half(matrix))
 
 
+def eigenvalues_of_the_buffer(matrix: Tensor) -> Tensor:
+    """The memory read from its start, row by row: strides, offset and conjugate bit unseen."""
+    strides = torch.empty(matrix.shape, device="meta").stride()
+    plain = torch.conj(matrix) if matrix.is_conj() else matrix
+    return torch.linalg.eigvalsh(
+        _half(plain.as_strided(matrix.shape, strides, 0).nan_to_num())
+    ).flip(-1)
+
+
+def eigenvalues_squeezed(matrix: Tensor) -> Tensor:
+    """`squeeze()`: a batch of one loses its axis."""
+    return torch.linalg.eigvalsh(_half(matrix)).flip(-1).squeeze()
+
+
+def eigenvalues_of_an_empty_batch(matrix: Tensor) -> Tensor:
+    """No matrix answered as if one of zeros had come."""
+    values = torch.linalg.eigvalsh(_half(matrix)).flip(-1)
+    return values if values.numel() else values.new_zeros(1, matrix.shape[-1])
+
+
 _SORTED = "A descending spectrum flipped, or an ascending one left alone, and indexed as the other."
 _HERMITIAN = (
     "A covariance that rounding or a network had made not quite Hermitian went in as it was."
@@ -189,6 +209,9 @@ SPECTRAL_BUGS: tuple[KnownBug, ...] = (
     ),
     known_bug(1, "eigenvalues", eigenvalues_ascending, _SORTED),
     known_bug(1, "eigenvalues", eigenvalues_as_magnitudes, "Right for a semidefinite matrix only."),
+    known_bug(0, "eigenvalues", eigenvalues_of_the_buffer, "A raw pointer handed to LAPACK."),
+    known_bug(0, "eigenvalues", eigenvalues_squeezed, "The last batch of an epoch held one."),
+    known_bug(0, "eigenvalues", eigenvalues_of_an_empty_batch, "A guard against no sources."),
     _hinge_bug(2, gap_without_hermitization, _HERMITIAN),
     known_bug(2, "eigengap", gap_without_hermitization, _HERMITIAN),
     known_bug(2, "singular_values", singular_values_unhermitized, _HERMITIAN),

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for spectral code: Hermitian matrices whose spectrum is known.
+"""Hermitian matrices whose spectrum is known.
 
     R = Q diag(lambda) Q^H,   lambda: drawn, descending;   Q: identity, permutation, DFT or Haar
 
@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import dft
+from scipy.linalg import dft, eigvalsh_tridiagonal
 from scipy.stats import unitary_group
 from torch import Tensor
 
@@ -23,6 +23,9 @@ DTYPES = (torch.complex128, torch.complex64)
 BATCHES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 2))
 SCALES = tuple(10.0**power for power in (0, -6, -3, 3, 6))
 LARGEST_ORDER = 12
+
+CLUSTER = 2.0**-20
+"""Distance of neighbours in a cluster: resolved in double precision, lost in single."""
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -35,11 +38,20 @@ class Domain(StrEnum):
     INDEFINITE = "indefinite"
     LOW_RANK = "low rank"
     REPEATED = "repeated eigenvalues"
+    CLUSTERED = "clusters"
+    WILKINSON = "Wilkinson-like"
     GRADED = "graded over 12 decades"
     ZERO = "all zero"
 
 
-SEMIDEFINITE = (Domain.POSITIVE, Domain.LOW_RANK, Domain.REPEATED, Domain.GRADED, Domain.ZERO)
+SEMIDEFINITE = (
+    Domain.POSITIVE,
+    Domain.LOW_RANK,
+    Domain.REPEATED,
+    Domain.CLUSTERED,
+    Domain.GRADED,
+    Domain.ZERO,
+)
 
 
 class Basis(StrEnum):
@@ -120,10 +132,26 @@ def _raw_spectrum(n: int, domain: Domain) -> st.SearchStrategy[list[float]]:
         case Domain.REPEATED:
             pairs = st.lists(st.sampled_from((1.0, 2.0, 4.0)), min_size=n, max_size=n)
             return pairs.filter(lambda values: len(set(values)) < n)
+        case Domain.CLUSTERED:
+            heads = st.lists(st.sampled_from((1.0, 2.0, 4.0)), min_size=n, max_size=n)
+            return heads.map(lambda centres: [c - i * CLUSTER for i, c in enumerate(centres)])
+        case Domain.WILKINSON:
+            return st.just(wilkinson_spectrum(n))
         case Domain.GRADED:
             return st.just([10.0 ** (-12 * i / (n - 1)) for i in range(n)])
         case Domain.ZERO:
             return st.just([0.0] * n)
+
+
+def wilkinson_spectrum(n: int) -> list[float]:
+    """Spectrum of Wilkinson's W_n^+ at norm 4: pairs that agree to many digits, one negative.
+
+    `W_n^+` is tridiagonal with `|i - (n - 1) / 2|` on the diagonal and ones beside it. Source:
+    J. H. Wilkinson, The Algebraic Eigenvalue Problem, 1965, section 5.45.
+    """
+    middle = np.abs(np.arange(n) - (n - 1) / 2)
+    values = eigvalsh_tridiagonal(middle, np.ones(n - 1))
+    return [float(value) for value in 4 * values / np.abs(values).max()]
 
 
 def spectra(n: int, domain: Domain) -> st.SearchStrategy[Real]:
@@ -209,31 +237,3 @@ def near_hermitian_matrices(
 def orders(matrix: SpectralMatrix) -> st.SearchStrategy[int]:
     """An eigengap order k, 1 <= k < n."""
     return st.integers(1, matrix.n - 1)
-
-
-@st.composite
-def gradients(draw: st.DrawFn) -> list[Tensor]:
-    """Parameters with gradients: finite ones, some with a NaN or an infinity, some with none."""
-    parameters = []
-    entry = st.floats(-1e3, 1e3, allow_nan=False)
-    for kind in draw(
-        st.lists(st.sampled_from(("finite", "nan", "inf", "absent")), min_size=0, max_size=6)
-    ):
-        size = draw(st.integers(1, 4))
-        parameter = torch.zeros(size, dtype=torch.float64, requires_grad=True)
-        if kind != "absent":
-            grad = torch.tensor(
-                draw(st.lists(entry, min_size=size, max_size=size)), dtype=torch.float64
-            )
-            if kind != "finite":
-                grad[draw(st.integers(0, size - 1))] = math.nan if kind == "nan" else math.inf
-            parameter.grad = grad
-        parameters.append(parameter)
-    return parameters
-
-
-@st.composite
-def loss_sequences(draw: st.DrawFn) -> tuple[list[float], int]:
-    """Losses of the batches of an epoch, and an accumulation factor that may not divide them."""
-    losses = draw(st.lists(st.integers(0, 1000).map(float), min_size=1, max_size=20))
-    return losses, draw(st.integers(1, 8))

@@ -1,11 +1,8 @@
-"""Where every tolerance comes from: named bounds on rounding errors, with their sources.
-
-`eps` is the machine epsilon of the dtype under test, `||A||` the largest singular value.
-"""
+"""Bounds for eigenvalues, gaps, eigenvectors and the gradients made of them."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Real = NDArray[np.float64]
 
@@ -47,22 +44,45 @@ def gap_bound(values: Real, dtype: torch.dtype) -> Real:
     return 2 * eigenvalue_bound(values, dtype)
 
 
-def gradient_bound(values: Real, k: int, dtype: torch.dtype) -> Real:
-    """Error of `v_k v_k^H - v_{k+1} v_{k+1}^H` in the Frobenius norm, for simple eigenvalues.
+def separation(values: Real, place: ArrayLike) -> Real:
+    """Distance of `lambda_place` (from 0; one, or one for each matrix) to its nearest neighbour."""
+    chosen = np.broadcast_to(np.asarray(place), values.shape[:-1])[..., None]
+    distance = np.abs(values - np.take_along_axis(values, chosen, axis=-1))
+    np.put_along_axis(distance, chosen, np.inf, axis=-1)
+    return distance.min(axis=-1)
 
-    A projector on one eigenvector turns by at most `sqrt(2) ||E|| / (separation - ||E||)` (Davis
-    and Kahan, SIAM J. Numer. Anal. 7, 1970, sin theta theorem), with the separation from its
-    nearest neighbour. Infinite when the perturbation closes the separation.
+
+def projector_bound(values: Real, place: ArrayLike, dtype: torch.dtype) -> Real:
+    """Error of the projector `v v^H` on one eigenvector in the Frobenius norm.
+
+    It turns by at most `sqrt(2) ||E|| / (separation - ||E||)` (Davis and Kahan, SIAM J. Numer.
+    Anal. 7, 1970, sin theta theorem). Infinite when the perturbation closes the separation.
     """
     error = eigenvalue_bound(values, dtype)
-    total = np.zeros(values.shape[:-1])
-    for index in (k - 1, k):
-        others = np.delete(values, index, axis=-1)
-        separation = np.abs(others - values[..., index : index + 1]).min(axis=-1)
-        room = separation - error
-        with np.errstate(divide="ignore", invalid="ignore"):
-            total = total + np.where(room > 0, np.sqrt(2) * error / room, np.inf)
-    return total
+    room = separation(values, place) - error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(room > 0, np.sqrt(2) * error / room, np.inf)
+
+
+def gradient_bound(values: Real, k: ArrayLike, dtype: torch.dtype) -> Real:
+    """Error of `v_k v_k^H - v_{k+1} v_{k+1}^H` in the Frobenius norm: that of two projectors."""
+    order = np.asarray(k)
+    return projector_bound(values, order - 1, dtype) + projector_bound(values, order, dtype)
+
+
+def factor_gradient_bound(gram_values: Real, k: int, dtype: torch.dtype) -> Real:
+    """Error of `2 (v_k v_k^H - v_{k+1} v_{k+1}^H) F` in the Frobenius norm.
+
+    With `F = U S W^H` it is `2 F` times the difference of projectors on right singular vectors, so
+    `2 ||F||` times their errors, plus `c n eps` of its own size from the product. An order k equal
+    to the number of Gram eigenvalues leaves only the first projector: `v_{k+1}^H F = 0`.
+    """
+    count = gram_values.shape[-1]
+    projectors = projector_bound(gram_values, k - 1, dtype)
+    if k < count:
+        projectors = projectors + projector_bound(gram_values, k, dtype)
+    rounding = 2 * BACKWARD_CONSTANT * count * epsilon(dtype)
+    return 2 * np.sqrt(spectral_norm(gram_values)) * (projectors + rounding) + smallest(dtype)
 
 
 def entry_bound(norm: float | Real, operations: int, dtype: torch.dtype) -> float | Real:
@@ -86,13 +106,9 @@ def difference_bound(values: Real, k: int, step: Real) -> Real:
     norm (Kato, Perturbation Theory for Linear Operators, II-3), so the term is
     `2 * step^2 / separation^2`; rounding: two gaps, each within the gap bound, over `2 step`.
     """
-    index = (k - 1, k)
-    separations = [
-        np.abs(np.delete(values, i, axis=-1) - values[..., i : i + 1]).min(axis=-1) for i in index
-    ]
-    separation = np.minimum(*separations)
+    nearest = np.minimum(separation(values, k - 1), separation(values, k))
     with np.errstate(divide="ignore"):
-        truncation = 2 * (step / separation) ** 2
+        truncation = 2 * (step / nearest) ** 2
     return truncation + gap_bound(values, torch.complex128) / step
 
 

@@ -1,0 +1,52 @@
+"""Law: the gradient of the hinge by a factor F of `R = F F^H` is `-2 (P_k - P_{k+1}) F / batch`.
+
+dR = dF F^H + F dF^H, so for a Hermitian gradient G by R the one by F is 2 G F.
+"""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.verification.bounds import entry_bound, factor_gradient_bound, largest
+from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.oracles import hinge_gradient
+from ris_pipeline.verification.strategies import FactoredMatrix, Rank, low_rank_factors
+from ris_pipeline.verification.target import TARGET
+
+
+def _gradient(drawn: FactoredMatrix, k: int) -> np.ndarray:
+    leaf = drawn.factor.clone().requires_grad_()
+    margin = 1 + 4 * largest(drawn.values)
+    TARGET.eigengap_hinge(TARGET.LowRankCovariance(leaf, drawn.loading), k, margin).backward()
+    assert leaf.grad is not None, "no gradient: the factor is detached"
+    return leaf.grad.to(torch.complex128).numpy()
+
+
+@given(low_rank_factors(ranks=(Rank.DISTINCT,), columns=(1, 4)), st.data())
+def test_the_gradient_by_a_factor_is_twice_that_by_the_matrix_times_it(
+    drawn: FactoredMatrix, data
+) -> None:
+    k = data.draw(st.integers(1, min(drawn.n - 1, drawn.q)), label="k")
+    margin = 1 + 4 * largest(drawn.values)
+    expected = 2 * hinge_gradient(drawn.dense, k, margin) @ drawn.exact
+    error = np.linalg.norm(_gradient(drawn, k) - expected, axis=(-2, -1))
+    batch = max(1, int(np.prod(drawn.factor.shape[:-2])))
+    # Padded with the zeros that a wide factor's Gram matrix has.
+    gram = np.pad(drawn.squares, [(0, 0)] * (drawn.squares.ndim - 1) + [(0, 1)])
+    bound = factor_gradient_bound(gram, k, drawn.factor.dtype) * drawn.n / batch
+    assert_within("|grad_F - 2 G F|_F", error, np.zeros_like(error), bound)
+
+
+@given(low_rank_factors(ranks=(Rank.TIED, Rank.DEFICIENT)), st.data())
+def test_the_gradient_by_a_factor_is_finite_and_bounded_at_ties(
+    drawn: FactoredMatrix, data
+) -> None:
+    k = data.draw(st.integers(1, drawn.n - 1), label="k")
+    got = _gradient(drawn, k)
+    assert_true("grad_F is finite", np.isfinite(got), got)
+    norms = np.linalg.norm(got, axis=(-2, -1))
+    batch = max(1, int(np.prod(drawn.factor.shape[:-2])))
+    limit = 2 * np.sqrt(2 * drawn.squares[..., 0]) / batch
+    allowed = limit + entry_bound(limit, 8 * (drawn.n + drawn.q), drawn.factor.dtype)
+    assert_true("|grad_F|_F <= 2 sqrt(2) ||F|| / batch", norms <= allowed, norms)

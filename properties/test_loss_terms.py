@@ -1,0 +1,148 @@
+"""Law: every loss term is in its range, zero at the truth, blind to order, and alive."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.config import LossConfig
+from ris_pipeline.learning.losses import Prediction, Truth
+from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.verification.bounds import term_bound, turn_bound
+from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.strategies import SLOTS, perfect_prediction, predictions, truths
+from ris_pipeline.verification.target import TARGET
+
+CONFIG = LossConfig()
+UPPER = {
+    "covariance_nmse": math.inf,
+    "prediction_nmse": math.inf,
+    "orthogonality": 1.0,
+    "cross_term": 1.0,
+    "eigengap_term": CONFIG.gap_fraction,
+    "subspace_margin": CONFIG.power_margin,
+    "angle": math.inf,
+    "distance": math.inf,
+    "chamfer": math.inf,
+    "alignment": 1.0,
+    "peak_contrast": math.inf,
+}
+"""The largest value that each term can take."""
+names = st.sampled_from(tuple(UPPER))
+slot_orders = st.permutations(range(SLOTS))
+N = 9
+"""Elements of the panel that `truths` uses."""
+
+
+def _value(name: str, prediction: Prediction, truth: Truth) -> float:
+    return float(getattr(TARGET, name)(prediction, truth, CONFIG).item())
+
+
+@given(names, truths(), st.data())
+def test_a_term_is_in_its_range(name: str, truth: Truth, data) -> None:
+    value = _value(name, data.draw(predictions(truth)), truth)
+    assert_true(f"0 <= {name} <= {UPPER[name]}", 0 <= value <= UPPER[name] + term_bound(N), value)
+
+
+@given(names, truths())
+def test_a_term_is_zero_at_the_truth(name: str, truth: Truth) -> None:
+    assert_within(name, _value(name, perfect_prediction(truth), truth), 0.0, term_bound(N))
+
+
+@given(names, truths(), st.data(), slot_orders)
+def test_the_order_of_the_slots_does_not_matter(name: str, truth: Truth, data, order) -> None:
+    prediction = data.draw(predictions(truth))
+    turned = replace(
+        prediction,
+        azimuth=prediction.azimuth[:, order],
+        elevation=prediction.elevation[:, order],
+        log_distance=prediction.log_distance[:, order],
+    )
+    value = _value(name, prediction, truth)
+    assert_within(name, _value(name, turned, truth), value, term_bound(N, value))
+
+
+@given(names, truths(), st.data())
+def test_the_order_of_the_sources_does_not_matter(name: str, truth: Truth, data) -> None:
+    prediction = data.draw(predictions(truth))
+    slots = torch.arange(truth.azimuth.shape[1])
+    # The real sources stand first: turn them end for end and leave the rest.
+    order = torch.where(truth.active, truth.count[:, None] - 1 - slots, slots)
+
+    def turn(value: torch.Tensor) -> torch.Tensor:
+        return value.gather(-1, order if value.ndim == 2 else order[:, None].expand(value.shape))
+
+    turned = replace(
+        truth,
+        covariance=LowRankCovariance(turn(truth.covariance.factor)),
+        steering=turn(truth.steering),
+        azimuth=turn(truth.azimuth),
+        elevation=turn(truth.elevation),
+        distance=turn(truth.distance),
+    )
+    value = _value(name, prediction, truth)
+    assert_within(name, _value(name, prediction, turned), value, term_bound(N, value))
+
+
+@given(truths(), st.data(), st.sampled_from((1, -1, 2, -3)))
+def test_a_full_turn_changes_nothing(truth: Truth, data, turns: int) -> None:
+    prediction = data.draw(predictions(truth))
+    turned = replace(
+        prediction,
+        azimuth=prediction.azimuth + 2 * math.pi * turns,
+        elevation=prediction.elevation - 2 * math.pi * turns,
+    )
+    for name in ("angle", "distance", "chamfer"):
+        value = _value(name, prediction, truth)
+        bound = term_bound(N, value) + turn_bound(turns, math.radians(CONFIG.huber_angle_deg))
+        assert_within(name, _value(name, turned, truth), value, bound)
+
+
+@given(truths(), st.data())
+def test_a_positive_term_has_a_live_and_finite_gradient(truth: Truth, data) -> None:
+    for name in UPPER:
+        _assert_alive(name, data.draw(predictions(truth)), truth)
+
+
+def _assert_alive(name: str, prediction: Prediction, truth: Truth) -> None:
+    value = getattr(TARGET, name)(prediction, truth, CONFIG)
+    assert value.requires_grad, f"{name} is detached"
+    value.backward()
+    fields = ("angle_factor", "range_factor", "azimuth", "elevation", "log_distance")
+    grads = [getattr(prediction, field).grad for field in fields]
+    size = sum(float(grad.abs().sum()) for grad in grads if grad is not None)
+    assert_true(f"|grad {name}| is finite", math.isfinite(size), size)
+    assert_true(f"|grad {name}| > 0 where {name} > 0", size > 0 or value.item() == 0, size)
+
+
+@given(truths(), st.data(), st.sampled_from((4.0, 0.25)))
+def test_the_unblended_error_does_not_see_the_scale(truth: Truth, data, scale: float) -> None:
+    prediction = data.draw(predictions(truth))
+    louder = LowRankCovariance(scale * prediction.covariance.factor)
+    value = _value("prediction_nmse", prediction, truth)
+    scaled = _value("prediction_nmse", replace(prediction, covariance=louder), truth)
+    assert_within("prediction_nmse", scaled, value, term_bound(N, value))
+
+
+@given(names, truths(), st.data())
+def test_a_batch_costs_the_mean_of_its_scenes(name: str, truth: Truth, data) -> None:
+    prediction = data.draw(predictions(truth))
+    scenes = range(truth.count.shape[0])
+    alone = [_value(name, _scene(prediction, i), _scene(truth, i)) for i in scenes]
+    expected = float(np.mean(alone))
+    assert_within(name, _value(name, prediction, truth), expected, term_bound(N, expected))
+
+
+def _scene(batch, index: int):
+    """Scene `index` as a batch of one."""
+
+    def one(value):
+        if isinstance(value, LowRankCovariance):
+            return LowRankCovariance(value.factor[index : index + 1])
+        return value[index : index + 1]
+
+    fields = {name: one(value) for name, value in vars(batch).items() if name != "grid"}
+    return replace(batch, **fields)

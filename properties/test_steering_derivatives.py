@@ -1,0 +1,40 @@
+"""Law: the steering vector's derivatives are the limits of its differences."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.verification.bounds import steering_slope_bound, steering_step
+from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.strategies import WAVEFRONTS, Setting, settings_before_a_panel
+from ris_pipeline.verification.target import TARGET
+
+fronts = st.sampled_from(WAVEFRONTS)
+
+
+@given(settings_before_a_panel(dtypes=(torch.float64,)), fronts, st.integers(0, 2))
+def test_derivatives_agree_with_differences(setting: Setting, wavefront: str, axis: int) -> None:
+    panel = TARGET.ideal_panel(setting.scenario, torch.float64)
+    where = setting.where()
+    slopes = TARGET.steering_derivatives(panel, *where, wavefront)[1][axis].numpy()
+    # The distance moves in parts of itself.
+    unit = setting.distance if axis == 2 else 1.0
+    ends = []
+    for sign in (1, -1):
+        moved = [x + sign * steering_step() * unit * (i == axis) for i, x in enumerate(where)]
+        ends.append(TARGET.steering_vector(panel, *moved, wavefront).numpy())
+    difference = (ends[0] - ends[1]) / (2 * steering_step())
+    bound = steering_slope_bound(setting.extent, setting.scenario.wavelength)
+    assert_within(f"da_n by axis {axis}", unit * slopes, difference, bound)
+
+
+@given(settings_before_a_panel(dtypes=(torch.float64,)), fronts)
+def test_the_vector_moves_at_constant_norm(setting: Setting, wavefront: str) -> None:
+    panel = TARGET.ideal_panel(setting.scenario, torch.float64)
+    a, slopes = TARGET.steering_derivatives(panel, *setting.where(), wavefront)
+    # |a_n| is constant, so conj(a_n) da_n has no real part.
+    radial = (a.conj() * slopes).real.numpy()
+    scale = float(slopes.abs().max()) + 1
+    bound = steering_slope_bound(setting.extent, setting.scenario.wavelength) * scale
+    assert_within("Re conj(a) da", radial, np.zeros_like(radial), bound)

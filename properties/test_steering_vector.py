@@ -1,0 +1,47 @@
+"""Law: `a_n = exp(+j k (r - |p - q_n|)) / sqrt(N)`, centred, horizontal index fastest, metres."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.verification import oracles
+from ris_pipeline.verification.bounds import phase_bound, product_bound
+from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.strategies import WAVEFRONTS, Setting, settings_before_a_panel
+from ris_pipeline.verification.target import TARGET
+
+fronts = st.sampled_from(WAVEFRONTS)
+
+
+def vector(setting: Setting, wavefront: str, *, opposite: bool = False) -> np.ndarray:
+    panel = TARGET.ideal_panel(setting.scenario, setting.dtype)
+    azimuth, elevation, distance = setting.where()
+    sign = -1 if opposite else 1
+    a = TARGET.steering_vector(panel, sign * azimuth, sign * elevation, distance, wavefront)
+    return a.cdouble().numpy()
+
+
+@given(settings_before_a_panel(), fronts)
+def test_the_steering_vector_has_unit_norm(setting: Setting, wavefront: str) -> None:
+    a = vector(setting, wavefront)
+    bound = product_bound(1.0, a.size, setting.dtype)
+    assert_within("|a|", np.linalg.norm(a), 1.0, bound)
+    modulus = np.full(a.size, a.size**-0.5)
+    assert_within("|a_n|", np.abs(a), modulus, bound)
+
+
+@given(settings_before_a_panel(), fronts)
+def test_the_steering_vector_is_that_of_the_formula(setting: Setting, wavefront: str) -> None:
+    scenario = setting.scenario
+    where = (setting.azimuth, setting.elevation, setting.distance / scenario.wavelength)
+    expected = oracles.steering(scenario.panel, scenario.spacing, where, wavefront)
+    bound = phase_bound(setting.extent, scenario.wavelength, setting.dtype)
+    assert_within(f"{wavefront} a_n", vector(setting, wavefront), expected, bound)
+
+
+@given(settings_before_a_panel(), fronts)
+def test_a_centred_panel_turns_end_for_end_with_the_source(setting: Setting, wavefront) -> None:
+    # q_n = -q_{N-1-n}, so the opposite direction sees the panel backwards.
+    turned = vector(setting, wavefront, opposite=True)[::-1]
+    bound = 2 * phase_bound(setting.extent, setting.scenario.wavelength, setting.dtype)
+    assert_within("a(-az, -el)", turned, vector(setting, wavefront), bound)

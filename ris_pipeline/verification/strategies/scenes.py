@@ -1,0 +1,149 @@
+"""Panels, sources in front of them, whole scenes, and what a network might say of them."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import torch
+from torch import Tensor
+
+from ris_pipeline.config import CodebookName, PowerLaw, Scenario, Wavefront
+from ris_pipeline.learning.features import make_truth, sector_grid
+from ris_pipeline.learning.losses import Prediction, Truth
+from ris_pipeline.scene import SceneBatch, ideal_panel, simulate
+from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+
+WAVEFRONTS: tuple[Wavefront, ...] = ("plane", "fresnel", "spherical")
+REAL_DTYPES = (torch.float64, torch.float32)
+NOISELESS_DB = 200.0
+"""The noise is 1e-10 of the signal's amplitude: the highest SNR that a scenario may ask for."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A panel and one source: angles in radians and distance in metres, exact in `dtype`."""
+
+    scenario: Scenario
+    azimuth: float
+    elevation: float
+    distance: float
+    dtype: torch.dtype
+
+    @property
+    def extent(self) -> float:
+        """Distance of the corner elements from the centre, metres."""
+        sides = np.subtract(self.scenario.panel, 1) / 2 * self.scenario.spacing
+        return float(np.hypot(*sides)) * self.scenario.wavelength
+
+    def where(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Azimuth, elevation and distance as tensors without axes."""
+        numbers = (self.azimuth, self.elevation, self.distance)
+        azimuth, elevation, distance = (torch.tensor(x, dtype=self.dtype) for x in numbers)
+        return azimuth, elevation, distance
+
+
+@st.composite
+def settings_before_a_panel(
+    draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = REAL_DTYPES
+) -> Setting:
+    """A panel of up to 4 x 4 elements; a source at 8 times its extent at least."""
+    scenario = Scenario(
+        panel=(draw(st.integers(1, 4)), draw(st.integers(2, 4))),
+        spacing=(draw(st.sampled_from((0.5, 0.25))), draw(st.sampled_from((0.5, 1.0)))),
+        wavelength=draw(st.sampled_from((0.25, 1.0, 0.3))),
+        sources=(1, 1),
+    )
+    # Sixteenths of a radian and eighths of the extent: exact in single precision.
+    azimuth, elevation = (draw(st.integers(-19, 19)) / 16 for _ in range(2))
+    multiple = draw(st.sampled_from((8, 16, 64, 1024)))
+    setting = Setting(scenario, azimuth, elevation, 1.0, draw(st.sampled_from(dtypes)))
+    distance = float(np.float32(multiple * max(setting.extent, scenario.wavelength)))
+    return Setting(scenario, azimuth, elevation, distance, setting.dtype)
+
+
+@st.composite
+def scenarios(
+    draw: st.DrawFn,
+    sources: tuple[int, int] = (1, 3),
+    snr_db: tuple[float, float] = (-5.0, 20.0),
+    wavefronts: tuple[Wavefront, ...] = WAVEFRONTS,
+) -> Scenario:
+    """Tiny scenarios without impairments, every codebook, wavefront and power law among them."""
+    books: tuple[CodebookName, ...] = ("dft", "random", "hadamard", "mixed")
+    laws: tuple[PowerLaw, ...] = ("power_control", "path_loss")
+    panel = draw(st.sampled_from(((2, 2), (3, 2), (2, 3), (3, 3))))
+    return Scenario(
+        panel=panel,
+        antennas=draw(st.integers(2, 4)),
+        codes=draw(st.integers(4, 6)),
+        blocks=draw(st.integers(1, 2)),
+        codebook=draw(st.sampled_from(books)),
+        phase_bits=draw(st.sampled_from((None, 3, 1))),
+        power=draw(st.sampled_from(laws)),
+        wavefront=draw(st.sampled_from(wavefronts)),
+        sources=sources,
+        snr_db=snr_db,
+    )
+
+
+@st.composite
+def scene_batches(draw: st.DrawFn, /, **limits: Any) -> SceneBatch:
+    """One or two scenes of a tiny scenario, in double precision; limits as in `scenarios`."""
+    scenario = draw(scenarios(**limits))
+    first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 2))
+    return simulate(scenario, 0, torch.arange(first, first + size), torch.float64)
+
+
+TRUTHS = Scenario(panel=(3, 3), antennas=2, codes=4, sources=(1, 3))
+"""The scenario of `truths`."""
+SLOTS = 3
+
+
+@cache
+def _grid() -> Tensor:
+    return sector_grid(TRUTHS, ideal_panel(TRUTHS, torch.float64), (5, 3))
+
+
+@st.composite
+def truths(draw: st.DrawFn) -> Truth:
+    """The truth about one to three scenes of up to three sources."""
+    first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 3))
+    scenes = simulate(TRUTHS, 0, torch.arange(first, first + size), torch.float64)
+    return make_truth(scenes, _grid())
+
+
+@st.composite
+def predictions(draw: st.DrawFn, truth: Truth) -> Prediction:
+    """A network's answer, wrong in every way; its five tensors are leaves that take gradients."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
+    size, n = truth.steering.shape[:2]
+
+    def leaf(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, generator=generator).requires_grad_()
+
+    angle, span = (leaf(size, n, SLOTS, dtype=torch.complex128) for _ in range(2))
+    covariance = LowRankCovariance(torch.cat((angle, span), dim=-1))
+    azimuth, elevation, distance = (leaf(size, SLOTS) for _ in range(3))
+    return Prediction(angle, span, azimuth, elevation, distance, covariance, covariance)
+
+
+def perfect_prediction(truth: Truth) -> Prediction:
+    """The truth as a prediction: orthogonal factors, empty slots repeating the first source."""
+    values = truth.covariance.eigenvalues()[:, :SLOTS]
+    factor = signal_subspace(truth.covariance, SLOTS) * values.sqrt()[:, None]
+    azimuth, elevation, distance = (
+        torch.where(truth.active, x, x[:, :1])
+        for x in (truth.azimuth, truth.elevation, truth.distance)
+    )
+    covariance = LowRankCovariance(factor)
+    return Prediction(
+        factor,
+        torch.zeros_like(factor),
+        azimuth,
+        elevation,
+        distance.log(),
+        covariance,
+        covariance,
+    )
