@@ -30,10 +30,12 @@ def bayesian_information(
 ) -> Float[Tensor, " b"]:
     """BIC of a fit with `number` sources that leaves the residual `rss`, up to a constant.
 
-    A residual below the rounding of the data's energy counts as that rounding.
+    A residual below the rounding of the data's energy, a sum of n = T L M squares and so known to
+    `n eps` (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1),
+    counts as that rounding.
     """
-    floor = measurement.energy * torch.finfo(rss.dtype).eps
-    tiny = torch.finfo(rss.dtype).tiny
     samples = measurement.blocks * measurement.rows
+    floor = samples * torch.finfo(rss.dtype).eps * measurement.energy
+    tiny = torch.finfo(rss.dtype).tiny
     cost = number * bic_penalty(measurement.blocks, measurement.rows, coordinates)
     return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
