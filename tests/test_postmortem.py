@@ -50,8 +50,8 @@ KILLS: dict[str, tuple[str, ...]] = {
     "loading_on_every_entry@add_loading": (
         "test_loading::test_every_eigenvalue_rises_by_the_loading",
         "test_loading::test_only_the_diagonal_changes",
-        "test_low_rank::test_loading_normalisation_and_shrinkage",
-        "test_low_rank::test_the_prepared_covariance",
+        "test_low_rank_and_dense::test_loading_normalisation_and_shrinkage",
+        "test_low_rank_and_dense::test_the_prepared_covariance",
     ),
     "shrunk_to_the_trace@shrink": (
         "test_shrinkage::test_shrinkage_keeps_the_trace",
@@ -66,37 +66,37 @@ KILLS: dict[str, tuple[str, ...]] = {
     "blended_without_normalisation@blend": (
         "test_hybrid_blend::test_the_blend_has_trace_n_and_a_spectrum_between",
         "test_hybrid_blend::test_the_blend_is_the_weighted_mean_of_normalised_matrices",
-        "test_low_rank::test_blends",
+        "test_low_rank_and_dense::test_blends",
     ),
     "prepared_before_shrinkage@prepare_covariance": (
-        "test_low_rank::test_the_prepared_covariance",
+        "test_low_rank_and_dense::test_the_prepared_covariance",
     ),
     "nmse_of_the_root@nmse": (
         "test_loss_terms::test_a_term_is_zero_at_the_truth",
-        "test_low_rank::test_errors_of_covariances",
+        "test_low_rank_and_dense::test_errors_of_covariances",
     ),
     "trace_of_the_factor@trace": (
-        "test_low_rank::test_the_matrix_and_its_trace",
-        "test_low_rank::test_the_subspace_margin",
+        "test_low_rank_and_dense::test_the_matrix_and_its_trace",
+        "test_low_rank_and_dense::test_the_subspace_margin",
     ),
     "FactoredWithoutLoading@LowRankCovariance": (
-        "test_low_rank::test_eigenvalues_and_gaps",
-        "test_low_rank::test_products_and_scaling",
+        "test_low_rank_and_dense::test_eigenvalues_and_gaps",
+        "test_low_rank_and_dense::test_products_and_scaling",
     ),
     "FactoredDetached@LowRankCovariance": (
         "test_factor_gradient::test_the_gradient_by_a_factor_is_finite_and_bounded_at_ties",
     ),
     "signal_of_the_smallest@signal_subspace": (
-        "test_low_rank::test_music_spectra",
-        "test_low_rank::test_signal_subspaces",
+        "test_low_rank_and_dense::test_music_spectra",
+        "test_low_rank_and_dense::test_signal_subspaces",
         "test_music::test_music_is_the_distance_to_the_signal_subspace",
         "test_music::test_the_noiseless_peak_is_at_the_truth",
         "test_subspaces::test_the_bases_are_orthonormal_and_complete",
         "test_subspaces::test_the_basis_holds_the_most_power",
         "test_subspaces::test_the_signal_subspace_is_that_of_the_k_largest",
     ),
-    "signal_of_one_more@signal_subspace": ("test_low_rank::test_music_spectra",),
-    "signal_not_normalised@signal_subspace": ("test_low_rank::test_music_spectra",),
+    "signal_of_one_more@signal_subspace": ("test_low_rank_and_dense::test_music_spectra",),
+    "signal_not_normalised@signal_subspace": ("test_low_rank_and_dense::test_music_spectra",),
     "noise_of_the_largest@noise_subspace": (
         "test_subspaces::test_the_noise_subspace_is_the_orthogonal_complement",
     ),
@@ -109,12 +109,14 @@ KILLS: dict[str, tuple[str, ...]] = {
     "projection_on_signal@noise_projection": (
         "test_projectors::test_what_a_projector_leaves_is_the_distance_to_the_subspace",
     ),
-    "alignment_without_ridge@soft_alignment": ("test_low_rank::test_soft_alignment",),
+    "alignment_without_ridge@soft_alignment": ("test_low_rank_and_dense::test_soft_alignment",),
     "bartlett_by_transpose@bartlett_spectrum": (
         "test_bartlett::test_bartlett_is_the_quadratic_form",
-        "test_low_rank::test_bartlett_and_mvdr_spectra",
+        "test_low_rank_and_dense::test_bartlett_and_mvdr_spectra",
     ),
-    "bartlett_of_the_factor@bartlett_spectrum": ("test_low_rank::test_bartlett_and_mvdr_spectra",),
+    "bartlett_of_the_factor@bartlett_spectrum": (
+        "test_low_rank_and_dense::test_bartlett_and_mvdr_spectra",
+    ),
     "mvdr_upside_down@mvdr_spectrum": (
         "test_mvdr::test_mvdr_does_not_fall_when_noise_is_added",
         "test_mvdr::test_mvdr_inverts_the_covariance",
@@ -423,7 +425,6 @@ GOLDEN_KILLS = {
     "hinge_of_flipped_singular_values@eigengap_hinge": "train",
     "hinge_of_ascending_eigenvalues@eigengap_hinge": "train",
     "hinge_detached@eigengap_hinge": "validation",
-    "hermitize_by_transpose@hermitize": "train_eigengap",
     "epoch_loss_in_the_step_block@run_epoch": "train",
     "epoch_drops_the_last_group@run_epoch": "validation",
 }

@@ -62,7 +62,7 @@ def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -
     check_range("margin", margin, 0.0, 1.0)
     total = trace(covariance)
     order = _orders(covariance, k)
-    most = int(torch.as_tensor(k).max()) if total.numel() else 1
+    most = (k if isinstance(k, int) else int(k.max())) if total.numel() else 1
     places = torch.arange(most, device=total.device).expand(*total.shape, most)
     leading = eigenvalues_at(covariance, places)
     share = (leading * (places < order[..., None])).sum(-1) / total.clamp_min(

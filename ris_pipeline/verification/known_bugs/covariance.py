@@ -118,10 +118,9 @@ class FactoredDetached(LowRankCovariance):
         """One of two factors detached."""
         return self.factor.detach().mH @ self.factor
 
-    def eigenvalues(self) -> Tensor:
+    def _without_loading(self, places: Tensor) -> Tensor:
         """By roots of the Gram eigenvalues, whose slope is infinite at zero."""
-        gram = LowRankCovariance(self.factor).eigenvalues()
-        return gram.clamp_min(0).sqrt().square() + self.loading_column() + 0 * gram.sqrt()
+        return super()._without_loading(places).sqrt().square()
 
 
 def signal_of_the_smallest(matrix: Any, k: int) -> Tensor:
