@@ -18,7 +18,7 @@ from ris_pipeline.verification.target import TARGET
 def _gradient(drawn: FactoredMatrix, k: int) -> np.ndarray:
     leaf = drawn.factor.clone().requires_grad_()
     margin = 1 + 4 * largest(drawn.values)
-    TARGET.eigengap_hinge(TARGET.LowRankCovariance(leaf, drawn.loading), k, margin).backward()
+    TARGET.eigengap_loss(TARGET.LowRankCovariance(leaf, drawn.loading), k, margin).backward()
     assert leaf.grad is not None, "no gradient: the factor is detached"
     return leaf.grad.to(torch.complex128).numpy()
 

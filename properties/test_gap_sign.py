@@ -60,7 +60,7 @@ def test_a_tensor_of_orders_takes_one_each(drawn: SpectralMatrix, data) -> None:
 def test_the_hinge_has_the_right_value(drawn: SpectralMatrix, data, eighths: int) -> None:
     k = data.draw(orders(drawn), label="k")
     margin = eighths / 8 * float(np.abs(drawn.values).max() or 1.0)
-    got = TARGET.eigengap_hinge(drawn.matrix, k, margin).item()
+    got = TARGET.eigengap_loss(drawn.matrix, k, margin).item()
     bound = gap_bound(drawn.values, drawn.matrix.dtype).mean()
     # The margin itself is rounded to the dtype.
     bound += torch.finfo(drawn.matrix.dtype).eps * margin
@@ -76,7 +76,7 @@ def test_the_hinge_is_that_of_the_hermitian_part(drawn: NearHermitian, data) -> 
     size = np.linalg.norm(perturbed.numpy(), ord=2, axis=(-2, -1))
     bound = gap_bound(size[..., None] * np.ones(hermitian.n), perturbed.dtype).mean()
     bound += torch.finfo(perturbed.dtype).eps * margin
-    got = TARGET.eigengap_hinge(perturbed, k, margin).item()
+    got = TARGET.eigengap_loss(perturbed, k, margin).item()
     assert_within("hinge of A + skew", got, oracles.hinge(hermitian.exact, k, margin), bound)
 
 
@@ -85,7 +85,7 @@ def test_the_hinge_is_zero_when_the_gap_is_open(drawn: SpectralMatrix, data) -> 
     k = data.draw(orders(drawn), label="k")
     gap = oracles.eigengap(drawn.exact, k)
     margin = float(max(0.0, (gap - gap_bound(drawn.values, drawn.matrix.dtype)).min()))
-    got = TARGET.eigengap_hinge(drawn.matrix, k, margin).item()
+    got = TARGET.eigengap_loss(drawn.matrix, k, margin).item()
     # A margin below every gap costs nothing; a margin of zero costs at most rounding.
     allowed = 0.0 if margin > 0 else float(gap_bound(drawn.values, drawn.matrix.dtype).max())
     assert_within("hinge beyond the margin", got, 0.0, allowed)
@@ -96,7 +96,7 @@ def test_the_hinge_rises_with_the_margin(drawn: SpectralMatrix, data) -> None:
     k = data.draw(orders(drawn), label="k")
     size = float(np.abs(drawn.values).max() or 1.0)
     margins = (0.0, 0.5 * size, 3.0 * size)
-    hinges = [TARGET.eigengap_hinge(drawn.matrix, k, margin).item() for margin in margins]
+    hinges = [TARGET.eigengap_loss(drawn.matrix, k, margin).item() for margin in margins]
     assert_true("hinge(m) rises with m", np.diff(hinges) >= 0, np.array(hinges))
     # Beyond every possible gap, 2 ||A||, the hinge is positive.
     assert_true("hinge > 0 at a wide margin", hinges[-1] > 0, hinges[-1])

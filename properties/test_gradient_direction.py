@@ -41,7 +41,7 @@ def _wide_margin(matrix: torch.Tensor) -> float:
 
 def _gradient(matrix: torch.Tensor, k: int, margin: float) -> np.ndarray:
     leaf = matrix.clone().requires_grad_()
-    TARGET.eigengap_hinge(leaf, k, margin).backward()
+    TARGET.eigengap_loss(leaf, k, margin).backward()
     assert leaf.grad is not None, "no gradient: the hinge is detached"
     return leaf.grad.to(torch.complex128).numpy()
 

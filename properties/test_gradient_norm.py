@@ -17,7 +17,7 @@ def test_the_norm_is_that_of_the_finite_gradients(parameters: list[torch.Tensor]
     grads = [p.grad.numpy() for p in parameters if p.grad is not None]
     finite = [grad for grad in grads if np.isfinite(grad).all()]
     expected = math.hypot(*(float(x) for grad in finite for x in grad))
-    got = TARGET.group_gradient_norm(parameters)
+    got = TARGET.gradient_norm(parameters)
     entries = sum(grad.size for grad in finite)
     bound = entry_bound(expected, entries + 2, torch.float64)
     # Squares below the smallest normal number lose their digits.
@@ -29,5 +29,5 @@ def test_the_norm_is_that_of_the_finite_gradients(parameters: list[torch.Tensor]
 def test_what_is_left_out_is_counted(parameters: list[torch.Tensor]) -> None:
     grads = [p.grad for p in parameters if p.grad is not None]
     expected = sum(not bool(torch.isfinite(grad).all()) for grad in grads)
-    got = TARGET.group_gradient_norm(parameters)
+    got = TARGET.gradient_norm(parameters)
     assert_within("left out", got.left_out, expected, 0)

@@ -6,7 +6,7 @@ from ris_pipeline.learning.checkpoint import (
     save_checkpoint,
     write_text,
 )
-from ris_pipeline.learning.diagnostics import GroupNorm, group_gradient_norm, without_gradient
+from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm, without_gradient
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.learning.features import make_features, make_prediction, make_truth
 from ris_pipeline.learning.history import (
@@ -35,7 +35,7 @@ __all__ = [
     "Prediction",
     "Trainer",
     "Truth",
-    "group_gradient_norm",
+    "gradient_norm",
     "health_alarms",
     "history_curve",
     "load_checkpoint",

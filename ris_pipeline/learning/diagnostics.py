@@ -16,7 +16,7 @@ class GroupNorm:
     left_out: int
 
 
-def group_gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
+def gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sqrt(sum_p |grad_p|^2)` over the parameters whose gradient is finite throughout.
 
     A parameter without a gradient does not count; one with a NaN or infinite entry is left out and

@@ -20,7 +20,7 @@ from ris_pipeline.spectral import (
     LowRankCovariance,
     bartlett_spectrum,
     eigengap,
-    eigengap_hinge,
+    eigengap_loss,
     nmse,
     normalize_trace,
     signal_power_hinge,
@@ -162,7 +162,7 @@ def eigengap_term(prediction: Prediction, truth: Truth, config: LossConfig) -> T
     """
     n = truth.covariance.size
     margin = config.gap_fraction * eigengap(truth.covariance, truth.count)
-    return eigengap_hinge(prediction.prepared, truth.count, margin) / n
+    return eigengap_loss(prediction.prepared, truth.count, margin) / n
 
 
 def subspace_margin(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:

@@ -23,7 +23,7 @@ from ris_pipeline.learning.diagnostics import (
     debug_line,
     epoch_line,
     gradient_line,
-    group_gradient_norm,
+    gradient_norm,
     optimiser_line,
     step_line,
     without_gradient,
@@ -328,8 +328,8 @@ class Trainer:
 
     def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
-        backbone = group_gradient_norm(self.network.backbone_parameters())
-        heads = group_gradient_norm(self.network.head_parameters())
+        backbone = gradient_norm(self.network.backbone_parameters())
+        heads = gradient_norm(self.network.head_parameters())
         sums.backbone += backbone.norm
         sums.heads += heads.norm
         sums.non_finite += backbone.left_out + heads.left_out

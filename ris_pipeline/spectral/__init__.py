@@ -14,7 +14,7 @@ from ris_pipeline.spectral.covariance import (
     shrinkage_weight,
     trace,
 )
-from ris_pipeline.spectral.eigengap import eigengap, eigengap_hinge, signal_power_hinge
+from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power_hinge
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.spectra import bartlett_spectrum, music_spectrum, mvdr_spectrum
@@ -33,7 +33,7 @@ __all__ = [
     "bartlett_spectrum",
     "blend",
     "eigengap",
-    "eigengap_hinge",
+    "eigengap_loss",
     "eigenvalues",
     "eigh",
     "hermitize",

@@ -38,7 +38,7 @@ def eigengap(covariance: Covariance, k: int | Tensor) -> Float[Tensor, "*batch"]
     return upper - lower
 
 
-def eigengap_hinge(
+def eigengap_loss(
     covariance: Covariance, k: int | Tensor, margin: float | Tensor
 ) -> Float[Tensor, ""]:
     """`mean relu(margin - gap_k)`; margin >= 0, a number or (...).

@@ -445,7 +445,7 @@ PLANTED: dict[str, list[Plant]] = {
     "last group dropped": [(training_loop, "run_epoch", epoch_drops_the_last_group)],
     "loss in the step block": [(training_loop, "run_epoch", epoch_loss_in_the_step_block)],
     "NaN set to zero": [(torch.nn.utils, "clip_grad_norm_", nan_set_to_zero)],
-    "norm poisoned": [(training_loop, "group_gradient_norm", norm_poisoned)],
+    "norm poisoned": [(training_loop, "gradient_norm", norm_poisoned)],
     "validation keeps its weights": [validation_that_leaves_its_weights_behind()],
     "global generator used": [(training_loop, "make_features", features_from_the_global_generator)],
     "EMA without its ramp": [(training_loop, "update_ema", ema_without_its_ramp)],

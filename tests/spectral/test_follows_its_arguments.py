@@ -13,7 +13,7 @@ from ris_pipeline.spectral import (
     bartlett_spectrum,
     blend,
     eigengap,
-    eigengap_hinge,
+    eigengap_loss,
     eigenvalues,
     eigh,
     hermitize,
@@ -45,7 +45,7 @@ CALLS: dict[str, Callable[[], torch.Tensor]] = {
     "shrink": lambda: shrink(DENSE, 0.2),
     "low-rank shrink": lambda: shrink(LOW_RANK, 0.2).dense(),
     "eigengap": lambda: eigengap(DENSE, 2),
-    "eigengap_hinge": lambda: eigengap_hinge(LOW_RANK, 2, 50.0),
+    "eigengap_loss": lambda: eigengap_loss(LOW_RANK, 2, 50.0),
     "signal_power_hinge": lambda: signal_power_hinge(DENSE, 2, 0.99),
     "mvdr": lambda: mvdr_spectrum(DENSE, STEERING),
     "low-rank mvdr": lambda: mvdr_spectrum(LOW_RANK, STEERING),
@@ -110,7 +110,7 @@ ERRORS: list[tuple[Callable[[], object], str]] = [
         for function in (eigenvalues, eigh, singular_values)
     ),
     (lambda: eigengap(DENSE, 6), "k = 6: allowed is 1..5"),
-    (lambda: eigengap_hinge(DENSE, 1, -1.0), "margin = -1.0: allowed is 0.0..inf"),
+    (lambda: eigengap_loss(DENSE, 1, -1.0), "margin = -1.0: allowed is 0.0..inf"),
     (lambda: signal_power_hinge(DENSE, 0, 0.5), "k = 0: allowed is 1..5"),
     (lambda: signal_power_hinge(DENSE, 1, 1.5), "margin = 1.5: allowed is 0.0..1.0"),
     (lambda: signal_power_hinge(DENSE, 1, -0.5), "margin = -0.5: allowed is 0.0..1.0"),
@@ -163,4 +163,4 @@ def test_a_batch_of_none_is_a_batch() -> None:
 
 
 def test_a_margin_may_be_infinite() -> None:
-    assert eigengap_hinge(DENSE, 1, torch.inf) == torch.inf
+    assert eigengap_loss(DENSE, 1, torch.inf) == torch.inf

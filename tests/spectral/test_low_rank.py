@@ -65,7 +65,7 @@ def test_gap_and_hinges(covariance: LowRankCovariance, k: int, margin: float) ->
     gaps = [spectral.eigengap(form, k) / top for form in (covariance, dense)]
     bound = tolerance(covariance.factor.dtype, covariance.size, 1.0)
     assert (gaps[0] - gaps[1]).abs().max() <= bound
-    hinges = [spectral.eigengap_hinge(form, k, margin) / top for form in (covariance, dense)]
+    hinges = [spectral.eigengap_loss(form, k, margin) / top for form in (covariance, dense)]
     assert (hinges[0] - hinges[1]).abs() <= bound
     shares = [spectral.signal_power_hinge(form, k, 1.0) for form in (covariance, dense)]
     assert (shares[0] - shares[1]).abs() <= bound
@@ -140,7 +140,7 @@ def test_gradients_are_finite_where_eigenvectors_are_not(case: str, dtype: torch
     truth = LowRankCovariance(torch.ones(2, 6, 1, dtype=dtype))
     normal = spectral.normalize_trace(covariance)
     loss = (
-        spectral.eigengap_hinge(covariance, 2, 10.0)
+        spectral.eigengap_loss(covariance, 2, 10.0)
         + spectral.signal_power_hinge(covariance, 2, 1.0)
         + spectral.nmse(normal, truth).sum()
         + spectral.soft_alignment(covariance, a).sum()
@@ -156,7 +156,7 @@ def test_the_factored_hinge_has_the_gradient_of_the_dense_one() -> None:
     factor = torch.randn(4, 9, 3, dtype=torch.complex128, generator=generator, requires_grad=True)
     grads = []
     for form in (LowRankCovariance(factor), LowRankCovariance(factor).dense()):
-        grads.append(torch.autograd.grad(spectral.eigengap_hinge(form, 2, 100.0), factor)[0])
+        grads.append(torch.autograd.grad(spectral.eigengap_loss(form, 2, 100.0), factor)[0])
     torch.testing.assert_close(*grads)
 
 
@@ -199,7 +199,7 @@ def test_soft_alignment_is_between_zero_and_one() -> None:
 REJECTED = [
     (lambda R: spectral.eigengap(R, 0), r"k = 0: allowed is 1\.\.3"),
     (lambda R: spectral.eigengap(R, 4), r"k = 4: allowed is 1\.\.3"),
-    (lambda R: spectral.eigengap_hinge(R, 1, -1.0), r"margin = -1\.0: allowed is 0\.0"),
+    (lambda R: spectral.eigengap_loss(R, 1, -1.0), r"margin = -1\.0: allowed is 0\.0"),
     (lambda R: spectral.eigengap(R.real, 1), "dtype torch.float64: allowed are complex64"),
     (lambda R: spectral.hermitize(R[:3]), r"shape \(3, 4\): allowed is \(\.\.\., n, n\)"),
     (lambda R: spectral.eigengap(R * float("nan"), 1), "16 non-finite entries, the first at"),

@@ -76,8 +76,8 @@ LEARNING_BUGS: tuple[KnownBug, ...] = (
     known_bug(
         3, "run_epoch", epoch_drops_the_last_group, "Shows where the factor does not divide."
     ),
-    known_bug(4, "group_gradient_norm", norm_poisoned, _NORM),
-    known_bug(4, "group_gradient_norm", norm_hiding_what_it_left_out, _NORM),
+    known_bug(4, "gradient_norm", norm_poisoned, _NORM),
+    known_bug(4, "gradient_norm", norm_hiding_what_it_left_out, _NORM),
     *(
         KnownBug(f"no_{line}", 5, line, no_log_line, _BLIND)
         for line in ("debug_line", "optimiser_line", "gradient_line", "step_line", "epoch_line")

@@ -181,7 +181,7 @@ _HERMITIAN = (
 
 def _hinge_bug(number: int, gap: Callable[..., Tensor], story: str) -> KnownBug:
     name = gap.__name__.replace("gap", "hinge", 1)
-    return known_bug(number, "eigengap_hinge", _hinge_of(gap), story, name)
+    return known_bug(number, "eigengap_loss", _hinge_of(gap), story, name)
 
 
 SPECTRAL_BUGS: tuple[KnownBug, ...] = (
@@ -197,12 +197,12 @@ SPECTRAL_BUGS: tuple[KnownBug, ...] = (
         1, "eigengap", gap_of_singular_values, "Right for a covariance, wrong for an estimate."
     ),
     known_bug(
-        1, "eigengap_hinge", hinge_with_the_sign_swapped, "Margin and gap the wrong way round."
+        1, "eigengap_loss", hinge_with_the_sign_swapped, "Margin and gap the wrong way round."
     ),
-    known_bug(1, "eigengap_hinge", hinge_summed, "The gradient grows with the batch."),
-    known_bug(1, "eigengap_hinge", hinge_without_relu, "The hinge never rests."),
-    known_bug(1, "eigengap_hinge", hinge_detached, "A detach for speed, and a silent constant."),
-    known_bug(1, "eigengap_hinge", hinge_through_eigenvectors, "Gradients that divide by gaps."),
+    known_bug(1, "eigengap_loss", hinge_summed, "The gradient grows with the batch."),
+    known_bug(1, "eigengap_loss", hinge_without_relu, "The hinge never rests."),
+    known_bug(1, "eigengap_loss", hinge_detached, "A detach for speed, and a silent constant."),
+    known_bug(1, "eigengap_loss", hinge_through_eigenvectors, "Gradients that divide by gaps."),
     known_bug(1, "singular_values", singular_values_ascending, _SORTED),
     known_bug(
         1, "singular_values", singular_values_signed, "Right for a semidefinite matrix only."
