@@ -112,7 +112,6 @@ KILLS: dict[str, tuple[str, ...]] = {
     "alignment_without_ridge@soft_alignment": ("test_low_rank_and_dense::test_soft_alignment",),
     "bartlett_by_transpose@bartlett_spectrum": (
         "test_bartlett::test_bartlett_is_the_quadratic_form",
-        "test_low_rank_and_dense::test_bartlett_and_mvdr_spectra",
     ),
     "bartlett_of_the_factor@bartlett_spectrum": (
         "test_low_rank_and_dense::test_bartlett_and_mvdr_spectra",

@@ -10,9 +10,15 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_order
+from ris_pipeline.spectral._columns import column_power
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+
+
+NEAR = 1e-2
+"""Share of a vector's power outside the signal subspace below which a difference of squares will
+not do: above it, rounding of `c n eps |x|^2` costs at most two of the digits."""
 
 
 def signal_subspace(covariance: Covariance, k: int) -> Complex[Tensor, "*batch n k"]:
@@ -42,11 +48,24 @@ def projector(basis: Complex[Tensor, "*batch n k"]) -> Complex[Tensor, "*batch n
 
 
 def noise_projection(
-    basis: Complex[Tensor, "*#batch n k"], x: Complex[Tensor, "*#batch n m"]
+    basis: Complex[Tensor, "*#batch n k"],
+    x: Complex[Tensor, "*#batch n m"],
+    power: Float[Tensor, "*#batch m"] | None = None,
 ) -> Float[Tensor, "*#batch m"]:
-    """`|(I - U U^H) x|^2` of each column, from the residual itself rather than from a difference
-    of squares, which would leave only half the digits of a vector near the signal subspace."""
-    return (x - basis @ (basis.mH @ x)).abs().square().sum(-2)
+    """`|(I - U U^H) x|^2` of each column, U orthonormal; power: `|x|^2`, if already known.
+
+    It is `|x|^2 - |U^H x|^2`, which leaves a column near the signal subspace with half its digits:
+    where less than `NEAR` of the power is left, the residual itself is formed.
+    """
+    power = column_power(x) if power is None else power
+    distance = power - column_power(basis.mH @ x)
+    near = distance.detach() < NEAR * power.detach()
+    where = near.nonzero(as_tuple=True)
+    if 8 * where[0].numel() > near.numel():
+        return column_power(x - basis @ (basis.mH @ x))
+    columns = x.mT.expand(*near.shape, -1)[where][..., None]
+    bases = basis.expand(*near.shape[:-1], *basis.shape[-2:])[where[:-1]]
+    return distance.index_put(where, column_power(columns - bases @ (bases.mH @ columns))[..., 0])
 
 
 def soft_alignment(
@@ -68,4 +87,4 @@ def soft_alignment(
     cholesky = torch.linalg.cholesky(gram + level[..., None, None] * eye)
     projected = covariance.factor.mH @ steering
     whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
-    return whitened.abs().square().sum(-2)
+    return column_power(whitened)
