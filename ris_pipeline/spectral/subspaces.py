@@ -15,7 +15,6 @@ from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 
-
 NEAR = 1e-2
 """Share of a vector's power outside the signal subspace below which a difference of squares will
 not do: above it, rounding of `c n eps |x|^2` costs at most two of the digits."""
