@@ -25,6 +25,7 @@ from ris_pipeline.spectral import (
     normalize_trace,
     signal_power_hinge,
     soft_alignment,
+    squared_norm,
 )
 
 
@@ -133,9 +134,9 @@ def prediction_nmse(prediction: Prediction, truth: Truth, config: LossConfig) ->
 
 
 def _off_diagonal_share(factor: Complex[Tensor, "b n q"]) -> Tensor:
-    squares = (factor.mH @ factor).abs().square()
-    whole = squares.sum((-2, -1))
-    share = whole - squares.diagonal(dim1=-2, dim2=-1).sum(-1)
+    gram = factor.mH @ factor
+    whole = squared_norm(gram)
+    share = squared_norm(gram - gram.diagonal(dim1=-2, dim2=-1).diag_embed())
     return (share / whole.clamp_min(torch.finfo(whole.dtype).tiny)).mean()
 
 
@@ -149,8 +150,8 @@ def orthogonality(prediction: Prediction, truth: Truth, config: LossConfig) -> T
 def cross_term(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """`||A_a^H A_r||_F^2 / (||A_a||_F^2 ||A_r||_F^2)` in 0..1: no power told twice."""
     a, r = prediction.angle_factor, prediction.range_factor
-    power = a.abs().square().sum((-2, -1)) * r.abs().square().sum((-2, -1))
-    cross = (a.mH @ r).abs().square().sum((-2, -1))
+    power = squared_norm(a) * squared_norm(r)
+    cross = squared_norm(a.mH @ r)
     return (cross / power.clamp_min(torch.finfo(power.dtype).tiny)).mean()
 
 

@@ -17,6 +17,7 @@ from ris_pipeline.spectral.covariance import (
 from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power_hinge
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.norms import squared_norm
 from ris_pipeline.spectral.spectra import bartlett_spectrum, music_spectrum, mvdr_spectrum
 from ris_pipeline.spectral.subspaces import (
     noise_projection,
@@ -51,5 +52,6 @@ __all__ = [
     "signal_subspace",
     "singular_values",
     "soft_alignment",
+    "squared_norm",
     "trace",
 ]

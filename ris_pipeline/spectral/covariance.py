@@ -15,6 +15,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.norms import row_power, squared_norm
 
 
 def order_of(covariance: Covariance) -> int:
@@ -129,20 +130,23 @@ def prepare_covariance(
     return shrunk
 
 
-def _row_power(covariance: LowRankCovariance) -> Tensor:
-    return covariance.factor.abs().square().sum(-1) + covariance.loading_column()
+def _diagonal(covariance: LowRankCovariance) -> Tensor:
+    return row_power(covariance.factor) + covariance.loading_column()
+
+
+def _squared_norm(covariance: LowRankCovariance) -> Tensor:
+    """`||R||_F^2 = ||F^H F||_F^2 + 2 delta ||F||_F^2 + n delta^2`."""
+    delta = covariance.loading_column()[..., 0]
+    shift = delta * (2 * squared_norm(covariance.factor) + covariance.size * delta)
+    return squared_norm(covariance.gram()) + shift
 
 
 def _squared_distance(first: LowRankCovariance, second: LowRankCovariance) -> Tensor:
     """`||R - T||_F^2` from three Gram matrices."""
     cross = first.factor.mH @ second.factor
-    squares = (
-        first.gram().abs().square().sum((-2, -1))
-        + second.gram().abs().square().sum((-2, -1))
-        - 2 * cross.abs().square().sum((-2, -1))
-    )
+    squares = squared_norm(first.gram()) + squared_norm(second.gram()) - 2 * squared_norm(cross)
     shift = (first.loading_column() - second.loading_column())[..., 0]
-    powers = first.factor.abs().square().sum((-2, -1)) - second.factor.abs().square().sum((-2, -1))
+    powers = squared_norm(first.factor) - squared_norm(second.factor)
     return squares + 2 * shift * powers + first.size * shift.square()
 
 
@@ -161,15 +165,14 @@ def nmse(
         InputError: one dense and one factored covariance.
     """
     if isinstance(estimate, LowRankCovariance) and isinstance(truth, LowRankCovariance):
-        diagonal = (_row_power(estimate) - _row_power(truth)).square().sum(-1)
+        diagonal = (_diagonal(estimate) - _diagonal(truth)).square().sum(-1)
         whole = _squared_distance(estimate, truth)
-        zero = LowRankCovariance(torch.zeros_like(truth.factor[..., :1]))
-        scale = _squared_distance(truth, zero)
+        scale = _squared_norm(truth)
     elif isinstance(estimate, Tensor) and isinstance(truth, Tensor):
         difference = hermitize(estimate) - hermitize(truth)
         diagonal = difference.diagonal(dim1=-2, dim2=-1).abs().square().sum(-1)
-        whole = difference.abs().square().sum((-2, -1))
-        scale = hermitize(truth).abs().square().sum((-2, -1))
+        whole = squared_norm(difference)
+        scale = squared_norm(hermitize(truth))
     else:
         raise InputError("nmse of a dense and a factored covariance: allowed are two of one form")
     weighted = diagonal_weight * diagonal + off_diagonal_weight * (whole - diagonal)

@@ -20,6 +20,7 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import eigh_of_gram
+from ris_pipeline.spectral.norms import squared_norm
 
 
 class _SquaredSingularValues(torch.autograd.Function):
@@ -102,8 +103,7 @@ class LowRankCovariance:
 
     def trace(self) -> Float[Tensor, "*batch"]:
         """`tr R`, real."""
-        power = self.factor.abs().square().sum((-2, -1))
-        return power + self.size * self.loading_column()[..., 0]
+        return squared_norm(self.factor) + self.size * self.loading_column()[..., 0]
 
     def scaled(self, scale: Float[Tensor, "*batch"]) -> "LowRankCovariance":
         """`scale R`, for `scale >= 0`."""

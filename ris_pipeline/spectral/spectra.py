@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_shape
-from ris_pipeline.spectral._columns import column_power
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.norms import column_power
 from ris_pipeline.spectral.subspaces import noise_projection, signal_subspace
 
 

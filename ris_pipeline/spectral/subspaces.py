@@ -10,10 +10,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_order
-from ris_pipeline.spectral._columns import column_power
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.norms import column_power
 
 NEAR = 1e-2
 """Share of a vector's power outside the signal subspace below which a difference of squares will

@@ -140,7 +140,7 @@ def loss(
 
 
 def aperture(scenario: Scenario, sources: list[tuple[float, float, float, complex]]) -> np.ndarray:
-    """`sum_k g_k a(azimuth, elevation, distance)`, element by element; sources: (rad, rad, m, g)."""
+    """`sum_k g_k a_k`, element by element; sources: azimuth, elevation (rad), distance (m), g."""
     field = np.zeros(scenario.elements, dtype=np.complex128)
     for azimuth, elevation, r, gain in sources:
         u, v = math.sin(azimuth) * math.cos(elevation), math.sin(elevation)
