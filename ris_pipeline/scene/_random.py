@@ -48,8 +48,8 @@ _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 _SHIFTS = (30, 27, 31)
 _LOW = 2**32 - 1
-_BLOCK = 2**19
-"""Numbers drawn together: buffers that stay in the cache, and are allocated once a call."""
+BLOCK = 2**19
+"""Numbers worked on together: buffers that stay in the cache and are allocated once a call."""
 
 
 def _mix_(z: Tensor, scratch: Tensor | None = None) -> Tensor:
@@ -106,7 +106,7 @@ class SceneRandom:
         counter, key = self._counter(count), self._keys[stream][:, None]
         minus = -torch.as_tensor(variance, dtype=self.dtype, device=self.index.device)
         minus = minus.expand(scenes)[:, None]
-        rows = min(scenes, max(1, _BLOCK // count))
+        rows = min(scenes, max(1, BLOCK // count))
         whole = [torch.empty_like(numbers[:rows], dtype=torch.int64) for _ in range(2)]
         floats = [torch.empty_like(numbers[:rows], dtype=self.dtype) for _ in range(2)]
         for start in range(0, scenes, max(1, rows)):

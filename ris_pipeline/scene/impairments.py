@@ -20,7 +20,7 @@ from ris_pipeline.scene.array import Panel, ideal_panel
 
 @dataclass(frozen=True)
 class TruePanel:
-    """The panel as it is: geometry, and the response of its elements (B, N) complex.
+    """The panel as it is: geometry, and the response e_n of its elements (B, N) complex.
 
     B is 1 for a panel that is the same in every scene.
     """
@@ -29,11 +29,11 @@ class TruePanel:
     response: Tensor
     phase_amplitude: PhaseAmplitude | None
 
-    def reflect(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "b t l n"]:
-        """What the panel applies when told to apply `codes`."""
-        if self.phase_amplitude is not None:
-            codes = codes * phase_dependent_amplitude(codes.angle(), self.phase_amplitude)
-        return codes * self.response[:, None, None, :]
+    def attenuate(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
+        """`beta(arg c) c`; the elements apply it times their response."""
+        if self.phase_amplitude is None:
+            return codes
+        return codes * phase_dependent_amplitude(codes.angle(), self.phase_amplitude)
 
 
 def phase_dependent_amplitude(phase: Tensor, model: PhaseAmplitude) -> Tensor:

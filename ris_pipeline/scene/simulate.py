@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
-from ris_pipeline.scene._random import SceneRandom, Stream
+from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
 from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import ris_codes
@@ -163,7 +163,13 @@ def _propagate(
     a = steering_vector(
         truth.panel, sources.azimuth, sources.elevation, sources.distance, scenario.wavefront
     )
-    aperture = (sources.gains[..., None] * sources.symbols).mT @ a
-    reflected = truth.reflect(codes) * aperture[:, :, None, :]
-    clean = reflected.flatten(1, 2) @ channel.mT
-    return clean.unflatten(1, reflected.shape[1:3])
+    field = truth.response[:, None] * ((sources.gains[..., None] * sources.symbols).mT @ a)
+    applied = truth.attenuate(codes)
+    scenes, blocks, n = field.shape
+    clean = channel.new_empty(scenes, blocks * codes.shape[1], channel.shape[1])
+    rows = max(1, BLOCK // (codes.shape[0] * codes.shape[1] * n))
+    for start in range(0, scenes, rows):
+        part = slice(start, start + rows)
+        reflected = (applied * field[part, :, None]).flatten(1, 2)
+        torch.bmm(reflected, channel[part].mT, out=clean[part])
+    return clean.unflatten(1, (blocks, -1))

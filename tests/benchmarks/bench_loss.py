@@ -1,13 +1,10 @@
 """The eigengap hinge and the whole loss, against dense matrices and against their own limits."""
 
-from collections.abc import Callable
-
 import pytest
 import textbook
 import torch
 from problems import BETA, LossProblem, complex_normal, loss_problem
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss
 
@@ -83,33 +80,3 @@ def bench_loss_against_dense(pairs, figure) -> None:
     for own, dense in zip(subject(), baseline(), strict=True):
         assert (own - dense).norm() < 100 * N * eps * dense.norm()
     figure("loss_against_dense", pairs(subject, baseline, rounds=7)[0])
-
-
-def _gradient_of(problem: LossProblem) -> Callable[[], tuple[Tensor, ...]]:
-    return lambda: problem.gradients(problem.loss())
-
-
-def _peak_memory(run: Callable[[], object]) -> int:
-    """Most bytes allocated at once above those at the start."""
-    run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        run()
-    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    level = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        level += event.nbytes()
-        peak = max(peak, level)
-    return peak
-
-
-def bench_growth(pairs, figure) -> None:
-    small, large = (_gradient_of(loss_problem(side, 16)) for side in (12, 48))
-    assert all(torch.isfinite(g.abs().sum()) for g in large())
-    figure("growth_of_time", 1 / pairs(large, small, rounds=15)[0])
-    figure("growth_of_memory", _peak_memory(large) / _peak_memory(small))
-
-
-def bench_memory_at_4096(benchmark, figure) -> None:
-    run = _gradient_of(loss_problem(64, 16))
-    benchmark.pedantic(run, rounds=1)
-    figure("memory_at_4096", _peak_memory(run) / 1e6)
