@@ -47,8 +47,6 @@ class _SquaredSingularValues(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         factor, vectors, inside = ctx.saved_tensors
         weighted = vectors * (2 * gradient * inside)[..., None, :]
-        if 2 * vectors.shape[-1] < factor.shape[-1]:
-            return (factor @ weighted) @ vectors.mH, None
         return factor @ (weighted @ vectors.mH), None
 
 
