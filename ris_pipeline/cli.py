@@ -4,8 +4,10 @@ Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on 
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +101,22 @@ def train(
         console, settings, folder=folder, resume=resume, accelerator=accelerator
     )
     console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+
+
+@app.command()
+def bench(
+    state: Annotated[
+        bool, typer.Option("--state", help="Store what is measured as the table's figures.")
+    ] = False,
+) -> None:
+    """Measure the README's figures again; exit code 1 if one is below two thirds of the table."""
+    folder = Path(__file__).parents[1] / "tests" / "benchmarks"
+    if not (folder / "pytest.ini").is_file():
+        raise InputError(f"no benchmarks in {str(folder)!r}: allowed is an install from a clone")
+    if find_spec("pytest_benchmark") is None:
+        raise InputError("pytest-benchmark is not installed: the extra `dev` brings it")
+    command = [sys.executable, "-m", "pytest", "-q", *(["--state"] if state else []), "."]
+    raise typer.Exit(min(1, subprocess.run(command, cwd=folder, check=False).returncode))
 
 
 @app.command()

@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
         (["demo", "--scenes", "many"], "many"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
-        (["locate"], "allowed are demo, overfit, presets, train"),
+        (["locate"], "allowed are bench, demo, overfit, presets, train"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -157,3 +157,10 @@ def test_the_module_runs_without_the_development_packages() -> None:
 def test_the_command_line_can_set_what_torch_reads_when_loaded() -> None:
     code = "import sys, ris_pipeline.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bench_needs_a_clone(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ris_pipeline.cli.__file__", str(tmp_path / "ris_pipeline" / "cli.py"))
+    code, out, err = run(capsys, "bench")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "allowed is an install from a clone" in err
