@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
-from ris_pipeline.config import Settings, load_settings, preset_names
+from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
 
 app = typer.Typer(
     add_completion=False,
@@ -101,6 +101,50 @@ def train(
         console, settings, folder=folder, resume=resume, accelerator=accelerator
     )
     console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for tables, figures and the units.")],
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="Property to vary; can be given several times.")
+    ] = None,
+    battery: Annotated[str | None, typer.Option(help="Named set of tables: original.")] = None,
+    values: Annotated[
+        str | None, typer.Option(help="Values of the one sweep, e.g. -5,0,5; TOML or words.")
+    ] = None,
+    estimators: Annotated[
+        str, typer.Option(help="Names, separated by commas; all: every one.")
+    ] = "all",
+    number: Annotated[
+        str, typer.Option(help="Number of sources: known, estimated, or both with a comma.")
+    ] = "known,estimated",
+    scenes: Annotated[int, typer.Option(help="Scenes of a cell.")] = 1000,
+    preset: Preset = "reference",
+    set_: Overrides = None,
+    seed: Seed = None,
+    workers: Annotated[int, typer.Option(help="Processes; 1 needs no dask.")] = 2,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, instead of local processes.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the units in OUT.")] = False,
+) -> None:
+    """Monte-Carlo runs of the estimators: detection, errors against the bound, source number."""
+    from ris_pipeline import evaluation as rooms
+    from ris_pipeline.localization.estimators import ESTIMATORS
+    from ris_pipeline.report.evaluation import Evaluation, make_series, run_evaluation
+
+    settings = _settings(preset, set_, seed)
+    names = list(sweep or ([] if battery else ["snr"]))
+    if values is not None and len(names) != 1:
+        raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
+    chosen = [parse_value(text) for text in values.split(",")] if values else []
+    items = [rooms.sweep(name, settings.scenario, chosen) for name in names]
+    items += rooms.battery(battery, settings.scenario) if battery else []
+    listed = list(ESTIMATORS) if estimators == "all" else estimators.split(",")
+    series = make_series(listed, number.split(","))
+    evaluation = Evaluation(tuple(items), series, settings.seed, scenes)
+    run_evaluation(Console(), out, evaluation, workers, scheduler, resume)
 
 
 @app.command()

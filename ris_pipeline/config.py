@@ -112,6 +112,8 @@ class Scenario(_Frozen):
     """Fewest and most sources of a scene, uniform."""
     azimuth_deg: _Interval = (-60.0, 60.0)
     elevation_deg: _Interval = (-30.0, 30.0)
+    separation_deg: _Positive | None = None
+    """Azimuth between neighbours of a row of sources at one elevation; absent: independent ones."""
     distance: _Interval = (0.5, 10.0)
     """Metres, uniform."""
     snr_db: _Interval = (-5.0, 20.0)
@@ -132,7 +134,18 @@ class Scenario(_Frozen):
                 f"sources = {list(self.sources)}: allowed are fewer sources than the "
                 f"{self.elements} elements"
             )
+        room = self.azimuth_deg[1] - self.azimuth_deg[0]
+        if self.separation_deg is not None and self.row_deg > room:
+            raise ValueError(
+                f"separation_deg = {self.separation_deg}: allowed is a row of "
+                f"{self.sources[1]} sources within azimuth_deg = {list(self.azimuth_deg)}"
+            )
         return self
+
+    @property
+    def row_deg(self) -> float:
+        """Azimuth from the first to the last of a row of sources."""
+        return (self.sources[1] - 1) * (self.separation_deg or 0.0)
 
     @property
     def elements(self) -> int:
@@ -341,14 +354,19 @@ def _read_toml(preset: str) -> dict[str, Any]:
         raise InputError(f"preset {preset!r} is not TOML: {error}") from None
 
 
+def parse_value(text: str) -> Any:
+    """A TOML value; a bare word is taken as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise InputError(f"override {override!r}: allowed is key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    value = parse_value(text)
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})

@@ -16,6 +16,7 @@ ROOMS = (
     "spectral",
     "localization",
     "learning",
+    "evaluation",
     "report",
     "cli",
 )

@@ -98,12 +98,24 @@ def covariance_factor(scenes: SceneBatch) -> Complex[Tensor, "b n k"]:
     return steering_matrix(scenes) * weights[:, None, :]
 
 
+def _directions(random: SceneRandom, scenario: Scenario) -> tuple[Tensor, Tensor]:
+    """Azimuth and elevation (B, K), rad."""
+    slots = scenario.sources[1]
+    low, high = scenario.azimuth_deg
+    azimuth = random.between(Stream.AZIMUTH, low, high - scenario.row_deg, slots)
+    elevation = random.between(Stream.ELEVATION, *scenario.elevation_deg, slots)
+    if scenario.separation_deg is not None:
+        row = torch.arange(slots, dtype=azimuth.dtype, device=azimuth.device)
+        azimuth = azimuth[:, :1] + row * scenario.separation_deg
+        elevation = elevation[:, :1].expand(-1, slots).clone()
+    return azimuth.deg2rad(), elevation.deg2rad()
+
+
 def draw_sources(random: SceneRandom, scenario: Scenario) -> Sources:
     """Positions, gains and symbols of each scene."""
     low, high = scenario.sources
     count = random.integers(Stream.SOURCE_COUNT, low, high)
-    azimuth = random.between(Stream.AZIMUTH, *scenario.azimuth_deg, high).deg2rad()
-    elevation = random.between(Stream.ELEVATION, *scenario.elevation_deg, high).deg2rad()
+    azimuth, elevation = _directions(random, scenario)
     distance = random.between(Stream.DISTANCE, *scenario.distance, high)
     turn = 2 * math.pi
     path_phase = random.between(Stream.PATH_PHASE, 0.0, turn, high)

@@ -1,0 +1,124 @@
+"""What can be asked for: sweeps over one property of the scenario, and batteries of tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ris_pipeline._errors import check_choice
+from ris_pipeline.config import K_MAX, Scenario
+
+Value = float | int | str
+_Change = Callable[[Scenario, Value], Scenario]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell of a table: its labels and its scenes."""
+
+    label: str
+    scenario: Scenario
+    second: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table: one row a point, or the groups of one point's scenes; `axis` says along what."""
+
+    name: str
+    axis: str
+    points: tuple[Point, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Values of one property; `change` puts a value into a scenario."""
+
+    axis: str
+    values: tuple[Value, ...]
+    change: _Change
+
+
+def _both(field: str) -> _Change:
+    return lambda scenario, value: scenario.replace(**{field: (value, value)})
+
+
+def _one(field: str) -> _Change:
+    return lambda scenario, value: scenario.replace(**{field: value})
+
+
+def _separation(scenario: Scenario, value: Value) -> Scenario:
+    return scenario.replace(sources=(2, 2), separation_deg=value)
+
+
+def _bits(scenario: Scenario, value: Value) -> Scenario:
+    return scenario.replace(phase_bits=None if value == "none" else value)
+
+
+SWEEPS: Mapping[str, Sweep] = MappingProxyType(
+    {
+        "snr": Sweep("SNR (dB)", (-10, -5, 0, 5, 10, 15, 20), _both("snr_db")),
+        "sources": Sweep("sources", tuple(range(1, K_MAX + 1)), _both("sources")),
+        "distance": Sweep("distance (m)", (0.5, 1, 2, 4, 7, 10), _both("distance")),
+        "separation": Sweep("separation (deg)", (2, 4, 6, 8, 10, 15, 20), _separation),
+        "codes": Sweep("codes L", (1, 2, 3, 4, 8, 16, 32, 64), _one("codes")),
+        "blocks": Sweep("blocks T", (1, 2, 4, 8, 16), _one("blocks")),
+        "codebook": Sweep("codebook", ("dft", "random", "hadamard", "mixed"), _one("codebook")),
+        "bits": Sweep("phase bits", (1, 2, 3, 4, "none"), _bits),
+        "power_law": Sweep("powers", ("power_control", "path_loss"), _one("power")),
+    }
+)
+"""Every sweep by name, with the values it takes unless others are asked for."""
+
+
+def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Item:
+    """A sweep from a scenario.
+
+    Raises:
+        InputError: another name, or a value that the scenario does not allow.
+    """
+    check_choice("sweep", name, SWEEPS)
+    chosen = SWEEPS[name]
+    points = (Point(str(v), chosen.change(scenario, v)) for v in values or chosen.values)
+    return Item(name, chosen.axis, tuple(points))
+
+
+def _original(scenario: Scenario) -> tuple[Item, ...]:
+    everything = (Point("all", scenario),)
+    pairs = scenario.replace(sources=(2, 2))
+    snrs = SWEEPS["snr"].values
+    cells = (
+        Point(
+            str(count), scenario.replace(sources=(count, count), snr_db=(snr, snr)), second=str(snr)
+        )
+        for count in range(1, K_MAX + 1)
+        for snr in snrs
+    )
+    over_snr = sweep("snr", pairs)
+    at_one = sweep("sources", scenario.replace(snr_db=(10, 10)))
+    return (
+        Item("all", "scenes", everything),
+        Item("by_sources", "sources", everything, "sources"),
+        Item("by_snr", "SNR (dB)", everything, "snr"),
+        Item("by_distance", "distance (m)", everything, "distance"),
+        Item("by_azimuth", "azimuth (deg)", everything, "azimuth"),
+        Item("two_sources_over_snr", over_snr.axis, over_snr.points),
+        Item("error_over_sources_at_10_db", at_one.axis, at_one.points),
+        Item("heat_map", "sources x SNR (dB)", tuple(cells)),
+    )
+
+
+BATTERIES: Mapping[str, Callable[[Scenario], tuple[Item, ...]]] = MappingProxyType(
+    {"original": _original}
+)
+"""Named sets of tables. `original` is what the original system was judged by."""
+
+
+def battery(name: str, scenario: Scenario) -> tuple[Item, ...]:
+    """The tables of a battery.
+
+    Raises:
+        InputError: another name.
+    """
+    check_choice("battery", name, BATTERIES)
+    return BATTERIES[name](scenario)

@@ -1,0 +1,138 @@
+"""What is recorded of each scene, computed in units of fixed size.
+
+A unit is located on one thread and in one call, so its records do not depend on how many workers
+share the units, nor on which of them got it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ris_pipeline.config import K_MAX, Scenario
+from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors
+from ris_pipeline.localization.estimators import ESTIMATORS
+from ris_pipeline.localization.gospa import gospa
+from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
+
+UNIT = 100
+"""Scenes of a unit."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One estimator on the test scenes start..stop-1 of a seed.
+
+    known: whether the estimator is told the number of sources.
+    """
+
+    scenario: Scenario
+    estimator: str
+    known: bool
+    seed: int
+    start: int
+    stop: int
+
+
+def units(
+    scenario: Scenario, estimator: str, known: bool, seed: int, scenes: int
+) -> Iterator[Task]:
+    """The tasks that together cover scenes 0..scenes-1."""
+    for start in range(0, scenes, UNIT):
+        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes))
+
+
+@dataclass(frozen=True)
+class Records:
+    """Of B scenes with K_MAX source slots; NaN or False where a slot is empty.
+
+    active, detected, resolved (B, K) bool; azimuth, elevation (rad), distance (m) of the truth
+    and own_snr_db, the source's own power over the noise at the receiver: (B, K); error and bound
+    (B, K, 3): estimate less truth, and variance, of azimuth (rad), elevation (rad), distance (m);
+    snr_db, count, estimated, false_alarms, gospa (rad): (B,); seconds: (1,), for all of them.
+    """
+
+    active: NDArray[np.bool_]
+    detected: NDArray[np.bool_]
+    resolved: NDArray[np.bool_]
+    azimuth: NDArray[np.float64]
+    elevation: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    own_snr_db: NDArray[np.float64]
+    error: NDArray[np.float64]
+    bound: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
+    count: NDArray[np.int64]
+    estimated: NDArray[np.int64]
+    false_alarms: NDArray[np.int64]
+    gospa: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The records of all parts, in order."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+
+def _slots(value: Tensor, fill: float) -> NDArray[np.float64]:
+    """(B, K, ...) padded to K_MAX slots."""
+    wide = value.new_full((value.shape[0], K_MAX, *value.shape[2:]), fill)
+    wide[:, : value.shape[1]] = value
+    return wide.numpy()
+
+
+def _own_snr_db(scenes: SceneBatch) -> Tensor:
+    """`mean |Phi a_k x_k|^2 / sigma^2` of each source in dB, (B, K)."""
+    amplitudes = scenes.sources.gains[..., None] * scenes.sources.symbols
+    response = sensing_matrix(scenes.channel, scenes.codes) @ steering_matrix(scenes)[:, None]
+    power = (response.abs().square().mean(2) * amplitudes.mT.abs().square()).mean(1)
+    return 10 * torch.log10(power.double() / scenes.noise_variance.double()[:, None])
+
+
+def evaluate_unit(task: Task) -> Records:
+    """Draw, locate and score the scenes of a task on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _evaluate(task)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _evaluate(task: Task) -> Records:
+    data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
+    scenes = data.scenes(task.start, task.stop)
+    truth = scenes.sources
+    begin = time.perf_counter()
+    estimates = ESTIMATORS[task.estimator](scenes, truth.count if task.known else None)
+    seconds = time.perf_counter() - begin
+    errors = estimation_errors(estimates, scenes)
+    status = estimates.status.gather(1, errors.match.clamp_min(0))
+    active = truth.active
+    hits = errors.detected.sum(1)
+    blank = torch.where(active, 0.0, torch.nan).double()
+    places = (truth.azimuth, truth.elevation, truth.distance)
+    azimuth, elevation, distance = (_slots(x.double() + blank, np.nan) for x in places)
+    return Records(
+        _slots(active, False).astype(bool),
+        _slots(errors.detected, False).astype(bool),
+        _slots(errors.detected & (status != int(Status.UNRESOLVED)), False).astype(bool),
+        azimuth,
+        elevation,
+        distance,
+        _slots(_own_snr_db(scenes) + blank, np.nan),
+        _slots(errors.error, np.nan),
+        _slots(cramer_rao_bound(scenes), np.nan),
+        scenes.snr_db.double().numpy(),
+        truth.count.numpy(),
+        estimates.count.numpy(),
+        (estimates.count - hits).numpy(),
+        gospa(estimates, scenes).numpy(),
+        np.array([seconds]),
+    )
