@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from ris_pipeline.verification.bounds import steering_slope_bound, steering_step
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.strategies import WAVEFRONTS, Setting, settings_before_a_panel
+from ris_pipeline.verification.strategies import Setting, settings_before_a_panel, wavefronts
 from ris_pipeline.verification.target import TARGET
 
-fronts = st.sampled_from(WAVEFRONTS)
+fronts = wavefronts()
 
 
 @given(settings_before_a_panel(dtypes=(torch.float64,)), fronts, st.integers(0, 2))

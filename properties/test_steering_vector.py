@@ -2,15 +2,14 @@
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import phase_bound, product_bound
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.strategies import WAVEFRONTS, Setting, settings_before_a_panel
+from ris_pipeline.verification.strategies import Setting, settings_before_a_panel, wavefronts
 from ris_pipeline.verification.target import TARGET
 
-fronts = st.sampled_from(WAVEFRONTS)
+fronts = wavefronts()
 
 
 def vector(setting: Setting, wavefront: str, *, opposite: bool = False) -> np.ndarray:

@@ -14,6 +14,7 @@ from ris_pipeline.learning.features import make_truth, sector_grid
 from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.scene import SceneBatch, ideal_panel, simulate
 from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+from ris_pipeline.verification.target import taken
 
 WAVEFRONTS: tuple[Wavefront, ...] = ("plane", "fresnel", "spherical")
 REAL_DTYPES = (torch.float64, torch.float32)
@@ -42,6 +43,12 @@ class Setting:
         numbers = (self.azimuth, self.elevation, self.distance)
         azimuth, elevation, distance = (torch.tensor(x, dtype=self.dtype) for x in numbers)
         return azimuth, elevation, distance
+
+
+@st.composite
+def wavefronts(draw: st.DrawFn) -> Wavefront:
+    """A wavefront that the target under test has."""
+    return draw(st.sampled_from(taken(WAVEFRONTS)))
 
 
 @st.composite
