@@ -50,3 +50,14 @@ def test_the_accumulation_factor_does_not_change_the_mean(drawn) -> None:
     ]
     bound = mean_bound(expected, len(losses))
     assert_within("mean at factors 1, 2, ...", means, [expected] * len(means), bound)
+
+
+@given(loss_sequences())
+def test_batches_may_come_one_by_one(drawn) -> None:
+    losses, accumulation = drawn
+    # A generator has no length and can be read once, as a loader of files.
+    stream = (loss for loss in losses)
+    result = TARGET.run_epoch(stream, lambda loss, scale: loss, lambda: None, accumulation)
+    expected = math.fsum(losses) / len(losses)
+    assert_within("epoch loss", result.mean, expected, math.ulp(expected))
+    assert_within("batches", result.batches, len(losses), 0)

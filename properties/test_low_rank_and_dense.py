@@ -49,7 +49,7 @@ def _real(tensor: torch.Tensor) -> np.ndarray:
 
 def _other(drawn: FactoredMatrix) -> tuple[LowRankCovariance, torch.Tensor]:
     """The matrix turned end for end, in both forms."""
-    factor = LowRankCovariance(drawn.factor.flip(-2), drawn.loading)
+    factor = TARGET.LowRankCovariance(drawn.factor.flip(-2), drawn.loading)
     return factor, torch.from_numpy(drawn.dense[..., ::-1, ::-1].copy())
 
 
