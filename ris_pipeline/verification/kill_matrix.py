@@ -79,8 +79,8 @@ class KillMatrix:
         )
 
 
-def load_laws(folder: Path = LAWS) -> dict[str, Law]:
-    """Every property below a folder as `file::test`, at the settings `QUICK`."""
+def load_laws(profile: settings = QUICK, folder: Path = LAWS) -> dict[str, Law]:
+    """Every property of a folder as `file::test`, under a profile."""
     found = {}
     for path in sorted(folder.glob("test_*.py")):
         spec = spec_from_file_location(f"_law_{path.stem}", path)
@@ -90,7 +90,7 @@ def load_laws(folder: Path = LAWS) -> dict[str, Law]:
         spec.loader.exec_module(module)
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if name.startswith("test_"):
-                found[f"{path.stem}::{name}"] = QUICK(function)
+                found[f"{path.stem}::{name}"] = profile(function)
     return found
 
 
