@@ -1,4 +1,4 @@
-"""Somebody's functions, found by name: `package.module`, `module:object`, `module:function=name`."""
+"""Somebody's functions by name: `package.module`, `module:object`, `module:function=name`."""
 
 import importlib
 import inspect
@@ -10,7 +10,14 @@ from types import ModuleType
 from typing import Any
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.verification.adapters import PLACE, SIGNATURES, Backend, adapt
+from ris_pipeline.verification.adapters import (
+    CALL_ERRORS,
+    PLACE,
+    SIGNATURES,
+    Backend,
+    adapt,
+    describe,
+)
 from ris_pipeline.verification.strategies import SEMIDEFINITE, WAVEFRONTS, Domain
 from ris_pipeline.verification.target import PLACES
 
@@ -105,9 +112,9 @@ def implementation(
         adapted = adapt(name, function, backend, batched)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    if name == "steering_vector" and "wavefront" not in _parameters(function):
-        # One formula, and by default the exact one.
-        without |= outside(domain or "spherical")
+    one_formula = name == "steering_vector" and "wavefront" not in _parameters(function)
+    if one_formula and not set(domain.split(",")) & set(WAVEFRONTS):
+        without |= outside("spherical")
     return Implementation(name, label, adapted, adapted.how, domain, without)
 
 
@@ -164,8 +171,8 @@ def _module(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise InputError(f"target {name!r}: no module named {error.name!r}") from error
         raise InputError(f"target {name!r} cannot be imported: {error}") from error
-    except (ImportError, SyntaxError) as error:
-        raise InputError(f"target {name!r} cannot be imported: {error}") from error
+    except (ImportError, SyntaxError, *CALL_ERRORS) as error:
+        raise InputError(f"target {name!r} cannot be imported: {describe(error)}") from error
 
 
 def _attribute(module: ModuleType, path: str, place: str) -> Any:

@@ -17,7 +17,7 @@ from ris_pipeline.verification.adapters._calling import (
     describe,
     to_tensor,
 )
-from ris_pipeline.verification.target import DoesNotApply
+from ris_pipeline.verification.target import DoesNotApply, taken
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
@@ -52,6 +52,7 @@ class PlainSteering:
         """The answers of the function, (..., N)."""
         if isinstance(panel.wavelength, Tensor) or panel.positions.ndim > 2:
             raise DoesNotApply("asks for one panel a scene: a plain function takes one")
+        taken((wavefront,))
         where = torch.broadcast_tensors(azimuth, elevation, distance)
         sources = zip(*(x.double().flatten() for x in where), strict=True)
         answers = [self._once(panel, source, wavefront) for source in sources]
