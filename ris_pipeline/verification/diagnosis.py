@@ -18,8 +18,8 @@ from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
 ENOUGH = 0.5
 """A cause that fits worse is not named: less than half of what is seen agrees with it."""
-MOST = 3
-"""Causes named at most."""
+MOST, CLOSE = 3, 0.25
+"""Causes named at most, and how much worse than the best a second one may fit."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
         if found.fit >= ENOUGH and (bug.cause not in best or found.fit > best[bug.cause.value].fit):
             best[bug.cause.value] = found
     ranked = sorted(best.values(), key=lambda one: -one.fit)
-    exact = [one for one in ranked if one.numbers == 1.0]
-    # A bug that answers the same wrong numbers leaves no room for others.
-    return tuple((exact or ranked)[:MOST])
+    return tuple(one for one in ranked[:MOST] if one.fit >= ranked[0].fit - CLOSE)
 
 
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)

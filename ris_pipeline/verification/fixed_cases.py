@@ -65,7 +65,7 @@ def _matrices() -> tuple[Tensor, ...]:
 
 def _row(answer: Any) -> Numbers:
     tensor = answer if isinstance(answer, Tensor) else torch.as_tensor(answer)
-    return np.asarray(tensor.detach().resolve_conj().cdouble().numpy()).ravel()
+    return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy()).ravel()
 
 
 def _of_matrices(*rest: Any) -> Iterator[Case]:
@@ -77,17 +77,24 @@ def _losses() -> Iterator[Case]:
     for k in (1, 2, 3):
         for margin in (1.0, 20.0):
             yield from _of_matrices(k, margin)
-            for matrix in _matrices():
-                yield lambda function, m=matrix, k=k, c=margin: _slope(function, m, k, c)
+            *simple, tied = _matrices()
+            for matrix in (*simple, tied):
+                yield lambda function, m=matrix, k=k, c=margin, t=matrix is tied: _slope(
+                    function, m, k, c, t
+                )
 
 
-def _slope(function: Callable[..., Any], matrix: Tensor, k: int, margin: float) -> Numbers:
+def _slope(
+    function: Callable[..., Any], matrix: Tensor, k: int, margin: float, tied: bool
+) -> Numbers:
     leaf = matrix.clone().requires_grad_()
     hinge = function(leaf, k, margin)
     # A hinge without a graph descends nowhere, as one of gradient zero.
     if hinge.requires_grad:
         hinge.backward()
-    return _row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+    slope = _row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+    # At a tie each of many gradients is right, as long as it is finite.
+    return np.isfinite(slope).astype(complex) if tied else slope
 
 
 def _bases() -> Iterator[Case]:
@@ -96,7 +103,7 @@ def _bases() -> Iterator[Case]:
         for matrix in _matrices()[:4]:
 
             def case(function: Callable[..., Any], m: Tensor = matrix, k: int = k) -> Numbers:
-                basis = torch.as_tensor(function(m.clone(), k)).cdouble()
+                basis = torch.as_tensor(function(m.clone(), k)).to(torch.complex128)
                 # A basis is one up to phases, so its products are looked at.
                 inner = (basis.mH @ basis).abs()
                 return np.concatenate((_row(basis @ basis.mH), _row(inner)))
@@ -128,7 +135,7 @@ def _steering() -> Iterator[Case]:
 
 def _norms() -> Iterator[Case]:
     nan, inf = float("nan"), float("inf")
-    groups = (
+    groups: tuple[list[list[float]], ...] = (
         [[3.0, 4.0]],
         [[3.0], [4.0], [12.0]],
         [[3.0, nan], [4.0]],

@@ -85,8 +85,12 @@ class Options:
     batched: bool | None = None
 
 
+SILENT = Options()
+"""Nothing is said: everything is found out."""
+
+
 def implementation(
-    name: str, label: str, function: Callable[..., Any], options: Options = Options()
+    name: str, label: str, function: Callable[..., Any], options: Options = SILENT
 ) -> Implementation:
     """A function in the place of ours of that name.
 
@@ -119,7 +123,7 @@ def implementation(
 
 
 def load(
-    spec: str, name: str | None = None, options: Options = Options()
+    spec: str, name: str | None = None, options: Options = SILENT
 ) -> tuple[Implementation, ...]:
     """The functions that a spec names.
 

@@ -79,7 +79,7 @@ def thorough(examples: int) -> settings:
 
 def load_laws(profile: settings, folder: Path | None = None) -> dict[str, Law]:
     """Every law of a folder as `file::test`, freshly imported, under a profile."""
-    found = {}
+    found: dict[str, Law] = {}
     for path in sorted((folder or laws_folder()).glob("test_*.py")):
         spec = spec_from_file_location(f"_law_{path.stem}", path)
         if spec is None or spec.loader is None:

@@ -12,6 +12,7 @@ from ris_pipeline._version import __version__
 from ris_pipeline.verification.diagnosis import Diagnosis, diagnose, stored_matrix
 from ris_pipeline.verification.implementation import (
     DOMAIN_WORDS,
+    SILENT,
     Implementation,
     Options,
     load,
@@ -65,7 +66,7 @@ class Verdict:
 
 
 def verify(
-    spec: str, name: str | None = None, options: Options = Options(), examples: int = 100
+    spec: str, name: str | None = None, options: Options = SILENT, examples: int = 100
 ) -> tuple[Verdict, ...]:
     """The verdict on every function that a spec names, each alone in the place of ours.
 

@@ -35,7 +35,7 @@ def to_numpy(tensor: Tensor) -> Any:
         DoesNotApply: the tensor asks for a gradient.
     """
     if tensor.requires_grad:
-        raise DoesNotApply("asks for a gradient, which a numpy function has not")
+        raise DoesNotApply("needs a gradient, which numpy has not")
     return tensor.resolve_conj().resolve_neg().numpy()
 
 

@@ -31,7 +31,7 @@ class PlainNorm:
     def left_out(self) -> int:
         """How many gradients were left out, where the function says it."""
         if self.counted is None:
-            raise DoesNotApply("asks how many gradients were left out, which it does not answer")
+            raise DoesNotApply("needs the number of gradients left out")
         return self.counted
 
 
@@ -88,12 +88,12 @@ class PlainEpoch:
     @property
     def batches(self) -> int:
         """Not known."""
-        raise DoesNotApply("asks for the number of batches: a plain epoch_mean answers the mean")
+        raise DoesNotApply("needs the number of batches")
 
     @property
     def steps(self) -> int:
         """Not known."""
-        raise DoesNotApply("asks for optimiser steps: a plain epoch_mean answers the mean")
+        raise DoesNotApply("needs the number of optimiser steps")
 
 
 @dataclass(frozen=True)

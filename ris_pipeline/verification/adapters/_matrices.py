@@ -93,9 +93,9 @@ class PlainMatrixFunction:
     def __call__(self, matrix: Any, *rest: Any) -> Tensor:
         """The answer of the function, as the laws want it."""
         if not isinstance(matrix, Tensor):
-            raise DoesNotApply("asks for a LowRankCovariance, which a plain function does not take")
+            raise DoesNotApply("needs a LowRankCovariance argument")
         if any(isinstance(x, Tensor) and not x.is_complex() for x in rest):
-            raise DoesNotApply("asks for one k or margin a matrix: a plain function takes one")
+            raise DoesNotApply("needs one k or margin for each matrix")
         if self.wide:
             matrix = matrix.to(torch.complex128)
             rest = tuple(x.to(torch.complex128) if isinstance(x, Tensor) else x for x in rest)
@@ -107,12 +107,12 @@ class PlainMatrixFunction:
         if min(len(batch), 2) in self.axes:
             return self._once(matrix, rest)
         if any(isinstance(x, Tensor) and x.ndim > 2 for x in rest):
-            raise DoesNotApply("asks for steering vectors a matrix: a plain function takes one set")
+            raise DoesNotApply("needs steering vectors for each matrix")
         flat = matrix.reshape(-1, *matrix.shape[-2:])
         if 1 in self.axes:
             answer = self._once(flat, rest)
         elif not flat.shape[0]:
-            raise DoesNotApply("asks about an empty batch: the function takes single matrices")
+            raise DoesNotApply("needs a batch, also an empty one")
         else:
             answer = torch.stack([self._once(one, rest) for one in flat])
             answer = answer.mean(0) if self.kind.mean else answer

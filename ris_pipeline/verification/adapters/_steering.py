@@ -51,7 +51,7 @@ class PlainSteering:
     ) -> Tensor:
         """The answers of the function, (..., N)."""
         if isinstance(panel.wavelength, Tensor) or panel.positions.ndim > 2:
-            raise DoesNotApply("asks for one panel a scene: a plain function takes one")
+            raise DoesNotApply("needs one panel for each scene")
         taken((wavefront,))
         where = torch.broadcast_tensors(azimuth, elevation, distance)
         sources = zip(*(x.double().flatten() for x in where), strict=True)
@@ -87,7 +87,7 @@ def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
     steps = [float(x[1] - x[0])] if n_h > 1 else []
     steps += [float(y[n_h] - y[0])] if n_v > 1 else []
     if n_h * n_v != panel.elements or not steps:
-        raise DoesNotApply("asks for a panel that is no regular grid")
+        raise DoesNotApply("needs a panel that is no regular grid")
     return (n_h, n_v), (steps[0], steps[-1])
 
 
