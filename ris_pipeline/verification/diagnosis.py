@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
+from ris_pipeline.verification.fixed_cases import Case, Numbers, answer, fixed_cases, same_numbers
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.kill_matrix import STORED, KillMatrix
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
@@ -18,6 +18,8 @@ from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
 ENOUGH = 0.5
 """A cause that fits worse is not named: less than half of what is seen agrees with it."""
+Seen = tuple[Case, Numbers | None, Numbers | None]
+"""A fixed case, a function's answer, and ours."""
 MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
 
@@ -49,6 +51,7 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
     if not any(decided.values()):
         return ()
     matrix = stored_matrix()
+    seen = _seen(implementation)
     best: dict[str, Diagnosis] = {}
     for bug in KNOWN_BUGS:
         if bug.replaces != implementation.place or bug.key not in matrix.red:
@@ -58,7 +61,7 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
             bug.name,
             bug.story,
             pattern(decided, matrix, bug),
-            numbers(implementation, bug),
+            numbers(seen, bug),
         )
         if found.fit >= ENOUGH and (bug.cause not in best or found.fit > best[bug.cause.value].fit):
             best[bug.cause.value] = found
@@ -84,20 +87,26 @@ def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: KnownBug) -> f
     return len(theirs & known) / len(either) if either else 0.0
 
 
-def numbers(implementation: Implementation, bug: KnownBug) -> float | None:
+def numbers(seen: Iterable[Seen], bug: KnownBug) -> float | None:
     """Part of the fixed cases on which a function answers what the bug does, of those on which one
     of them answers otherwise than ours; None where there is no such case."""
-    right = getattr(TARGET, implementation.place)
     agree, telling = 0, 0
+    for case, theirs, right in seen:
+        known = answer(case, bug.function)
+        if same_numbers(theirs, right) and same_numbers(known, right):
+            continue
+        telling += 1
+        agree += same_numbers(theirs, known)
+    return agree / telling if telling else None
+
+
+def _seen(implementation: Implementation) -> list[Seen]:
+    """The fixed cases that a function takes, with its answers and ours."""
+    ours, seen = getattr(TARGET, implementation.place), []
     with provide({}, implementation.without):
         for case in fixed_cases(implementation.place):
             try:
-                theirs = answer(case, implementation.function)
+                seen.append((case, answer(case, implementation.function), answer(case, ours)))
             except DoesNotApply:
                 continue
-            expected, known = answer(case, right), answer(case, bug.function)
-            if same_numbers(theirs, expected) and same_numbers(known, expected):
-                continue
-            telling += 1
-            agree += same_numbers(theirs, known)
-    return agree / telling if telling else None
+    return seen

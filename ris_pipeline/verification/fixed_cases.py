@@ -45,7 +45,7 @@ def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:
 
 
 def _matrices() -> tuple[Tensor, ...]:
-    """Positive definite; indefinite; not Hermitian; a batch; singular, with ties."""
+    """Positive definite; indefinite; not Hermitian; a batch; diagonal in no order; with ties."""
     generator = np.random.default_rng(5)
 
     def draw(*batch: int) -> Any:
@@ -59,7 +59,8 @@ def _matrices() -> tuple[Tensor, ...]:
     positive, indefinite = made([5, 3.5, 2, 1, 0.25], q[0]), made([4, 3, 0.5, -2, -3.5], q[1])
     batch = made([[6, 3, 2, 1, 0.5], [4, 3.75, 1, 0.5, 0.25]], q[:2])
     tied = made([2, 2, 2, 0, 0], q[2])
-    matrices = positive, indefinite, positive + 0.3 * draw(), batch, tied
+    shuffled = np.diag([1.0, 5.0, 0.25, 3.5, 2.0]).astype(complex)
+    matrices = positive, indefinite, positive + 0.3 * draw(), batch, shuffled, tied
     return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in matrices)
 
 
@@ -99,8 +100,8 @@ def _slope(
 
 def _bases() -> Iterator[Case]:
     for k in (1, 2):
-        # Not the singular matrix: no basis of a tie is the right one.
-        for matrix in _matrices()[:4]:
+        # Not the last: no basis of a tie is the right one.
+        for matrix in _matrices()[:-1]:
 
             def case(function: Callable[..., Any], m: Tensor = matrix, k: int = k) -> Numbers:
                 basis = torch.as_tensor(function(m.clone(), k)).to(torch.complex128)
@@ -119,7 +120,7 @@ def _projectors() -> Iterator[Case]:
 
 def _spectra(*rest: Any) -> Iterator[Case]:
     steering = torch.from_numpy(unit_vectors(N, 3))
-    for matrix in (_matrices()[0], _matrices()[3]):
+    for matrix in (_matrices()[0], *_matrices()[3:5]):
         yield lambda function, m=matrix: _row(function(m.clone(), steering, *rest))
 
 

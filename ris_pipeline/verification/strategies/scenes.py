@@ -44,6 +44,17 @@ class Setting:
         azimuth, elevation, distance = (torch.tensor(x, dtype=self.dtype) for x in numbers)
         return azimuth, elevation, distance
 
+    def __repr__(self) -> str:
+        s = self.scenario
+        return (
+            f"Setting({s.panel[0]} x {s.panel[1]} elements, spacing {s.spacing[0]:g} x "
+            f"{s.spacing[1]:g} wavelengths of {s.wavelength:g} m, azimuth {self.azimuth:g}, "
+            f"elevation {self.elevation:g}, distance {self.distance:g} m, {self.dtype})"
+        )
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
 
 @st.composite
 def wavefronts(draw: st.DrawFn) -> Wavefront:
@@ -65,7 +76,7 @@ def settings_before_a_panel(
     # Sixteenths of a radian and eighths of the extent: exact in single precision.
     azimuth, elevation = (draw(st.integers(-19, 19)) / 16 for _ in range(2))
     multiple = draw(st.sampled_from((8, 16, 64, 1024)))
-    setting = Setting(scenario, azimuth, elevation, 1.0, draw(st.sampled_from(dtypes)))
+    setting = Setting(scenario, azimuth, elevation, 1.0, draw(st.sampled_from(taken(dtypes))))
     distance = float(np.float32(multiple * max(setting.extent, scenario.wavelength)))
     return Setting(scenario, azimuth, elevation, distance, setting.dtype)
 
