@@ -127,12 +127,12 @@ def run_law(name: str, law: Law, implementation: Implementation, without: Any = 
 
 
 def _outcome(error: BaseException | None, usage: Usage) -> tuple[Outcome, str, str]:
+    if isinstance(error, DoesNotApply):
+        return Outcome.DOES_NOT_APPLY, str(error), ""
     if not usage.applies:
         return Outcome.NOT_ABOUT, "", ""
     if error is None:
         return Outcome.HOLDS, "", ""
-    if isinstance(error, DoesNotApply):
-        return Outcome.DOES_NOT_APPLY, str(error), ""
     said = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, AssertionError):
         said = f"{type(error).__name__}: {said}"

@@ -1,16 +1,28 @@
 """Gradients with NaN and infinity, and the losses of an epoch."""
 
 import math
+from typing import Any
 
 import hypothesis.strategies as st
 import torch
 from torch import Tensor
 
 
+class Parameters(list[Tensor]):
+    """Parameters that print as their gradients."""
+
+    def __repr__(self) -> str:
+        grads = (None if p.grad is None else p.grad.tolist() for p in self)
+        return f"parameters of gradients {', '.join(map(str, grads)) or 'none'}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
 @st.composite
 def gradients(draw: st.DrawFn) -> list[Tensor]:
     """Parameters with gradients: finite ones, some with a NaN or an infinity, some with none."""
-    parameters = []
+    parameters = Parameters()
     entry = st.floats(-1e3, 1e3, allow_nan=False)
     for kind in draw(
         st.lists(st.sampled_from(("finite", "nan", "inf", "absent")), min_size=0, max_size=6)
