@@ -1,15 +1,21 @@
-"""The kill matrix as a page to read."""
+"""Measures the kill matrix, and writes it as a table and as a page to read.
+
+    python -m ris_pipeline.verification.kill_page
+
+renews `kill_matrix.json` beside this file and `docs/kill_matrix.md`: minutes on two cores.
+"""
 
 from collections import Counter
 from itertools import groupby
+from pathlib import Path
 
-from ris_pipeline.verification.kill_matrix import KillMatrix
+from ris_pipeline.verification.kill_matrix import QUICK, STORED, KillMatrix, measure
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 
 _HEAD = """# Kill matrix
 
 Which law of `properties/` turns red with which [known bug](known_bugs.md) in the place of the
-function under test. Generated: `python -m ris_pipeline.verification.kill_matrix`.
+function under test. Generated: `python -m ris_pipeline.verification.kill_page`.
 
 **{bugs} bugs, {laws} laws, {pairs} red pairs.** Every bug is caught, by {fewest} to {most} laws;
 every law catches {least} to {greatest} bugs. A bug stands where a user's function would: the
@@ -17,11 +23,18 @@ package around it stays right. Each law runs {examples} examples, the same in ev
 """
 
 
-def render(matrix: KillMatrix, examples: int) -> str:
-    """The page, Markdown.
+PAGE = Path(__file__).parents[2] / "docs" / "kill_matrix.md"
 
-    examples: how many of each law the matrix was found with.
-    """
+
+def main() -> None:
+    """Measure, and write both files."""
+    matrix = measure()
+    STORED.write_text(matrix.to_json(), encoding="utf-8")
+    PAGE.write_text(render(matrix), encoding="utf-8")
+
+
+def render(matrix: KillMatrix) -> str:
+    """The page, Markdown."""
     kills = [len(red) for red in matrix.red.values()]
     caught = Counter(law for red in matrix.red.values() for law in red)
     parts = [
@@ -33,7 +46,7 @@ def render(matrix: KillMatrix, examples: int) -> str:
             most=max(kills),
             least=min(caught[law] for law in matrix.laws),
             greatest=max(caught.values()),
-            examples=examples,
+            examples=QUICK.max_examples,
         ),
         _causes(),
     ]
@@ -79,3 +92,7 @@ def _link(law: str) -> str:
     file, _, test = law.partition("::")
     words = test.removeprefix("test_").replace("_", " ")
     return f"[{words}](../properties/{file}.py)"
+
+
+if __name__ == "__main__":
+    main()

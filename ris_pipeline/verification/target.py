@@ -134,7 +134,7 @@ def taken(options: Collection[T]) -> tuple[T, ...]:
     usage = _USAGE.get()
     left = tuple(x for x in options if usage is None or x not in usage.without)
     if not left:
-        raise DoesNotApply(f"needs {' or '.join(map(str, options))}, which is not taken")
+        raise DoesNotApply(f"needs {' or '.join(map(str, options))}")
     return left
 
 

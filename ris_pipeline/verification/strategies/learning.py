@@ -1,6 +1,7 @@
 """Gradients with NaN and infinity, and the losses of an epoch."""
 
 import math
+from typing import Any
 
 import hypothesis.strategies as st
 import torch
@@ -11,13 +12,24 @@ GRADIENT_SCALES = (1.0, 1e-6, 1e25)
 """The last one is finite in float32, its square is not."""
 
 
+class Parameters(list[Tensor]):
+    """Parameters that print as their gradients."""
+
+    def __repr__(self) -> str:
+        grads = (None if p.grad is None else p.grad.tolist() for p in self)
+        return f"parameters of gradients {', '.join(map(str, grads)) or 'none'}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
 @st.composite
 def gradients(draw: st.DrawFn) -> list[Tensor]:
     """Parameters with gradients: finite ones, some with a NaN or an infinity, some with none.
 
     Rows and columns of either precision, some complex, some lying columns first, some empty.
     """
-    parameters = []
+    parameters = Parameters()
     kinds = st.sampled_from(("finite", "nan", "inf", "absent"))
     for kind in draw(st.lists(kinds, min_size=0, max_size=6)):
         rows, columns = draw(st.integers(1, 2)), draw(st.integers(0, 3))
