@@ -77,8 +77,8 @@ def blended_factors_by_weight(first: Any, second: Any, beta: float) -> Any:
     blended = blend(first, second, beta)
     if not isinstance(blended, LowRankCovariance):
         return blended
-    one, two = normalize_trace(first), normalize_trace(second)
-    columns = torch.cat(((1 - beta) * one.factor, beta * two.factor), dim=-1)
+    factors: list[Any] = [normalize_trace(first), normalize_trace(second)]
+    columns = torch.cat(((1 - beta) * factors[0].factor, beta * factors[1].factor), dim=-1)
     return LowRankCovariance(columns, blended.loading)
 
 
