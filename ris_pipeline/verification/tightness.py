@@ -36,20 +36,23 @@ class Tightness:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a law: its tightest assertion, and the loosest one where that is loose."""
         reports = terminalreporter.stats.get("passed", ())
-        lines = list(_lines((r.nodeid, dict(r.user_properties).get(_PROPERTY)) for r in reports))
-        if lines:
+        worst = ((r.nodeid, dict(r.user_properties).get(_PROPERTY)) for r in reports)
+        rows = sorted(_rows(worst))
+        if rows:
             terminalreporter.section("worst error / bound")
-            for line in sorted(lines):
-                terminalreporter.write_line(line)
+            for ratio, line in rows:
+                terminalreporter.write_line(f"{ratio:8.1e}  {line}")
 
 
-def _lines(worst_by_test: Iterable[tuple[str, dict[str, float] | None]]) -> Iterator[str]:
+def _rows(
+    worst_by_test: Iterable[tuple[str, dict[str, float] | None]],
+) -> Iterator[tuple[float, str]]:
     for nodeid, worst in worst_by_test:
         if worst:
             label, ratio = max(worst.items(), key=lambda pair: pair[1])
             loose = ", ".join(f"{label} {worst[label]:.0e}" for label in loose_labels(worst))
             law = nodeid.rpartition("/")[2]
-            yield f"{ratio:8.1e}  {law}  [{label}]" + (f"  LOOSE: {loose}" if loose else "")
+            yield ratio, f"{law}  [{label}]" + (f"  LOOSE: {loose}" if loose else "")
 
 
 def loose_labels(worst: dict[str, float]) -> list[str]:

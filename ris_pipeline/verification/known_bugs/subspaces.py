@@ -53,9 +53,9 @@ def noise_by_stack(matrix: Tensor, k: int) -> Tensor:
     return torch.stack([noise_by_stack(one, k) for one in matrix])
 
 
-def noise_of_the_largest(matrix: Tensor, k: int) -> Tensor:
-    """The n - k largest in place of the smallest."""
-    return correct(matrix)[1][..., : matrix.shape[-1] - k]
+def noise_of_the_signal(matrix: Tensor, k: int) -> Tensor:
+    """`[:k]` in place of `[k:]`: the signal subspace under the other name."""
+    return correct(matrix)[1][..., :k]
 
 
 def noise_of_one_fewer(matrix: Tensor, k: int) -> Tensor:
@@ -200,11 +200,6 @@ def music_of_amplitudes(matrix: Any, steering: Tensor, k: int) -> Tensor:
     return music_of(lambda r, order: correct(dense(r))[1][..., order:])(matrix, steering, k).sqrt()
 
 
-def music_of_transposes(matrix: Any, steering: Tensor, k: int) -> Tensor:
-    """`E_n^T a`."""
-    return music_of(lambda r, order: correct(dense(r))[1][..., order:].conj())(matrix, steering, k)
-
-
 def music_by_difference(matrix: Any, steering: Tensor, k: int) -> Tensor:
     """`1 / (|a|^2 - |U_s^H a|^2)`: no digit left at the peak."""
     inside = (correct(dense(matrix))[1][..., :k].mH @ steering).abs().square().sum(-2)
@@ -248,8 +243,8 @@ SUBSPACE_BUGS: tuple[KnownBug, ...] = (
     known_bug(
         "noise_subspace",
         Cause.OTHER_SUBSPACE,
-        noise_of_the_largest,
-        "The right number of columns from the wrong end.",
+        noise_of_the_signal,
+        "A colon on the wrong side of k.",
     ),
     known_bug("noise_subspace", Cause.OFF_BY_ONE, noise_of_one_fewer, _COUNT),
     known_bug("projector", Cause.CONJUGATED, projector_by_transpose, _REAL),
@@ -328,7 +323,6 @@ SUBSPACE_BUGS: tuple[KnownBug, ...] = (
         music_of_amplitudes,
         "`norm(E_n^H a)` without its square: the same peaks, half the decibels.",
     ),
-    known_bug("music_spectrum", Cause.CONJUGATED, music_of_transposes, _EINSUM),
     known_bug(
         "music_spectrum",
         Cause.CANCELLATION,
