@@ -43,10 +43,6 @@ def cases(draw: st.DrawFn, names: tuple[str, ...] = NAMES, **limits: Any) -> Dra
     return name, draw(hermitian_matrices(domains=(Domain.POSITIVE,), **limits))
 
 
-_MARGIN = 4e7
-"""Above any gap that is drawn."""
-
-
 def _vectors(drawn: SpectralMatrix) -> np.ndarray:
     return np.linalg.eigh(drawn.exact)[1][..., ::-1]
 
@@ -63,19 +59,27 @@ def _steering(drawn: SpectralMatrix) -> torch.Tensor:
     return torch.from_numpy(unit_vectors(drawn.n, 0)).to(drawn.matrix.dtype)
 
 
-def _answer(name: str, argument: torch.Tensor, steering: torch.Tensor) -> np.ndarray:
-    """The answer in numbers that do not depend on the choice of a basis."""
-    more: dict[str, tuple[Any, ...]] = {
+def _margin(drawn: SpectralMatrix) -> float:
+    """Above every gap."""
+    return 4 * largest(drawn.values)
+
+
+def _more(name: str, drawn: SpectralMatrix, steering: torch.Tensor) -> tuple[Any, ...]:
+    """What the function takes beside the matrix."""
+    return {
         "eigengap": (1,),
-        "eigengap_loss": (1, _MARGIN),
+        "eigengap_loss": (1, _margin(drawn)),
         "signal_subspace": (1,),
         "noise_subspace": (1,),
         "music_spectrum": (steering, 1),
         "mvdr_spectrum": (steering,),
         "bartlett_spectrum": (steering,),
-    }
-    got = getattr(TARGET, name)(argument, *more.get(name, ()))
-    wide = got.resolve_conj().cdouble().numpy()
+    }.get(name, ())
+
+
+def _answer(name: str, argument: torch.Tensor, more: tuple[Any, ...]) -> np.ndarray:
+    """The answer in numbers that do not depend on the choice of a basis."""
+    wide = getattr(TARGET, name)(argument, *more).resolve_conj().cdouble().numpy()
     if name.endswith("_subspace"):
         return wide @ wide.conj().swapaxes(-1, -2)
     return 1 / wide if name == "music_spectrum" else wide
@@ -95,9 +99,10 @@ def _truth(name: str, drawn: SpectralMatrix) -> tuple[np.ndarray, Any]:
         case "eigengap":
             return values[..., 0] - values[..., 1], gap_bound(values, dtype)
         case "eigengap_loss":
+            margin = _margin(drawn)
             # The margin is rounded, and the difference.
-            bound = gap_bound(values, dtype).mean() + entry_bound(_MARGIN, 2, dtype)
-            return np.asarray(_MARGIN - (values[..., 0] - values[..., 1]).mean()), bound
+            bound = gap_bound(values, dtype).mean() + entry_bound(margin, 2, dtype)
+            return np.asarray(margin - (values[..., 0] - values[..., 1]).mean()), bound
         case "signal_subspace" | "noise_subspace":
             basis = first if name == "signal_subspace" else rest
             bound = turned + product_bound(1.0, n, dtype)
@@ -120,19 +125,16 @@ def _truth(name: str, drawn: SpectralMatrix) -> tuple[np.ndarray, Any]:
 @given(cases(), st.sampled_from(tuple(Layout)), st.sampled_from(tuple(Layout)))
 def test_the_layout_does_not_matter(case: Drawn, layout: Layout, other: Layout) -> None:
     name, drawn = case
-    steering = lay_out(_steering(drawn), other)
-    got = _answer(name, lay_out(_argument(name, drawn), layout), steering)
+    more = _more(name, drawn, lay_out(_steering(drawn), other))
+    got = _answer(name, lay_out(_argument(name, drawn), layout), more)
     assert_within("answer", got, *_truth(name, drawn))
 
 
 # The mean over no matrix is nothing in particular.
-@given(
-    cases(tuple(name for name in NAMES if name != "eigengap_loss"), batches=((1,),)),
-    st.sampled_from((torch.complex128, torch.complex64)),
-)
-def test_an_empty_batch_gives_an_empty_answer(case: Drawn, dtype: torch.dtype) -> None:
+@given(cases(tuple(name for name in NAMES if name != "eigengap_loss"), batches=((1,),)))
+def test_an_empty_batch_gives_an_empty_answer(case: Drawn) -> None:
     name, drawn = case
-    got = _answer(name, _argument(name, drawn)[:0].to(dtype), _steering(drawn).to(dtype))
+    got = _answer(name, _argument(name, drawn)[:0], _more(name, drawn, _steering(drawn)))
     assert_within("shape", got.shape, _truth(name, drawn)[0][:0].shape, 0)
 
 
@@ -140,7 +142,7 @@ def test_an_empty_batch_gives_an_empty_answer(case: Drawn, dtype: torch.dtype) -
 def test_a_batch_of_one_is_the_matrix_alone(case: Drawn) -> None:
     name, drawn = case
     expected, bound = _truth(name, drawn)
-    got = _answer(name, _argument(name, drawn)[None], _steering(drawn))
+    got = _answer(name, _argument(name, drawn)[None], _more(name, drawn, _steering(drawn)))
     assert_within("answer", got, expected if name == "eigengap_loss" else expected[None], bound)
 
 
@@ -151,6 +153,6 @@ def test_the_arguments_are_left_as_they_were(case: Drawn, layout: Layout) -> Non
     # A skew part, since a hermitization in place would leave a Hermitian matrix alone.
     argument = lay_out(argument if name == "projector" else argument + 1e-3j, layout)
     before = argument.clone(), steering.clone()
-    _answer(name, argument, steering)
+    _answer(name, argument, _more(name, drawn, steering))
     same = torch.equal(argument, before[0]) and torch.equal(steering, before[1])
     assert_true(f"{name} leaves its arguments alone", same, same)
