@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 from ris_pipeline.verification.plugin import add_options, plugin_of
+from ris_pipeline.verification.tightness import Tightness
 
 settings.register_profile("dev", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, database=None)
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Matrices here are tiny, and the workers of pytest-xdist share the cores.
     torch.set_num_threads(1)
+    config.pluginmanager.register(Tightness(), "ris-pipeline-tightness")
     plugin = plugin_of(config)
     if plugin is not None:
         config.pluginmanager.register(plugin, "ris-pipeline-target")

@@ -1,34 +1,26 @@
 """The kill matrix: which law turns red with which known bug in place.
 
-    python -m ris_pipeline.verification.kill_matrix
-
-runs every law of `properties/` that looks up the replaced function against every bug, and writes
-`kill_matrix.json` beside this file and `docs/kill_matrix.md`. The bug stands behind `TARGET` only:
-the package itself stays right, so a row says what would turn red if a user handed over that
-function.
+Every law that looks up the replaced function runs against every bug. The bug stands behind `TARGET`
+only: the package itself stays right, so a row says what would turn red if a user handed over that
+function. `kill_page` measures it and writes it down.
 """
 
-import inspect
 import json
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
+from ris_pipeline.verification.laws import Law, load_laws
 from ris_pipeline.verification.target import Usage, provide
 
-Law = Callable[[], None]
-
 STORED = Path(__file__).with_suffix(".json")
-ROOT = Path(__file__).parents[2]
-LAWS, PAGE = ROOT / "properties", ROOT / "docs" / "kill_matrix.md"
 
 QUICK = settings(
     max_examples=60,
@@ -79,21 +71,6 @@ class KillMatrix:
         )
 
 
-def load_laws(folder: Path = LAWS) -> dict[str, Law]:
-    """Every property below a folder as `file::test`, at the settings `QUICK`."""
-    found = {}
-    for path in sorted(folder.glob("test_*.py")):
-        spec = spec_from_file_location(f"_law_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if name.startswith("test_"):
-                found[f"{path.stem}::{name}"] = QUICK(function)
-    return found
-
-
 def run_law(law: Law, functions: Mapping[str, Callable[..., Any]]) -> tuple[bool, Usage]:
     """Whether the law turns red with some functions in place of ours, and what it looked up."""
     with provide(functions) as usage, warnings.catch_warnings():
@@ -110,7 +87,9 @@ def turns_red(law: Law, bug: KnownBug) -> bool:
     return run_law(law, {bug.replaces: bug.function})[0]
 
 
-_laws = cache(load_laws)
+@cache
+def _laws() -> dict[str, Law]:
+    return load_laws(QUICK)
 
 
 def _uses(name: str) -> tuple[str, ...]:
@@ -136,16 +115,3 @@ def measure(processes: int = 2) -> KillMatrix:
         ]
         red = dict(zip(keys, pool.map(_red_laws, keys, candidates), strict=True))
     return KillMatrix(laws, red)
-
-
-def main() -> None:
-    """Measure and write both files."""
-    from ris_pipeline.verification.kill_page import render
-
-    matrix = measure()
-    STORED.write_text(matrix.to_json(), encoding="utf-8")
-    PAGE.write_text(render(matrix), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

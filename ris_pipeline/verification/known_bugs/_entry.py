@@ -60,6 +60,7 @@ class Cause(StrEnum):
     LAST_GROUP = "last group mishandled"
     NAN = "NaN poisons the sum"
     NAN_HIDDEN = "NaN hidden"
+    EXHAUSTED = "iterator read twice"
     MUTE = "nothing logged"
 
 

@@ -134,6 +134,12 @@ def steering_by_lengths(
     return torch.polar(torch.full_like(phase, panel.elements**-0.5), phase)
 
 
+def steering_as_columns(panel: Panel, *where: Any) -> Tensor:
+    """(N, K), one column a source, where the others have (K, N)."""
+    a = steering_vector(panel, *where)
+    return a.movedim(-1, 0)
+
+
 def panel_half_an_element_off(
     scenario: Scenario, dtype: torch.dtype = torch.float32, device: Any = None
 ) -> Panel:
@@ -258,6 +264,12 @@ ARRAY_BUGS: tuple[KnownBug, ...] = (
         Cause.CANCELLATION,
         steering_by_lengths,
         "The formula as it is written; in float32 1e-6 m are left of 10 m, 2e-5 rad at 1 GHz.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.AXES,
+        steering_as_columns,
+        "Papers write A as N x K, batches come first in torch; for N = K nothing crashes.",
     ),
     known_bug("ideal_panel", Cause.OFF_CENTRE, panel_half_an_element_off, _OWN),
     known_bug("ideal_panel", Cause.UNITS, panel_in_wavelengths, _OWN),

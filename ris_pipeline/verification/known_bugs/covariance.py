@@ -72,6 +72,16 @@ def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
     return (1 - beta) * first + beta * second
 
 
+def blended_factors_by_weight(first: Any, second: Any, beta: float) -> Any:
+    """`[(1 - beta) F_1, beta F_2]`: the roots forgotten, in the factored form."""
+    blended = blend(first, second, beta)
+    if not isinstance(blended, LowRankCovariance):
+        return blended
+    factors: list[Any] = [normalize_trace(first), normalize_trace(second)]
+    columns = torch.cat(((1 - beta) * factors[0].factor, beta * factors[1].factor), dim=-1)
+    return LowRankCovariance(columns, blended.loading)
+
+
 def prepared_before_shrinkage(first: Any, second: Any, beta: float, snr_db: Tensor) -> Any:
     """Training saw the shrunk covariance, inference the blended one."""
     return blend(first, second, beta)
@@ -113,6 +123,20 @@ class FactoredDetached(LowRankCovariance):
         """The value is right, the gradient is zero."""
         detached = LowRankCovariance(self.factor.detach())
         return detached._without_loading(places) + 0 * self.factor.real.sum()
+
+
+class FactoredAscending(LowRankCovariance):
+    """Eigenvalues of the Gram matrix as `eigh` gives them."""
+
+    def eigenvalues(self) -> Tensor:
+        """Ascending, the loading's own behind them."""
+        return torch.cat(
+            (
+                super().eigenvalues()[..., : self.rank].flip(-1),
+                super().eigenvalues()[..., self.rank :],
+            ),
+            dim=-1,
+        )
 
 
 class FactoredByRoots(LowRankCovariance):
@@ -164,6 +188,7 @@ COVARIANCE_BUGS: tuple[KnownBug, ...] = (
         "10^(snr / 20), copied from the line that scales the signal.",
     ),
     known_bug("blend", Cause.SCALE, blended_without_normalisation, _NORMAL),
+    known_bug("blend", Cause.ROOT, blended_factors_by_weight, "A weight of F F^H is a root on F."),
     known_bug(
         "prepare_covariance",
         Cause.LOADING_LOST,
@@ -173,6 +198,13 @@ COVARIANCE_BUGS: tuple[KnownBug, ...] = (
     known_bug("nmse", Cause.ROOT, nmse_of_the_root, _FORM),
     known_bug("trace", Cause.LOADING_LOST, trace_of_the_factor, _FORM),
     known_bug("LowRankCovariance", Cause.LOADING_LOST, FactoredWithoutLoading, _FORM),
+    known_bug(
+        "LowRankCovariance",
+        Cause.ASCENDING,
+        FactoredAscending,
+        "The factored form came later, and decomposed a smaller matrix.",
+        number=1,
+    ),
     known_bug(
         "LowRankCovariance",
         Cause.DETACHED,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ris_pipeline.learning.diagnostics import GroupNorm
@@ -114,6 +115,18 @@ def epoch_of_the_last_batch(
     return EpochResult(last, result.batches, result.steps)
 
 
+def epoch_counted_first(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """`len(list(batches))`, and then the loop: a generator has nothing left for it."""
+    count = len(list(batches))
+    losses = [backward(batch, 1 / min(accumulation, count)) for batch in batches]
+    return EpochResult(sum(losses) / count, count, -(-count // accumulation))
+
+
 def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:
     """One NaN makes the norm of the whole group NaN."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -141,6 +154,22 @@ def norm_in_single_precision(parameters: Iterable[Tensor]) -> GroupNorm:
     squares = [p.grad.float().square().sum().item() for p in parameters if p.grad is not None]
     finite = [square for square in squares if math.isfinite(square)]
     return GroupNorm(math.sqrt(sum(finite)), len(squares) - len(finite))
+
+
+def norm_of_flat_views(parameters: Iterable[Tensor]) -> GroupNorm:
+    """`grad.view(-1)`, which takes contiguous gradients only."""
+    flat = [p.grad.view(-1) for p in parameters if p.grad is not None]
+    finite = [g for g in flat if bool(g.isfinite().all())]
+    norms = [torch.linalg.vector_norm(g.to(torch.complex128)).item() for g in finite]
+    return GroupNorm(math.hypot(*norms), len(flat) - len(finite))
+
+
+def norm_clipping_nan_in_place(parameters: Iterable[Tensor]) -> GroupNorm:
+    """`grad.nan_to_num_()`: the log line repairs what it should report."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    left_out = sum(not bool(g.isfinite().all()) for g in grads)
+    squares = [g.nan_to_num_(0.0, 0.0, 0.0).abs().square().sum().item() for g in grads]
+    return GroupNorm(math.sqrt(sum(squares)), left_out)
 
 
 def norm_of_the_finite_entries(parameters: Iterable[Tensor]) -> GroupNorm:
@@ -196,6 +225,12 @@ LEARNING_BUGS: tuple[KnownBug, ...] = (
         epoch_mean_of_group_means,
         "A mean of the means that the steps logged: a small last group weighs as a full one.",
     ),
+    known_bug(
+        "run_epoch",
+        Cause.EXHAUSTED,
+        epoch_counted_first,
+        "Written with a list of batches, run with a loader.",
+    ),
     known_bug("gradient_norm", Cause.NAN, norm_poisoned, _NORM, number=4),
     known_bug(
         "gradient_norm",
@@ -216,6 +251,18 @@ LEARNING_BUGS: tuple[KnownBug, ...] = (
         Cause.ROOT,
         norm_of_norms_added,
         "`total += p.grad.norm()` for the norm of all.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.MEMORY,
+        norm_of_flat_views,
+        "Weights kept transposed have transposed gradients.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.OVERWRITTEN,
+        norm_clipping_nan_in_place,
+        "An underscore too many, and the optimiser steps on zeros.",
     ),
     known_bug(
         "gradient_norm",

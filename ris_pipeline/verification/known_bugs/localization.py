@@ -40,8 +40,9 @@ def bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
 def _seen(scenes: SceneBatch, scene: int) -> Tensor:
     """Derivatives of the snapshots of one scene by its coordinates, (T L M, 3 K) complex."""
     s, count = scenes.sources, int(scenes.sources.count[scene])
-    where = (x[scene, :count] for x in (s.azimuth, s.elevation, s.distance))
-    _, slopes = steering_derivatives(scenes.panel, *where, scenes.scenario.wavefront)
+    azimuth, elevation, distance = (x[scene, :count] for x in (s.azimuth, s.elevation, s.distance))
+    wavefront = scenes.scenario.wavefront
+    _, slopes = steering_derivatives(scenes.panel, azimuth, elevation, distance, wavefront)
     phi = sensing_matrix(scenes.channel[scene : scene + 1], scenes.codes)[0]
     amplitudes = (s.gains[..., None] * s.symbols)[scene, :count]
     moved = torch.einsum("trn,kcn,kt->trkc", phi, slopes.to(phi.dtype), amplitudes)

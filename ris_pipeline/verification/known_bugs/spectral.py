@@ -110,6 +110,15 @@ def eigenvalues_of_an_empty_batch(matrix: Tensor) -> Tensor:
     return values if values.numel() else values.new_zeros(1, matrix.shape[-1])
 
 
+def eigenvalues_sorted_like_the_first(matrix: Tensor) -> Tensor:
+    """`w[:, w[0].argsort()]`: the order of the first matrix for every one of them."""
+    values = torch.linalg.eigvals(hermitian(matrix)).real
+    flat = values.reshape(-1, values.shape[-1])
+    if not len(flat):
+        return values
+    return values[..., flat[0].argsort(descending=True)]
+
+
 def eigenvalues_clipped(matrix: Tensor) -> Tensor:
     """`clamp(min=0)`: a covariance has no negative ones."""
     return correct(matrix)[0].clamp_min(0)
@@ -279,6 +288,12 @@ _SPECTRA = (
         Cause.BATCH,
         eigenvalues_of_an_empty_batch,
         "A guard against scenes without a source.",
+    ),
+    known_bug(
+        "eigenvalues",
+        Cause.BATCH,
+        eigenvalues_sorted_like_the_first,
+        "`eig` and an index, written for one matrix.",
     ),
     known_bug(
         "eigenvalues",

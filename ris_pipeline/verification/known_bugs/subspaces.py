@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +38,19 @@ def signal_of_a_general_solver(matrix: Any, k: int) -> Tensor:
     order = values.real.argsort(dim=-1, descending=True)
     sorted_vectors = vectors.gather(-1, order[..., None, :].expand(vectors.shape))
     return sorted_vectors[..., :k]
+
+
+def signal_through_numpy(matrix: Any, k: int) -> Tensor:
+    """`numpy()` of a tensor that is the conjugate of another one raises."""
+    vectors = np.linalg.eigh(dense(matrix).numpy())[1]
+    return torch.from_numpy(np.ascontiguousarray(vectors[..., ::-1][..., :k]))
+
+
+def noise_by_stack(matrix: Tensor, k: int) -> Tensor:
+    """`torch.stack` of a loop over the matrices: there has to be one."""
+    if matrix.ndim == 2:
+        return correct(matrix)[1][..., k:]
+    return torch.stack([noise_by_stack(one, k) for one in matrix])
 
 
 def noise_of_the_largest(matrix: Tensor, k: int) -> Tensor:
@@ -141,6 +155,20 @@ def mvdr_without_loading(matrix: Any, steering: Tensor) -> Tensor:
     return form.clamp_min(_tiny(form)).reciprocal()
 
 
+def mvdr_through_numpy(matrix: Any, steering: Tensor) -> Tensor:
+    """`numpy()` of a tensor that is the conjugate of another one raises."""
+    inverse = torch.from_numpy(np.linalg.inv(dense(matrix).numpy()))
+    return (steering.conj() * (inverse @ steering)).real.sum(-2).reciprocal()
+
+
+def mvdr_loading_in_place(matrix: Any, steering: Tensor) -> Tensor:
+    """`R.diagonal().add_(...)`: the caller's covariance grows at every call."""
+    plain = dense(matrix)
+    diagonal = plain.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(1e-6 * diagonal.real.mean(-1, keepdim=True))
+    return mvdr_spectrum(plain, steering)
+
+
 def mvdr_loaded(matrix: Any, steering: Tensor) -> Tensor:
     """`R + 1e-2 (tr R / n) I` inside: loaded once by the caller and once here."""
     plain = hermitian(dense(matrix))
@@ -206,6 +234,18 @@ SUBSPACE_BUGS: tuple[KnownBug, ...] = (
         "`eig` and a sort: orthogonal on every matrix with distinct eigenvalues.",
     ),
     known_bug(
+        "signal_subspace",
+        Cause.MEMORY,
+        signal_through_numpy,
+        "scipy's eigensolver for its options, in the middle of torch code.",
+    ),
+    known_bug(
+        "noise_subspace",
+        Cause.BATCH,
+        noise_by_stack,
+        "A loop around the function for one matrix.",
+    ),
+    known_bug(
         "noise_subspace",
         Cause.OTHER_SUBSPACE,
         noise_of_the_largest,
@@ -255,6 +295,18 @@ SUBSPACE_BUGS: tuple[KnownBug, ...] = (
         Cause.LOADING_LOST,
         mvdr_without_loading,
         "One snapshot gives a covariance of rank one, `inv` failed, and `pinv` did not.",
+    ),
+    known_bug(
+        "mvdr_spectrum",
+        Cause.MEMORY,
+        mvdr_through_numpy,
+        "Written on `R`, called with `R.conj()`.",
+    ),
+    known_bug(
+        "mvdr_spectrum",
+        Cause.OVERWRITTEN,
+        mvdr_loading_in_place,
+        "The one-line way of loading a diagonal.",
     ),
     known_bug(
         "mvdr_spectrum",
