@@ -62,9 +62,8 @@ class Implementation:
     """One function under test.
 
     name: public name, or a name of `target.PLACES`; label: where it was found; function: called as
-    ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what goes
-    without saying;
-    never: what it takes on no domain.
+    ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what
+    goes without saying; never: what it takes on no domain.
     """
 
     name: str
