@@ -103,7 +103,7 @@ def numbers(seen: Iterable[Seen], bug: KnownBug) -> float | None:
 def _seen(implementation: Implementation) -> list[Seen]:
     """The fixed cases that a function takes, with its answers and ours."""
     ours, seen = getattr(TARGET, implementation.place), []
-    with provide({}, implementation.without):
+    with provide({}, implementation.without()):
         for case in fixed_cases(implementation.place):
             try:
                 seen.append((case, answer(case, implementation.function), answer(case, ours)))

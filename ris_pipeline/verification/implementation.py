@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,7 +62,8 @@ class Implementation:
     """One function under test.
 
     name: public name, or a name of `target.PLACES`; label: where it was found; function: called as
-    ours is; how: it is called in turn; domain: stated, "" for none; without: what it does not take.
+    ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what
+    goes without saying; never: what it takes on no domain.
     """
 
     name: str
@@ -70,7 +71,13 @@ class Implementation:
     function: Callable[..., Any]
     how: str
     domain: str = ""
-    without: frozenset[Any] = frozenset()
+    assumed: str = ""
+    never: frozenset[Any] = frozenset()
+
+    def without(self, domain: str = "") -> frozenset[Any]:
+        """What it does not take on a domain, by default on its own."""
+        chosen = domain or self.assumed or self.domain
+        return self.never | (outside(chosen) if chosen else frozenset())
 
     @property
     def place(self) -> str:
@@ -106,10 +113,11 @@ def implementation(
     if name not in SIGNATURES:
         check_choice(label, name, sorted({*SIGNATURES, *PLACES}))
     domain = options.domain or str(getattr(function, "domain", ""))
-    without = outside(domain) if domain else frozenset()
+    if domain:
+        outside(domain)
     ours = getattr(function, "__module__", None) or ""
     if name not in SIGNATURES or (name in PLACES and ours.startswith("ris_pipeline.")):
-        return Implementation(name, label, function, "as this package's", domain, without)
+        return Implementation(name, label, function, "as this package's", domain)
     backend = options.backend or getattr(function, "backend", None)
     batched = options.batched
     if batched is None:
@@ -118,14 +126,15 @@ def implementation(
         adapted = adapt(name, function, backend, batched)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    one_formula = name == "steering_vector" and "wavefront" not in _parameters(function)
-    if one_formula and not set(domain.split(",")) & set(WAVEFRONTS):
-        without |= outside("spherical")
-    if name == "steering_vector":
-        # The formula as books write it, r - |p - q|, keeps the digits of single precision only,
-        # even in double precision.
-        without |= {torch.float64}
-    return Implementation(name, label, adapted, adapted.how, domain, without)
+    plain = Implementation(name, label, adapted, adapted.how, domain)
+    if name != "steering_vector":
+        return plain
+    # One formula, and by default the exact one. As books write it, r - |p - q|, it keeps the digits
+    # of single precision only, even in double precision.
+    several = "wavefront" in _parameters(function)
+    fronts = () if several or set(domain.split(",")) & set(WAVEFRONTS) else ("spherical",)
+    assumed = ",".join((*filter(None, (domain,)), *fronts))
+    return replace(plain, assumed=assumed, never=frozenset({torch.float64}))
 
 
 def load(

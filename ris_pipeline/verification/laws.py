@@ -92,14 +92,14 @@ def load_laws(profile: settings, folder: Path | None = None) -> dict[str, Law]:
     return found
 
 
-def run_law(name: str, law: Law, implementation: Implementation, without: Any = ()) -> LawResult:
+def run_law(name: str, law: Law, implementation: Implementation, domain: str = "") -> LawResult:
     """Run a law on one function.
 
     Args:
         name: `file::test`.
         law: from `load_laws`.
         implementation: the function in the place of ours.
-        without: what is not drawn, beside what the function does not take.
+        domain: to run it on, by default what the function takes.
     """
     tried = 0
     inner = law.hypothesis.inner_test  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def run_law(name: str, law: Law, implementation: Implementation, without: Any = 
     start = time.perf_counter()
     functions = {implementation.place: implementation.function}
     with (
-        provide(functions, implementation.without | frozenset(without)) as usage,
+        provide(functions, implementation.without(domain)) as usage,
         warnings.catch_warnings(),
     ):
         # What a function warns of is its own affair.

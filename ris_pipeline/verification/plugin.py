@@ -48,7 +48,7 @@ class UnderTarget:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Run the law on the functions; one that did not ask for them did not apply."""
-        without = frozenset().union(*(one.without for one in self.implementations))
+        without = frozenset().union(*(one.without() for one in self.implementations))
         with provide(self._functions, without) as usage:
             result = yield
         if not usage.applies:

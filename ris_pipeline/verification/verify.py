@@ -16,7 +16,6 @@ from ris_pipeline.verification.implementation import (
     Implementation,
     Options,
     load,
-    outside,
 )
 from ris_pipeline.verification.laws import (
     Law,
@@ -83,12 +82,12 @@ def verify(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return tuple(verdict(one, laws) for one in implementations)
+        return tuple(judge(one, laws) for one in implementations)
     finally:
         torch.set_num_threads(threads)
 
 
-def verdict(implementation: Implementation, laws: dict[str, Law]) -> Verdict:
+def judge(implementation: Implementation, laws: dict[str, Law]) -> Verdict:
     """Run the laws about one function, those that fail on narrower domains too.
 
     Raises:
@@ -121,10 +120,9 @@ def _narrower(
     """Domain -> those of the red laws that do not fail on it, where one of them holds."""
     holding = {}
     for domain in NARROWER:
-        without = outside(domain)
-        if without <= implementation.without:
+        if implementation.without(domain) == implementation.without():
             continue
-        results = [run_law(name, laws[name], implementation, without) for name in red]
+        results = [run_law(name, laws[name], implementation, domain) for name in red]
         if any(result.outcome is Outcome.HOLDS for result in results):
             holding[domain] = {r.law for r in results if r.outcome is not Outcome.FAILS}
     return holding

@@ -1,7 +1,9 @@
 """Torch or numpy, and what comes back: the part of an adapter that does not know the function."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -85,31 +87,38 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def annotated_backend(function: Function) -> Backend | None:
-    """The backend that the first parameter's annotation names, if it does."""
+def likely_backend(function: Function) -> Backend | None:
+    """The backend that the first parameter's annotation names, or else the only one that the
+    function's module imports."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return None
+        parameters = []
     text = str(parameters[0].annotation) if parameters else ""
-    if "Tensor" in text:
-        return "torch"
-    return "numpy" if "ndarray" in text or "NDArray" in text else None
+    names = {"torch": "Tensor" in text, "numpy": "ndarray" in text or "NDArray" in text}
+    if not any(names.values()):
+        seen = getattr(inspect.unwrap(function), "__globals__", {}).values()
+        imported = {module.__name__ for module in seen if isinstance(module, ModuleType)}
+        names = {backend: backend in imported for backend in names}
+    found: list[Backend] = [b for b in ("torch", "numpy") if names[b]]
+    return found[0] if len(found) == 1 else None
 
 
 def find_backend(function: Function, probes: Sequence[Sequence[Any]], signature: str) -> Backend:
-    """The backend of a function: that of its annotation, or else found by calling.
+    """The backend of a function, by the first of these that says it:
 
-    Found by calling with one of the probes, in this order: torch if it takes tensors that ask for
-    gradients and answers a tensor; numpy if it takes arrays; torch if it takes tensors at all. So a
-    torch function that answers a float is one, without a gradient.
+    1. its annotation, or what its module imports (`likely_backend`), if it can be called so;
+    2. torch, if it takes tensors that ask for gradients and answers a tensor;
+    3. numpy, if it takes arrays;
+    4. torch, if it takes tensors at all: one that answers a float is one, without a gradient.
 
     Raises:
         InputError: it takes neither.
     """
-    annotated = annotated_backend(function)
-    if annotated:
-        return annotated
+    likely = likely_backend(function)
+    for arguments in probes:
+        if likely and call(function, arguments_for(likely, arguments))[1] is None:
+            return likely
     for arguments in probes:
         leaves = [x.clone().requires_grad_() if _leaf(x) else x for x in arguments]
         answer, live = call(function, leaves)
@@ -130,7 +139,10 @@ def _leaf(value: Any) -> bool:
 
 def call(function: Function, arguments: Sequence[Any]) -> tuple[Any, Exception | None]:
     """The answer, or the error that the function raised."""
-    try:
-        return function(*arguments), None
-    except CALL_ERRORS as error:
-        return None, error
+    with warnings.catch_warnings():
+        # A probe need not make sense to the function: what it warns of then is of no interest.
+        warnings.simplefilter("ignore")
+        try:
+            return function(*arguments), None
+        except CALL_ERRORS as error:
+            return None, error

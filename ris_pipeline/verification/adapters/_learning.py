@@ -15,6 +15,7 @@ from ris_pipeline.verification.adapters._calling import (
     Function,
     call,
     describe,
+    likely_backend,
     to_tensor,
 )
 from ris_pipeline.verification.target import DoesNotApply
@@ -68,7 +69,8 @@ def adapt_gradient_norm(
     """
     parameter = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     parameter.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
-    order: tuple[Backend, ...] = (backend,) if backend else ("torch", "numpy")
+    every: tuple[Backend, ...] = (backend,) if backend else ("torch", "numpy")
+    order = sorted(every, key=lambda one: one != likely_backend(function))
     errors = []
     for chosen in order:
         plain = PlainGradientNorm(function, chosen)

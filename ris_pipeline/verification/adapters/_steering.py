@@ -15,6 +15,7 @@ from ris_pipeline.verification.adapters._calling import (
     arguments_for,
     call,
     describe,
+    likely_backend,
     to_tensor,
 )
 from ris_pipeline.verification.target import DoesNotApply, taken
@@ -119,7 +120,8 @@ def adapt_steering(
         raise InputError(f"it takes {', '.join(required) or 'nothing'}: expected is {signature}")
     errors = []
     order: tuple[tuple[Backend, bool], ...] = (("torch", True), ("numpy", False), ("torch", False))
-    for chosen, live in order:
+    likely = backend or likely_backend(function)
+    for chosen, live in sorted(order, key=lambda one: one[0] != likely):
         plain = PlainSteering(function, chosen, parameters, named, "wavefront" in given)
         error = _probe(plain, live) if backend in (None, chosen) else None
         if error is None and backend in (None, chosen):
