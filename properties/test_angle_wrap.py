@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.bounds import angle_bound, entry_bound
+from ris_pipeline.verification.bounds import angle_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.target import TARGET
 
@@ -28,4 +28,5 @@ def test_a_wrapped_angle_is_the_same_direction_within_half_a_turn(angle: torch.T
 def test_huber_is_quadratic_then_linear(error: torch.Tensor, delta: float) -> None:
     got, x = TARGET.huber(error, delta).numpy(), np.abs(error.numpy()) / delta
     expected = np.where(x < 1, x**2 / 2, x - 0.5)
-    assert_within("Huber", got, expected, entry_bound(expected + 1, 4, torch.float64))
+    # Eighths over powers of two: nothing rounds.
+    assert_within("Huber", got, expected, 0.0)

@@ -18,8 +18,12 @@ from ris_pipeline.verification.target import TARGET
 scenes_of_one_or_two = scene_batches(sources=(1, 2), wavefronts=("spherical", "fresnel"))
 
 
-def _relative(scenes: SceneBatch) -> np.ndarray:
-    """Relative rounding error of the bound of each scene; infinite where it is singular."""
+def _jacobians(scenes: SceneBatch) -> list[np.ndarray]:
+    """Derivatives of the snapshots of each scene by every unknown, real over imaginary parts.
+
+    The coordinates of each source in turn, then the real and imaginary parts of the amplitudes of
+    each block.
+    """
     s = scenes.sources
     where = (s.azimuth, s.elevation, s.distance)
     a, slopes = steering_derivatives(scenes.panel, *where, scenes.scenario.wavefront)
@@ -28,7 +32,7 @@ def _relative(scenes: SceneBatch) -> np.ndarray:
     # Coordinates move every block by its amplitude, an amplitude only its own block.
     seen = torch.einsum("btrn,bkcn,bkt->btrkc", phi, slopes, amplitudes).flatten(3)
     own = torch.einsum("btrn,bkn->btrk", phi, a)
-    bounds = []
+    jacobians = []
     for moved, plain, count in zip(seen.numpy(), own.numpy(), s.count.tolist(), strict=True):
         columns = [moved[..., : 3 * count].reshape(-1, 3 * count)]
         for block in range(plain.shape[0]):
@@ -36,9 +40,16 @@ def _relative(scenes: SceneBatch) -> np.ndarray:
             one[block] = plain[block, :, :count]
             columns += [one.reshape(-1, count), 1j * one.reshape(-1, count)]
         jacobian = np.concatenate(columns, axis=1)
-        stacked = np.concatenate((jacobian.real, jacobian.imag))
-        condition = np.linalg.cond(stacked / np.linalg.norm(stacked, axis=0)) ** 2
-        bounds.append(cramer_rao_rounding(stacked.shape[0], condition))
+        jacobians.append(np.concatenate((jacobian.real, jacobian.imag)))
+    return jacobians
+
+
+def _relative(scenes: SceneBatch) -> np.ndarray:
+    """Relative rounding error of the bound of each scene; infinite where it is singular."""
+    bounds = []
+    for jacobian in _jacobians(scenes):
+        condition = np.linalg.cond(jacobian / np.linalg.norm(jacobian, axis=0)) ** 2
+        bounds.append(cramer_rao_rounding(jacobian.shape[0], condition))
     # Beyond a thousandth the digits of the inverse mean nothing.
     return np.where(np.array(bounds) < 1e-3, bounds, math.inf)
 
@@ -52,7 +63,23 @@ def _agree(label: str, got: torch.Tensor, expected: torch.Tensor, scenes: SceneB
     assert_within(label, first, second, allowed)
 
 
-@given(scenes_of_one_or_two, st.sampled_from((4.0, 0.25, 100.0)))
+@given(scenes_of_one_or_two)
+def test_the_bound_inverts_the_information_of_every_unknown(scenes: SceneBatch) -> None:
+    # sigma^2 / 2 (J^T J)^-1 = sigma^2 / 2 R^-1 R^-T of the scaled J = Q R, whose condition is not
+    # squared.
+    got = TARGET.cramer_rao_bound(scenes)
+    expected = torch.full_like(got, torch.nan)
+    for scene, jacobian in enumerate(_jacobians(scenes)):
+        scale = np.linalg.norm(jacobian, axis=0)
+        inverse = np.linalg.pinv(np.linalg.qr(jacobian / scale, mode="r"))
+        variance = (inverse**2).sum(axis=1) / scale**2
+        count = int(scenes.sources.count[scene])
+        rows = torch.from_numpy(variance[: 3 * count]).reshape(count, 3)
+        expected[scene, :count] = scenes.noise_variance[scene] / 2 * rows
+    _agree("CRB", got, expected, scenes)
+
+
+@given(scenes_of_one_or_two, st.sampled_from((3.0, 0.1, 100.0)))
 def test_the_bound_is_proportional_to_the_noise_variance(scenes: SceneBatch, factor) -> None:
     louder = replace(scenes, noise_variance=factor * scenes.noise_variance)
     got = TARGET.cramer_rao_bound(louder)

@@ -39,8 +39,11 @@ def test_slots_are_matched_at_the_least_total_cost(drawn) -> None:
     assert_within("total cost", got, best, 0.0)
 
 
+# Few places make ties, which rounding decides.
+azimuths, elevations = st.integers(-10, 10), st.integers(-6, 6)
+near = st.sampled_from((0, 1, -1))
 directions = st.lists(
-    st.tuples(st.integers(-10, 10), st.integers(-6, 6)), min_size=1, max_size=3, unique=True
+    st.tuples(near, near) | st.tuples(azimuths, elevations), min_size=1, max_size=3, unique=True
 )
 
 
@@ -76,7 +79,9 @@ def test_sources_are_matched_at_the_least_total_angle(found, true) -> None:
     )
     got = sum(angles[i, m] for i, m in pairs)
     # Six operations a chord; asin is steep near the antipode only, which these angles exclude.
-    assert_within("total angle", got, best, entry_bound(short * math.pi, 64, torch.float64))
+    # Only at a tie is the choice one of rounding.
+    tie = entry_bound(short * math.pi, 64, torch.float64)
+    assert_true("at the least total angle", got <= best + tie, got - best)
 
 
 @given(directions, st.randoms(use_true_random=False))

@@ -1,46 +1,158 @@
 """Law: an answer depends on the numbers, not on their place in memory or in a batch."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.bounds import eigenvalue_bound
-from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.bounds import (
+    condition_number,
+    conditioned_bound,
+    eigenvalue_bound,
+    entry_bound,
+    gap_bound,
+    largest,
+    noise_floor_bound,
+    product_bound,
+    subspace_bound,
+)
+from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
-    DTYPES,
+    Domain,
     Layout,
     SpectralMatrix,
     hermitian_matrices,
     lay_out,
+    unit_vectors,
 )
-from ris_pipeline.verification.target import TARGET
+from ris_pipeline.verification.target import TARGET, under_test
 
-names = st.sampled_from(("eigenvalues", "singular_values", "hermitize", "eigengap"))
-
-
-def _answer(name: str, matrix: torch.Tensor) -> np.ndarray:
-    arguments = (1,) if name == "eigengap" else ()
-    return getattr(TARGET, name)(matrix, *arguments).resolve_conj().cdouble().numpy()
-
-
-@given(names, hermitian_matrices(), st.sampled_from(tuple(Layout)))
-def test_the_layout_does_not_matter(name: str, drawn: SpectralMatrix, layout: Layout) -> None:
-    expected = _answer(name, drawn.matrix)
-    bound = eigenvalue_bound(drawn.values, drawn.matrix.dtype).max(initial=0.0)
-    assert_within(
-        f"{name}, {layout}", _answer(name, lay_out(drawn.matrix, layout)), expected, bound
-    )
+VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
+BASES = ("signal_subspace", "noise_subspace", "projector")
+SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum")
+NAMES = (*VALUES, *BASES, *SPECTRA)
+Drawn = tuple[str, SpectralMatrix]
 
 
-@given(names, st.sampled_from(DTYPES), st.integers(2, 6))
-def test_an_empty_batch_gives_an_empty_answer(name: str, dtype: torch.dtype, n: int) -> None:
-    shape = {"hermitize": (0, n, n), "eigengap": (0,)}.get(name, (0, n))
-    assert_within("shape", _answer(name, torch.zeros(0, n, n, dtype=dtype)).shape, shape, 0)
+@st.composite
+def cases(draw: st.DrawFn, names: tuple[str, ...] = NAMES, **limits: Any) -> Drawn:
+    """A function under test, and matrices whose answer of order 1 is well determined."""
+    name = draw(st.sampled_from(under_test(names)))
+    return name, draw(hermitian_matrices(domains=(Domain.POSITIVE,), **limits))
 
 
-@given(names, hermitian_matrices(batches=((), (3,))))
-def test_a_batch_of_one_is_the_matrix_alone(name: str, drawn: SpectralMatrix) -> None:
-    bound = eigenvalue_bound(drawn.values, drawn.matrix.dtype).max(initial=0.0)
-    got, expected = _answer(name, drawn.matrix[None])[0], _answer(name, drawn.matrix)
-    assert_within(name, got, expected, bound)
+def _vectors(drawn: SpectralMatrix) -> np.ndarray:
+    return np.linalg.eigh(drawn.exact)[1][..., ::-1]
+
+
+def _argument(name: str, drawn: SpectralMatrix) -> torch.Tensor:
+    """What the function takes: the matrix, or a basis of orthonormal columns."""
+    if name != "projector":
+        return drawn.matrix
+    basis = np.ascontiguousarray(_vectors(drawn)[..., :2])
+    return torch.from_numpy(basis).to(drawn.matrix.dtype)
+
+
+def _steering(drawn: SpectralMatrix) -> torch.Tensor:
+    return torch.from_numpy(unit_vectors(drawn.n, 0)).to(drawn.matrix.dtype)
+
+
+def _margin(drawn: SpectralMatrix) -> float:
+    """Above every gap."""
+    return 4 * largest(drawn.values)
+
+
+def _more(name: str, drawn: SpectralMatrix, steering: torch.Tensor) -> tuple[Any, ...]:
+    """What the function takes beside the matrix."""
+    return {
+        "eigengap": (1,),
+        "eigengap_loss": (1, _margin(drawn)),
+        "signal_subspace": (1,),
+        "noise_subspace": (1,),
+        "music_spectrum": (steering, 1),
+        "mvdr_spectrum": (steering,),
+        "bartlett_spectrum": (steering,),
+    }.get(name, ())
+
+
+def _answer(name: str, argument: torch.Tensor, more: tuple[Any, ...]) -> np.ndarray:
+    """The answer in numbers that do not depend on the choice of a basis."""
+    wide = getattr(TARGET, name)(argument, *more).resolve_conj().cdouble().numpy()
+    if name.endswith("_subspace"):
+        return wide @ wide.conj().swapaxes(-1, -2)
+    return 1 / wide if name == "music_spectrum" else wide
+
+
+def _truth(name: str, drawn: SpectralMatrix) -> tuple[np.ndarray, Any]:
+    """What it should be, and how far a right answer may be off."""
+    dtype, values, n = drawn.matrix.dtype, drawn.values, drawn.n
+    vectors, a, size = _vectors(drawn), unit_vectors(n, 0), largest(drawn.values)
+    first, rest = vectors[..., :1], vectors[..., 1:]
+    turned = subspace_bound(values, 1, dtype)
+    match name:
+        case "hermitize":
+            return drawn.exact, entry_bound(size, 2, dtype)
+        case "eigenvalues" | "singular_values":
+            return values, eigenvalue_bound(values, dtype)[..., None]
+        case "eigengap":
+            return values[..., 0] - values[..., 1], gap_bound(values, dtype)
+        case "eigengap_loss":
+            margin = _margin(drawn)
+            # The margin is rounded, and the difference.
+            bound = gap_bound(values, dtype).mean() + entry_bound(margin, 2, dtype)
+            return np.asarray(margin - (values[..., 0] - values[..., 1]).mean()), bound
+        case "signal_subspace" | "noise_subspace":
+            basis = first if name == "signal_subspace" else rest
+            bound = turned + product_bound(1.0, n, dtype)
+            return basis @ basis.conj().swapaxes(-1, -2), bound[..., None, None]
+        case "projector":
+            basis = vectors[..., :2]
+            return basis @ basis.conj().swapaxes(-1, -2), product_bound(1.0, 2, dtype)
+        case "music_spectrum":
+            distance = (np.abs(rest.conj().swapaxes(-1, -2) @ a) ** 2).sum(axis=-2)
+            bound = 2 * turned + noise_floor_bound(n, turned, dtype)
+            return distance, bound[..., None]
+        case "mvdr_spectrum":
+            form = (a.conj() * np.linalg.solve(drawn.exact, a)).sum(axis=-2).real
+            return 1 / form, conditioned_bound(size, 2 * n, condition_number(values), dtype)
+        case _:
+            form = (a.conj() * (drawn.exact @ a)).sum(axis=-2).real
+            return form, product_bound(size, 2 * n, dtype)
+
+
+@given(cases(), st.sampled_from(tuple(Layout)), st.sampled_from(tuple(Layout)))
+def test_the_layout_does_not_matter(case: Drawn, layout: Layout, other: Layout) -> None:
+    name, drawn = case
+    more = _more(name, drawn, lay_out(_steering(drawn), other))
+    got = _answer(name, lay_out(_argument(name, drawn), layout), more)
+    assert_within("answer", got, *_truth(name, drawn))
+
+
+# The mean over no matrix is nothing in particular.
+@given(cases(tuple(name for name in NAMES if name != "eigengap_loss"), batches=((1,),)))
+def test_an_empty_batch_gives_an_empty_answer(case: Drawn) -> None:
+    name, drawn = case
+    got = _answer(name, _argument(name, drawn)[:0], _more(name, drawn, _steering(drawn)))
+    assert_within("shape", got.shape, _truth(name, drawn)[0][:0].shape, 0)
+
+
+@given(cases(batches=((),)))
+def test_a_batch_of_one_is_the_matrix_alone(case: Drawn) -> None:
+    name, drawn = case
+    expected, bound = _truth(name, drawn)
+    got = _answer(name, _argument(name, drawn)[None], _more(name, drawn, _steering(drawn)))
+    assert_within("answer", got, expected if name == "eigengap_loss" else expected[None], bound)
+
+
+@given(cases(), st.sampled_from(tuple(Layout)))
+def test_the_arguments_are_left_as_they_were(case: Drawn, layout: Layout) -> None:
+    name, drawn = case
+    argument, steering = _argument(name, drawn), _steering(drawn)
+    # A skew part, since a hermitization in place would leave a Hermitian matrix alone.
+    argument = lay_out(argument if name == "projector" else argument + 1e-3j, layout)
+    before = argument.clone(), steering.clone()
+    _answer(name, argument, _more(name, drawn, steering))
+    same = torch.equal(argument, before[0]) and torch.equal(steering, before[1])
+    assert_true(f"{name} leaves its arguments alone", same, same)

@@ -19,8 +19,11 @@ from ris_pipeline.verification.strategies import (
 )
 from ris_pipeline.verification.target import TARGET
 
+SIMPLE = (Domain.POSITIVE, Domain.INDEFINITE)
+"""Families whose eigenvalues are all distinct."""
 
-@given(hermitian_matrices(domains=(Domain.POSITIVE,)), st.data(), st.integers(0, 2**16))
+
+@given(hermitian_matrices(domains=SIMPLE), st.data(), st.integers(0, 2**16))
 def test_music_is_the_distance_to_the_signal_subspace(
     drawn: SpectralMatrix, data, seed: int
 ) -> None:

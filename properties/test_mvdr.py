@@ -32,6 +32,17 @@ def test_mvdr_inverts_the_covariance(drawn: FactoredMatrix, seed: int) -> None:
     assert_within("1 / (a^H R^-1 a)", _spectrum(drawn, a), 1 / form, _bound(drawn))
 
 
+@given(low_rank_factors(loadings=(1e-6,), columns=(1, 3), dtypes=(torch.complex128,)), seeds)
+def test_mvdr_sees_the_weakest_loading(drawn: FactoredMatrix, seed: int) -> None:
+    # One snapshot and a little loading: beside the sources MVDR is down at the loading.
+    a = unit_vectors(drawn.n, seed)
+    form = (a.conj() * np.linalg.solve(drawn.dense, a)).sum(axis=-2).real
+    got = _spectrum(drawn, a) * form
+    # Relative: both solves are off by `c n eps` times the condition number.
+    bound = conditioned_bound(1.0, 2 * drawn.n, condition_number(drawn.values), torch.complex128)
+    assert_within("a^H R^-1 a / (a^H R^-1 a)", got, np.ones_like(got), bound)
+
+
 @given(low_rank_factors(), seeds)
 def test_mvdr_is_positive_and_no_higher_than_bartlett(drawn: FactoredMatrix, seed: int) -> None:
     # |a|^4 <= (a^H R a)(a^H R^-1 a) by Cauchy, for unit norm.

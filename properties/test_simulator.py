@@ -72,7 +72,8 @@ def test_the_signal_to_noise_ratio_is_reached_exactly(scenario, first: int) -> N
 
 @given(scenarios(), st.integers(0, 2**16))
 def test_the_noise_has_the_variance_it_says(scenario, first: int) -> None:
-    scenes = _simulated(scenario, first)
+    # So many draws that twice the variance is beyond the bound.
+    scenes = _simulated(scenario.replace(blocks=32), first)
     noise = scenes.snapshots.numpy() - _clean(scenes)
     got = (_power(noise) / scenes.noise_variance.numpy()).mean()
     assert_within("|noise|^2 / variance", got, 1.0, chi_square_bound(noise.size))

@@ -164,6 +164,38 @@ def bench(
 
 
 @app.command()
+def verify(
+    target: Annotated[
+        str, typer.Argument(help="package.module, module:object or module:function.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--as", help="The name the function goes by, e.g. eigengap_loss.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    examples: Annotated[int, typer.Option(help="Examples a law.")] = 100,
+    domain: Annotated[
+        str, typer.Option(help="What it takes, e.g. positive, indefinite or plane.")
+    ] = "",
+    backend: Annotated[str | None, typer.Option(help="torch or numpy, if not both.")] = None,
+    batched: Annotated[
+        bool | None,
+        typer.Option("--batched/--single", help="Whether it takes leading batch axes."),
+    ] = None,
+) -> None:
+    """Run every law about your function, or your module's; exit code 1 if one fails."""
+    try:
+        from ris_pipeline.verification import command
+    except ModuleNotFoundError as error:
+        if error.name not in ("hypothesis", "pytest"):
+            raise
+        raise InputError(
+            f"verify needs {error.name}: pip install 'ris-pipeline[verify]'"
+        ) from error
+    if not command.run(Console(), target, name, examples, domain, backend, batched, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def presets() -> None:
     """List the presets."""
     for name in preset_names():

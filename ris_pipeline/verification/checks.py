@@ -1,19 +1,40 @@
 """Assertions that say what, where, how far and how far was allowed.
 
-`assert_within` also steers hypothesis towards the worst error in units of its bound.
+`assert_within` also steers hypothesis towards the worst error in units of its bound, and tells a
+recorder how large it was.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from hypothesis import currently_in_test_context, target
 from numpy.typing import ArrayLike
 
 _RULE = "error / bound"
+_WORST: ContextVar[dict[str, float] | None] = ContextVar("worst", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, float]]:
+    """Inside the block the worst error / bound is kept, by the label of `assert_within`.
+
+    Entries whose bound is zero or infinite have none.
+    """
+    worst: dict[str, float] = {}
+    token = _WORST.set(worst)
+    try:
+        yield worst
+    finally:
+        _WORST.reset(token)
 
 
 def assert_within(label: str, got: ArrayLike, expected: ArrayLike, bound: ArrayLike) -> None:
     """Fail unless `|got - expected| <= bound` entry by entry; NaN fails.
 
-    The message names the entry, both values, the error and the bound.
+    The message names the entry, both values, the error and the bound. A label names an assertion:
+    it is the same for every example, so that the search climbs one hill.
     """
     __tracebackhide__ = True
     got, expected = np.asarray(got), np.asarray(expected)
@@ -23,10 +44,7 @@ def assert_within(label: str, got: ArrayLike, expected: ArrayLike, bound: ArrayL
     allowed = np.broadcast_to(np.asarray(bound, dtype=np.float64), error.shape)
     within = error <= allowed
     if within.all():
-        real_bound = np.isfinite(allowed) & (allowed > 0)
-        ratios = error[real_bound] / allowed[real_bound]
-        if currently_in_test_context():
-            target(float(np.max(ratios, initial=0.0)), label=f"{label}: {_RULE}")
+        _report(label, error, allowed)
         return
     where = tuple(int(i) for i in np.argwhere(~within)[0])
     raise AssertionError(
@@ -34,6 +52,19 @@ def assert_within(label: str, got: ArrayLike, expected: ArrayLike, bound: ArrayL
         f"off by {error[where]:.3e}, allowed {allowed[where]:.3e} "
         f"({int((~within).sum())} of {within.size} entries beyond)"
     )
+
+
+def _report(label: str, error: np.ndarray, allowed: np.ndarray) -> None:
+    """Tell hypothesis and the recorder the worst error in units of its bound."""
+    real_bound = np.isfinite(allowed) & (allowed > 0)
+    if not real_bound.any():
+        return
+    ratio = float(np.max(error[real_bound] / allowed[real_bound]))
+    worst = _WORST.get()
+    if worst is not None:
+        worst[label] = max(ratio, worst.get(label, 0.0))
+    if currently_in_test_context():
+        target(ratio, label=f"{label}: {_RULE}")
 
 
 def assert_true(label: str, condition: ArrayLike, value: ArrayLike) -> None:

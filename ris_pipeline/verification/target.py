@@ -1,13 +1,17 @@
 """What the properties test: a set of functions, looked up when they are called.
 
-Looking up late lets a known bug be put in place of the right function, and another implementation
-in place of ours.
+Looking up late lets `provide` put somebody else's function, or a known bug, in place of ours.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
+from unittest import SkipTest
+
+T = TypeVar("T")
 
 PLACES = {
     "hermitize": "ris_pipeline.spectral.hermitian:hermitize",
@@ -69,6 +73,78 @@ PLACES = {
 """Where each function under test stands, as `module:attribute`."""
 
 
+class DoesNotApply(SkipTest):
+    """A law asks for what the function under test does not claim to have, e.g. a gradient of numpy.
+
+    Hypothesis and pytest take it for a skip.
+    """
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a block under `provide` looked up.
+
+    provided: the names that were put in place of ours; without: values that they do not take;
+    looked_up: names asked for so far, ours among them.
+    """
+
+    provided: Mapping[str, Callable[..., Any]]
+    without: frozenset[Any] = frozenset()
+    looked_up: set[str] = field(default_factory=set)
+
+    @property
+    def applies(self) -> bool:
+        """Whether a provided function was asked for: a law that asks for none says nothing."""
+        return not self.looked_up.isdisjoint(self.provided)
+
+
+_USAGE: ContextVar[Usage | None] = ContextVar("usage", default=None)
+
+
+@contextmanager
+def provide(
+    functions: Mapping[str, Callable[..., Any]], without: Collection[Any] = ()
+) -> Iterator[Usage]:
+    """Inside the block `TARGET.name` is the given function where there is one, ours otherwise.
+
+    Args:
+        functions: by the names of `PLACES`, each called as ours is.
+        without: values that the functions do not take (`Domain.INDEFINITE`, `"plane"`); `taken`
+            leaves them out of what the strategies draw.
+
+    Raises:
+        KeyError: a name that is not in `PLACES`.
+    """
+    for name in functions:
+        PLACES[name]
+    usage = Usage(dict(functions), frozenset(without))
+    token = _USAGE.set(usage)
+    try:
+        yield usage
+    finally:
+        _USAGE.reset(token)
+
+
+def taken(options: Collection[T]) -> tuple[T, ...]:
+    """The options that the functions under test take, to be drawn from.
+
+    Raises:
+        DoesNotApply: they take none.
+    """
+    usage = _USAGE.get()
+    left = tuple(x for x in options if usage is None or x not in usage.without)
+    if not left:
+        raise DoesNotApply(f"needs {' or '.join(map(str, options))}")
+    return left
+
+
+def under_test(names: Collection[str]) -> tuple[str, ...]:
+    """Those of the names that somebody provided; all of them where none of them was."""
+    usage = _USAGE.get()
+    provided = () if usage is None else tuple(n for n in names if n in usage.provided)
+    return provided or tuple(names)
+
+
 @dataclass(frozen=True)
 class Target:
     """Functions by the names of `PLACES`, e.g. `Target().eigengap(matrix, 2)`."""
@@ -76,9 +152,14 @@ class Target:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in PLACES:
             raise AttributeError(name)
+        usage = _USAGE.get()
+        if usage is not None:
+            usage.looked_up.add(name)
+            if name in usage.provided:
+                return usage.provided[name]
         module, _, attribute = PLACES[name].partition(":")
         return getattr(import_module(module), attribute)
 
 
 TARGET = Target()
-"""The functions of this package."""
+"""The functions under test: this package's, or those of the enclosing `provide`."""

@@ -11,6 +11,7 @@ from ris_pipeline.verification.bounds.covariance import (
     nmse_bound,
     noise_floor_bound,
     orthonormality_bound,
+    perturbed_subspace_bound,
     product_bound,
     subspace_bound,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "nmse_bound",
     "noise_floor_bound",
     "orthonormality_bound",
+    "perturbed_subspace_bound",
     "phase_bound",
     "plane_remainder",
     "product_bound",

@@ -42,11 +42,20 @@ def subspace_bound(values: Real, k: int, dtype: torch.dtype) -> Real:
     the computed basis misses orthonormality (LAPACK Users' Guide, section 4.7). Infinite when the
     perturbation closes the gap.
     """
-    error = eigenvalue_bound(values, dtype)
+    return perturbed_subspace_bound(values, k, spectral_norm(values), dtype)
+
+
+def perturbed_subspace_bound(values: Real, k: int, norm: Real, dtype: torch.dtype) -> Real:
+    """`subspace_bound` where what is handed over has a larger norm than its Hermitian part.
+
+    norm: its spectral norm, at which it is rounded.
+    """
+    n = values.shape[-1]
+    error = BACKWARD_CONSTANT * n * epsilon(dtype) * norm + smallest(dtype)
     room = values[..., k - 1] - values[..., k] - error
     with np.errstate(divide="ignore", invalid="ignore"):
         turned = np.where(room > 0, np.sqrt(2 * k) * error / room, np.inf)
-    return turned + orthonormality_bound(values.shape[-1], k, dtype)
+    return turned + orthonormality_bound(n, k, dtype)
 
 
 def orthonormality_bound(n: int, k: int, dtype: torch.dtype) -> float:

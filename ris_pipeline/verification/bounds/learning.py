@@ -12,13 +12,14 @@ def mean_bound(mean: float, count: int) -> float:
     return (count + 1) * epsilon(torch.float64) * abs(mean) + math.ulp(0.0)
 
 
-def term_bound(elements: int, value: float = 1.0) -> float:
-    """`c^2 N^2 eps (1 + |value|)`: a loss term at n = N elements.
+def term_bound(elements: int, sources: int, value: float = 1.0) -> float:
+    """`4 K c N eps (1 + |value|)`: a loss term at n = N elements and K sources.
 
-    Covariances have trace N, so their squared norms are N^2 at most; a chain of two products of
-    length N.
+    Products of length N, relative to `(||R||_F + ||T||_F)^2 / ||T||_F^2`: matrices of trace N have
+    norms of N at most, and a truth of rank K has one of `N / sqrt(K)` at least.
     """
-    return BACKWARD_CONSTANT**2 * elements**2 * epsilon(torch.float64) * (1 + abs(value))
+    relative = BACKWARD_CONSTANT * elements * epsilon(torch.float64)
+    return 4 * sources * relative * (1 + abs(value))
 
 
 def turn_bound(turns: int, scale: float) -> float:

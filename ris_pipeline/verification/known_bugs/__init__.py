@@ -5,20 +5,28 @@ the variants are what the same mistake looks like in other hands. Each replaceme
 signature of the function whose name it is listed under in `target.PLACES`.
 """
 
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.array import ARRAY_BUGS
 from ris_pipeline.verification.known_bugs.covariance import COVARIANCE_BUGS
+from ris_pipeline.verification.known_bugs.decompositions import DECOMPOSITION_BUGS
 from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
+from ris_pipeline.verification.known_bugs.localization import LOCALIZATION_BUGS
 from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
+from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
+from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
 
 KNOWN_BUGS: tuple[KnownBug, ...] = (
     *SPECTRAL_BUGS,
+    *DECOMPOSITION_BUGS,
     *LEARNING_BUGS,
+    *SUBSPACE_BUGS,
     *COVARIANCE_BUGS,
     *ARRAY_BUGS,
+    *SCENE_BUGS,
     *LOSS_BUGS,
+    *LOCALIZATION_BUGS,
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 
-__all__ = ["KNOWN_BUGS", "KnownBug", "known_bug"]
+__all__ = ["KNOWN_BUGS", "Cause", "KnownBug", "known_bug"]

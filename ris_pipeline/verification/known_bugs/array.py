@@ -1,4 +1,4 @@
-"""Steering vectors, codes and simulated snapshots that are somebody else's."""
+"""Steering vectors, and the panel they stand on, that are somebody else's."""
 
 import math
 from dataclasses import replace
@@ -8,10 +8,24 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.scene.array import Panel, ideal_panel, steering_derivatives, steering_vector
-from ris_pipeline.scene.codebook import dft_codebook, hadamard_codebook, random_codebook
-from ris_pipeline.scene.simulate import SceneBatch, covariance_factor, simulate
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.scene.array import (
+    Panel,
+    direction_cosines,
+    ideal_panel,
+    steering_derivatives,
+    steering_vector,
+)
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+
+
+def _moved(panel: Panel, offset: Tensor) -> Panel:
+    return replace(panel, positions=panel.positions + offset)
+
+
+def _pitch(panel: Panel) -> Tensor:
+    """Distance of neighbours along each axis, (3,); zero along an axis with one row."""
+    gaps = [column.unique().diff() for column in panel.positions.unbind(-1)]
+    return torch.stack([gap.amin() if gap.numel() else gap.new_zeros(()) for gap in gaps])
 
 
 def steering_conjugated(panel: Panel, *where: Any) -> Tensor:
@@ -24,6 +38,11 @@ def steering_not_normalised(panel: Panel, *where: Any) -> Tensor:
     return steering_vector(panel, *where) * math.sqrt(panel.elements)
 
 
+def steering_over_n(panel: Panel, *where: Any) -> Tensor:
+    """`1 / N` where it takes its root."""
+    return steering_vector(panel, *where) / math.sqrt(panel.elements)
+
+
 def steering_in_wavelengths(panel: Panel, *where: Any) -> Tensor:
     """Positions in metres read as wavelengths: `k = 2 pi`."""
     return steering_vector(Panel(panel.positions, 1.0), *where)
@@ -34,6 +53,19 @@ def steering_axes_swapped(panel: Panel, *where: Any) -> Tensor:
     return steering_vector(Panel(panel.positions[..., [1, 0, 2]], panel.wavelength), *where)
 
 
+def steering_vertical_fastest(panel: Panel, *where: Any) -> Tensor:
+    """`meshgrid` without `indexing="ij"`: the elements in the other order."""
+    order = (panel.positions[..., 0] * 1e6 + panel.positions[..., 1]).argsort()
+    return steering_vector(replace(panel, positions=panel.positions[order]), *where)
+
+
+def steering_angles_swapped(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    """`(elevation, azimuth)`, as one of the two modules had it."""
+    return steering_vector(panel, elevation, azimuth, distance, *front)
+
+
 def steering_in_degrees(
     panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
 ) -> Tensor:
@@ -42,22 +74,70 @@ def steering_in_degrees(
     return steering_vector(panel, *angles, distance, *front)
 
 
+def steering_from_the_zenith(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    """Elevation as the polar angle of spherical coordinates."""
+    return steering_vector(panel, azimuth, math.pi / 2 - elevation, distance, *front)
+
+
+def steering_of_a_linear_array(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    """`u = sin(azimuth)`, the cosine of the elevation forgotten."""
+    wider = torch.asin((torch.sin(azimuth) / torch.cos(elevation)).clamp(-1, 1))
+    return steering_vector(panel, wider, elevation, distance, *front)
+
+
+def steering_half_an_element_off(panel: Panel, *where: Any) -> Tensor:
+    """Centred on N / 2 where it is (N - 1) / 2."""
+    return steering_vector(_moved(panel, -_pitch(panel) / 2), *where)
+
+
+def steering_from_the_corner(panel: Panel, *where: Any) -> Tensor:
+    """The first element at the origin: the same in the far field but for a phase."""
+    return steering_vector(_moved(panel, -panel.positions[..., :1, :]), *where)
+
+
 def steering_curved_the_other_way(
-    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: str = "spherical"
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
 ) -> Tensor:
     """The Fresnel term with a plus: a wave that converges."""
-    if wavefront != "fresnel":
-        return steering_vector(panel, azimuth, elevation, distance, wavefront)  # type: ignore[arg-type]
-    return steering_vector(panel, azimuth, elevation, -distance, "fresnel")
+    turned = -distance if wavefront == "fresnel" else distance
+    return steering_vector(panel, azimuth, elevation, turned, wavefront)
 
 
-def steering_always_spherical(
-    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: str = "spherical"
+def steering_with_twice_the_curvature(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
 ) -> Tensor:
-    """A plane wave from a tenth of the distance."""
-    near = distance / 10 if wavefront == "plane" else distance
-    front: Any = "fresnel" if wavefront == "plane" else wavefront
-    return steering_vector(panel, azimuth, elevation, near, front)
+    """`(q^2 - s^2) / r`: the half of the expansion forgotten."""
+    nearer = distance / 2 if wavefront == "fresnel" else distance
+    return steering_vector(panel, azimuth, elevation, nearer, wavefront)
+
+
+def steering_always_plane(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
+) -> Tensor:
+    """Distance taken and not looked at."""
+    return steering_vector(panel, azimuth, elevation, distance, "plane")
+
+
+def steering_by_lengths(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
+) -> Tensor:
+    """`r - |p - q|` as it is written: two lengths of 10 m, and a phase of their difference."""
+    if wavefront != "spherical":
+        return steering_vector(panel, azimuth, elevation, distance, wavefront)
+    p = distance[..., None] * direction_cosines(azimuth, elevation)
+    lengths = torch.linalg.vector_norm(p[..., None, :] - panel.positions, dim=-1)
+    phase = 2 * math.pi / panel.wavelength * (distance[..., None] - lengths)
+    return torch.polar(torch.full_like(phase, panel.elements**-0.5), phase)
+
+
+def steering_as_columns(panel: Panel, *where: Any) -> Tensor:
+    """(N, K), one column a source, where the others have (K, N)."""
+    a = steering_vector(panel, *where)
+    return a.movedim(-1, 0)
 
 
 def panel_half_an_element_off(
@@ -65,14 +145,33 @@ def panel_half_an_element_off(
 ) -> Panel:
     """Centred on N / 2 where it is (N - 1) / 2."""
     panel = ideal_panel(scenario, dtype, device)
-    steps = torch.tensor((*scenario.spacing, 0.0), dtype=dtype) * scenario.wavelength
-    return Panel(panel.positions - steps / 2, panel.wavelength)
+    return _moved(panel, -_pitch(panel) / 2)
 
 
-def derivatives_with_cosines_lost(panel: Panel, *where: Any) -> tuple[Tensor, Tensor]:
-    """The chain rule of `sin` forgotten in the azimuth, and the distance in wavelengths."""
-    a, slopes = steering_derivatives(panel, *where)
-    return a, slopes * torch.tensor((2.0, 0.5, 3.0), dtype=slopes.real.dtype)[:, None]
+def panel_in_wavelengths(
+    scenario: Scenario, dtype: torch.dtype = torch.float32, device: Any = None
+) -> Panel:
+    """Positions in wavelengths, and the wavelength in metres beside them."""
+    panel = ideal_panel(scenario, dtype, device)
+    return replace(panel, positions=panel.positions / scenario.wavelength)
+
+
+def derivatives_without_the_cosine(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor]:
+    """`d sin(azimuth) = cos(azimuth)`: the cosine of the elevation forgotten."""
+    a, slopes = steering_derivatives(panel, azimuth, elevation, *rest)
+    by_azimuth = slopes[..., :1, :] / torch.cos(elevation)[..., None, None]
+    return a, torch.cat((by_azimuth, slopes[..., 1:, :]), dim=-2)
+
+
+def derivatives_of_the_plane_wave(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
+) -> tuple[Tensor, Tensor]:
+    """The far-field Jacobian on a near-field vector: no slope by distance."""
+    a, slopes = steering_derivatives(panel, azimuth, elevation, distance, wavefront)
+    plane = steering_derivatives(panel, azimuth, elevation, distance, "plane")
+    return a, plane[1] / plane[0][..., None, :] * a[..., None, :] + 0 * slopes
 
 
 def derivatives_without_j(panel: Panel, *where: Any) -> tuple[Tensor, Tensor]:
@@ -81,91 +180,105 @@ def derivatives_without_j(panel: Panel, *where: Any) -> tuple[Tensor, Tensor]:
     return a, slopes * -1j
 
 
-def simulate_with_power_decibels(scenario: Scenario, *rest: Any) -> SceneBatch:
-    """`10^(-snr / 20)` taken for the variance: the rule of amplitudes."""
-    scenes = simulate(scenario, *rest)
-    variance = scenes.noise_variance * 10 ** (scenes.snr_db / 20)
-    return replace(scenes, noise_variance=variance)
-
-
-def simulate_with_real_noise(scenario: Scenario, *rest: Any) -> SceneBatch:
-    """Variance `noise_variance` in each of the real and imaginary parts: 3 dB too loud."""
-    scenes = simulate(scenario, *rest)
-    quiet = simulate(scenario.replace(snr_db=(200.0, 200.0)), *rest)
-    noise = (scenes.snapshots - quiet.snapshots) * 4
-    return replace(scenes, snapshots=quiet.snapshots + noise)
-
-
-def simulate_conjugated(scenario: Scenario, *rest: Any) -> SceneBatch:
-    """A simulator with a steering vector of its own, of the other sign."""
-    scenes = simulate(scenario, *rest)
-    return replace(scenes, snapshots=scenes.snapshots.conj().resolve_conj())
-
-
-def factor_of_amplitudes(scenes: SceneBatch) -> Tensor:
-    """Columns weighed by powers where it takes their roots: trace not N."""
-    powers = scenes.sources.powers
-    weights = scenes.panel.elements * powers / powers.sum(-1, keepdim=True)
-    return covariance_factor(scenes) * weights.sqrt()[:, None, :]
-
-
-def quantised_by_floor(codes: Tensor, bits: int) -> Tensor:
-    """The phase rounded down: half a step of bias."""
-    step = 2 * math.pi / 2**bits
-    phase = torch.floor(codes.angle() / step) * step
-    return torch.polar(torch.ones_like(phase), phase)
-
-
-def quantised_with_its_amplitude(codes: Tensor, bits: int) -> Tensor:
-    """`2^bits - 1` steps a turn, as in a fencepost, and the modulus kept."""
-    step = 2 * math.pi / max(1, 2**bits - 1)
-    return torch.polar(codes.abs(), torch.round(codes.angle() / step) * step)
-
-
-def dft_of_the_wrong_size(panel: tuple[int, int], shape: tuple[int, int]) -> Tensor:
-    """The codebook's axes exchanged: vertical codes on the horizontal axis."""
-    book = dft_codebook((panel[1], panel[0]), shape)
-    turned = book.reshape(-1, panel[0], panel[1]).mT.reshape(-1, panel[0] * panel[1])
-    return turned * torch.arange(1, 1 + panel[0] * panel[1])
-
-
-def hadamard_cut_short(elements: int) -> Tensor:
-    """The matrix cut to a square: its columns are orthogonal no longer."""
-    return hadamard_codebook(elements)[:elements]
-
-
-def random_codes_with_amplitudes(count: int, elements: int, seed: int) -> Tensor:
-    """Complex Gaussian entries: not the unit modulus of a passive surface."""
-    return random_codebook(count, elements, seed) * random_codebook(1, elements, seed + 1).real
-
-
 _OWN = "One of 14 steering vectors of one project; 8 did not match its own data generator."
+_HAND = "A chain rule done by hand, for an estimator that converged all the same, slowly."
 
 ARRAY_BUGS: tuple[KnownBug, ...] = (
     *(
-        known_bug(0, "steering_vector", function, _OWN)
-        for function in (
-            steering_conjugated,
-            steering_not_normalised,
-            steering_in_wavelengths,
-            steering_axes_swapped,
-            steering_in_degrees,
-            steering_curved_the_other_way,
-            steering_always_spherical,
+        known_bug("steering_vector", cause, function, _OWN)
+        for cause, function in (
+            (Cause.CONJUGATED, steering_conjugated),
+            (Cause.OFF_CENTRE, steering_half_an_element_off),
+            (Cause.AXES, steering_axes_swapped),
+            (Cause.UNITS, steering_in_wavelengths),
         )
     ),
-    known_bug(0, "ideal_panel", panel_half_an_element_off, _OWN),
     known_bug(
-        0, "steering_derivatives", derivatives_with_cosines_lost, "A chain rule done by hand."
+        "steering_vector",
+        Cause.SCALE,
+        steering_not_normalised,
+        "Unit modulus in the simulator, unit norm in the estimator.",
     ),
-    known_bug(0, "steering_derivatives", derivatives_without_j, "A chain rule done by hand."),
-    known_bug(0, "simulate", simulate_with_power_decibels, "dB of powers and of amplitudes."),
-    known_bug(0, "simulate", simulate_with_real_noise, "Variance of a part, or of the whole."),
-    known_bug(0, "simulate", simulate_conjugated, _OWN),
-    known_bug(0, "covariance_factor", factor_of_amplitudes, "A root forgotten in a weight."),
-    known_bug(0, "quantise_phase", quantised_by_floor, "An integer cast where it takes a round."),
-    known_bug(0, "quantise_phase", quantised_with_its_amplitude, "2^b - 1 intervals, 2^b values."),
-    known_bug(0, "dft_codebook", dft_of_the_wrong_size, "Square panels do not show it."),
-    known_bug(0, "hadamard_codebook", hadamard_cut_short, "Right at powers of two only."),
-    known_bug(0, "random_codebook", random_codes_with_amplitudes, "randn in place of a phase."),
+    known_bug(
+        "steering_vector",
+        Cause.SCALE,
+        steering_over_n,
+        "Averages over the elements take 1 / N, vectors of unit norm its root.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.AXES,
+        steering_vertical_fastest,
+        "`numpy.meshgrid` exchanges the axes unless told otherwise; square panels hide it.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.AXES,
+        steering_angles_swapped,
+        "(theta, phi) is (elevation, azimuth) in one book and the reverse in the next.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.DEGREES,
+        steering_in_degrees,
+        "Labels in degrees, a network in radians, and a conversion on both sides.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.ZENITH,
+        steering_from_the_zenith,
+        "Physics books measure theta from the z axis.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.ZENITH,
+        steering_of_a_linear_array,
+        "The linear array's formula, used for each axis of a planar one.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.OFF_CENTRE,
+        steering_from_the_corner,
+        "The first element as phase reference, as in far-field code, where only a phase changes.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.CURVATURE,
+        steering_curved_the_other_way,
+        "r - |p - q| and |p - q| - r differ in the sign of every term.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.CURVATURE,
+        steering_with_twice_the_curvature,
+        "The half of sqrt(1 + x) = 1 + x / 2 taken for done.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.CURVATURE,
+        steering_always_plane,
+        "Far-field code given a distance argument for later.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.CANCELLATION,
+        steering_by_lengths,
+        "The formula as it is written; in float32 1e-6 m are left of 10 m, 2e-5 rad at 1 GHz.",
+    ),
+    known_bug(
+        "steering_vector",
+        Cause.AXES,
+        steering_as_columns,
+        "Papers write A as N x K, batches come first in torch; for N = K nothing crashes.",
+    ),
+    known_bug("ideal_panel", Cause.OFF_CENTRE, panel_half_an_element_off, _OWN),
+    known_bug("ideal_panel", Cause.UNITS, panel_in_wavelengths, _OWN),
+    known_bug("steering_derivatives", Cause.CHAIN_RULE, derivatives_without_the_cosine, _HAND),
+    known_bug(
+        "steering_derivatives",
+        Cause.CURVATURE,
+        derivatives_of_the_plane_wave,
+        "The Cramer-Rao bound of a far-field paper, extended by its steering vector only.",
+    ),
+    known_bug("steering_derivatives", Cause.CHAIN_RULE, derivatives_without_j, _HAND),
 )

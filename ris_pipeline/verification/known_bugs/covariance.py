@@ -1,4 +1,4 @@
-"""Normalisation, loading, shrinkage, blends, subspaces, spectra: dense and factored."""
+"""Trace, normalisation, loading, shrinkage, blends: dense and factored."""
 
 from typing import Any
 
@@ -16,15 +16,8 @@ from ris_pipeline.spectral.covariance import (
     shrinkage_weight,
     trace,
 )
-from ris_pipeline.spectral.eigengap import signal_power_hinge
-from ris_pipeline.spectral.hermitian import eigh
-from ris_pipeline.spectral.spectra import bartlett_spectrum, mvdr_spectrum
-from ris_pipeline.spectral.subspaces import signal_subspace, soft_alignment
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
-
-
-def _dense(matrix: Any) -> Tensor:
-    return matrix.dense() if isinstance(matrix, LowRankCovariance) else matrix
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, dense
 
 
 def normalized_to_one(matrix: Any) -> Any:
@@ -73,8 +66,20 @@ def weight_rising_with_snr(snr_db: Tensor, base: float = 1e-2) -> Tensor:
 def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
     """Two scales blended: the louder one wins."""
     if isinstance(first, LowRankCovariance):
-        return blend(second, first, beta)
+        columns = (1 - beta) ** 0.5 * first.factor, beta**0.5 * second.factor
+        loading = (1 - beta) * first.loading_column() + beta * second.loading_column()
+        return LowRankCovariance(torch.cat(columns, dim=-1), loading[..., 0])
     return (1 - beta) * first + beta * second
+
+
+def blended_factors_by_weight(first: Any, second: Any, beta: float) -> Any:
+    """`[(1 - beta) F_1, beta F_2]`: the roots forgotten, in the factored form."""
+    blended = blend(first, second, beta)
+    if not isinstance(blended, LowRankCovariance):
+        return blended
+    factors: list[Any] = [normalize_trace(first), normalize_trace(second)]
+    columns = torch.cat(((1 - beta) * factors[0].factor, beta * factors[1].factor), dim=-1)
+    return LowRankCovariance(columns, blended.loading)
 
 
 def prepared_before_shrinkage(first: Any, second: Any, beta: float, snr_db: Tensor) -> Any:
@@ -112,121 +117,116 @@ class FactoredWithoutLoading(LowRankCovariance):
 
 
 class FactoredDetached(LowRankCovariance):
-    """The Gram matrix of a detached copy: half of the gradient."""
-
-    def gram(self) -> Tensor:
-        """One of two factors detached."""
-        return self.factor.detach().mH @ self.factor
+    """Eigenvalues of a detached copy."""
 
     def _without_loading(self, places: Tensor) -> Tensor:
-        """By roots of the Gram eigenvalues, whose slope is infinite at zero."""
+        """The value is right, the gradient is zero."""
+        detached = LowRankCovariance(self.factor.detach())
+        return detached._without_loading(places) + 0 * self.factor.real.sum()
+
+
+class FactoredAscending(LowRankCovariance):
+    """Eigenvalues of the Gram matrix as `eigh` gives them."""
+
+    def eigenvalues(self) -> Tensor:
+        """Ascending, the loading's own behind them."""
+        return torch.cat(
+            (
+                super().eigenvalues()[..., : self.rank].flip(-1),
+                super().eigenvalues()[..., self.rank :],
+            ),
+            dim=-1,
+        )
+
+
+class FactoredByRoots(LowRankCovariance):
+    """Eigenvalues as squares of `sqrt(eig(F^H F))`."""
+
+    def _without_loading(self, places: Tensor) -> Tensor:
+        """The slope of the root is infinite at zero: infinity times zero is NaN."""
         return super()._without_loading(places).sqrt().square()
 
 
-def signal_of_the_smallest(matrix: Any, k: int) -> Tensor:
-    """`eigh` ascends, and the first k columns are the smallest."""
-    return eigh(_dense(matrix))[1].flip(-1)[..., :k]
+def _power_hinge(values: Tensor, count: Any, margin: float) -> Tensor:
+    places = torch.arange(values.shape[-1])
+    leading = (values * (places < torch.as_tensor(count)[..., None])).sum(-1)
+    return torch.relu(margin - leading / values.sum(-1)).mean()
 
 
-def signal_of_one_more(matrix: Any, k: int) -> Tensor:
-    """k counted from zero: k + 1 columns."""
-    return eigh(_dense(matrix))[1][..., : k + 1]
-
-
-def signal_not_normalised(matrix: Any, k: int) -> Tensor:
-    """Columns scaled by their eigenvalues, `U sqrt(L)`."""
-    values, vectors = eigh(_dense(matrix))
-    return vectors[..., :k] * values[..., None, :k].abs().sqrt().to(vectors.dtype)
-
-
-def noise_of_the_largest(matrix: Tensor, k: int) -> Tensor:
-    """The n - k largest in place of the smallest."""
-    return eigh(matrix)[1][..., : matrix.shape[-1] - k]
-
-
-def projector_by_transpose(basis: Tensor) -> Tensor:
-    """`U U^T`: the conjugate forgotten."""
-    return basis @ basis.mT
-
-
-def projector_on_noise(basis: Tensor) -> Tensor:
-    """`I - U U^H` in place of `U U^H`."""
-    eye = torch.eye(basis.shape[-2], dtype=basis.dtype)
-    return eye - basis @ basis.mH
-
-
-def projection_on_signal(basis: Tensor, x: Tensor) -> Tensor:
-    """`|U^H x|^2`: the part that lies in the subspace."""
-    return (basis.mH @ x).abs().square().sum(-2)
-
-
-def alignment_without_ridge(matrix: Any, steering: Tensor, ridge: float = 1e-3) -> Tensor:
-    """A ridge that is not relative to the power."""
-    return soft_alignment(matrix, steering, ridge * 100)
-
-
-def bartlett_by_transpose(matrix: Any, steering: Tensor) -> Tensor:
-    """`a^T R a^*`: the conjugate on the wrong side."""
-    return bartlett_spectrum(_dense(matrix), steering.conj().resolve_conj())
-
-
-def bartlett_of_the_factor(matrix: Any, steering: Tensor) -> Tensor:
-    """The loading left out of the factored form."""
-    if isinstance(matrix, LowRankCovariance):
-        return bartlett_spectrum(LowRankCovariance(matrix.factor), steering)
-    return bartlett_spectrum(matrix, steering)
-
-
-def mvdr_upside_down(matrix: Any, steering: Tensor) -> Tensor:
-    """`a^H R^-1 a`: the reciprocal forgotten."""
-    return mvdr_spectrum(matrix, steering).reciprocal()
-
-
-def mvdr_without_inverse(matrix: Any, steering: Tensor) -> Tensor:
-    """`1 / (a^H R a)`."""
-    return bartlett_spectrum(matrix, steering).reciprocal()
-
-
-def music_on_signal(matrix: Any, steering: Tensor, k: int) -> Tensor:
-    """`1 / |U_s^H a|^2`: the other subspace, valleys for peaks."""
-    inside = (signal_subspace(matrix, k).mH @ steering).abs().square().sum(-2)
-    return inside.clamp_min(torch.finfo(inside.dtype).tiny).reciprocal()
+def power_of_the_weakest(matrix: Any, k: Any, margin: float) -> Tensor:
+    """The first k of an ascending spectrum: the noise's share."""
+    return _power_hinge(ascending(dense(matrix))[0], k, margin)
 
 
 def power_of_one_fewer(matrix: Any, k: Any, margin: float) -> Tensor:
-    """k read from zero: the share of other eigenvalues."""
-    return signal_power_hinge(matrix, order_of(matrix) - k, margin)
+    """`values[:k - 1]`: the weakest source's power counts as noise."""
+    return _power_hinge(correct(dense(matrix))[0], torch.as_tensor(k) - 1, margin)
 
 
 _NORMAL = "A factor lost between two pieces of code, and hidden by the next normalisation."
-_ORDER = "Eigenvectors read in the order of the other library."
 _FORM = "Two forms of one formula, of which only one was changed."
 
 COVARIANCE_BUGS: tuple[KnownBug, ...] = (
-    known_bug(0, "normalize_trace", normalized_to_one, _NORMAL),
-    known_bug(0, "normalize_trace", normalized_without_floor, "NaN at a scene without signal."),
-    known_bug(0, "add_loading", loading_on_every_entry, "Broadcasting needs no identity."),
-    known_bug(0, "shrink", shrunk_to_the_trace, "Trace in place of mean."),
-    known_bug(0, "shrink", shrunk_without_loading, "Half of a convex combination."),
-    known_bug(0, "shrinkage_weight", weight_rising_with_snr, "dB of noise or of signal."),
-    known_bug(0, "blend", blended_without_normalisation, _NORMAL),
-    known_bug(0, "prepare_covariance", prepared_before_shrinkage, "Two call sites, two recipes."),
-    known_bug(0, "nmse", nmse_of_the_root, _FORM),
-    known_bug(0, "trace", trace_of_the_factor, _FORM),
-    known_bug(0, "LowRankCovariance", FactoredWithoutLoading, _FORM),
-    known_bug(0, "LowRankCovariance", FactoredDetached, "A detach for speed; roots at zero."),
-    known_bug(0, "signal_subspace", signal_of_the_smallest, _ORDER),
-    known_bug(0, "signal_subspace", signal_of_one_more, "k counted from 0 and from 1."),
-    known_bug(0, "signal_subspace", signal_not_normalised, "Principal components, not a basis."),
-    known_bug(0, "noise_subspace", noise_of_the_largest, _ORDER),
-    known_bug(0, "projector", projector_by_transpose, "Real test matrices do not show it."),
-    known_bug(0, "projector", projector_on_noise, "Which of the two projectors is meant."),
-    known_bug(0, "noise_projection", projection_on_signal, "Which of the two is meant."),
-    known_bug(0, "soft_alignment", alignment_without_ridge, "A constant tuned at another scale."),
-    known_bug(0, "bartlett_spectrum", bartlett_by_transpose, "einsum without a conjugate."),
-    known_bug(0, "bartlett_spectrum", bartlett_of_the_factor, _FORM),
-    known_bug(0, "mvdr_spectrum", mvdr_upside_down, "The reciprocal left to the plot."),
-    known_bug(0, "mvdr_spectrum", mvdr_without_inverse, "A solve dropped as too slow."),
-    known_bug(0, "music_spectrum", music_on_signal, "Projector on noise or on signal."),
-    known_bug(0, "signal_power_hinge", power_of_one_fewer, "Order from the wrong end."),
+    known_bug("normalize_trace", Cause.SCALE, normalized_to_one, _NORMAL),
+    known_bug(
+        "normalize_trace", Cause.NAN, normalized_without_floor, "NaN at a scene without signal."
+    ),
+    known_bug(
+        "add_loading",
+        Cause.BROADCAST,
+        loading_on_every_entry,
+        "`R + 1e-6` runs, and needs no identity.",
+    ),
+    known_bug("shrink", Cause.SCALE, shrunk_to_the_trace, "Trace in place of its mean."),
+    known_bug(
+        "shrink", Cause.LOADING_LOST, shrunk_without_loading, "Half of a convex combination."
+    ),
+    known_bug(
+        "shrinkage_weight",
+        Cause.SIGN,
+        weight_rising_with_snr,
+        "10^(snr / 20), copied from the line that scales the signal.",
+    ),
+    known_bug("blend", Cause.SCALE, blended_without_normalisation, _NORMAL),
+    known_bug("blend", Cause.ROOT, blended_factors_by_weight, "A weight of F F^H is a root on F."),
+    known_bug(
+        "prepare_covariance",
+        Cause.LOADING_LOST,
+        prepared_before_shrinkage,
+        "Training and inference had a recipe each.",
+    ),
+    known_bug("nmse", Cause.ROOT, nmse_of_the_root, _FORM),
+    known_bug("trace", Cause.LOADING_LOST, trace_of_the_factor, _FORM),
+    known_bug("LowRankCovariance", Cause.LOADING_LOST, FactoredWithoutLoading, _FORM),
+    known_bug(
+        "LowRankCovariance",
+        Cause.ASCENDING,
+        FactoredAscending,
+        "The factored form came later, and decomposed a smaller matrix.",
+        number=1,
+    ),
+    known_bug(
+        "LowRankCovariance",
+        Cause.DETACHED,
+        FactoredDetached,
+        "A detach against NaN gradients, and a silent constant.",
+    ),
+    known_bug(
+        "LowRankCovariance",
+        Cause.DIVIDES_BY_GAPS,
+        FactoredByRoots,
+        "Singular values are at hand, eigenvalues are their squares.",
+    ),
+    known_bug(
+        "signal_power_hinge",
+        Cause.ASCENDING,
+        power_of_the_weakest,
+        "Sums of the first k of an ascending spectrum.",
+    ),
+    known_bug(
+        "signal_power_hinge",
+        Cause.OFF_BY_ONE,
+        power_of_one_fewer,
+        "k counted from 0 in one place and from 1 in the other.",
+    ),
 )

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ris_pipeline.learning.diagnostics import GroupNorm
-from ris_pipeline.learning.epoch import EpochResult
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.learning.epoch import EpochResult, run_epoch
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 
 
 def epoch_loss_in_the_step_block(
@@ -47,6 +48,85 @@ def epoch_drops_the_last_group(
     return EpochResult(total / count, count, steps)
 
 
+def epoch_mean_of_group_means(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """The mean of the groups' means: a small last group weighs as much as a full one."""
+    values: list[float] = []
+
+    def keep(batch: Any, scale: float) -> float:
+        values.append(backward(batch, scale))
+        return values[-1]
+
+    result = run_epoch(batches, keep, step, accumulation)
+    groups = [values[i : i + accumulation] for i in range(0, len(values), accumulation)]
+    mean = sum(sum(group) / len(group) for group in groups) / len(groups)
+    return EpochResult(mean, result.batches, result.steps)
+
+
+def epoch_of_scaled_losses(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """`running += (loss / accumulation)`: what was backpropagated, not what was lost."""
+    total = 0.0
+
+    def keep(batch: Any, scale: float) -> float:
+        nonlocal total
+        loss = backward(batch, scale)
+        total += loss * scale
+        return loss
+
+    result = run_epoch(batches, keep, step, accumulation)
+    return EpochResult(total / result.batches, result.batches, result.steps)
+
+
+def epoch_divided_by_the_steps(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """Every batch counted, and the sum divided by the number of optimiser steps."""
+    result = run_epoch(batches, backward, step, accumulation)
+    return EpochResult(result.mean * result.batches / result.steps, result.batches, result.steps)
+
+
+def epoch_of_the_last_batch(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """`running = loss` for `running += loss`: the last batch speaks for the epoch."""
+    last = 0.0
+
+    def keep(batch: Any, scale: float) -> float:
+        nonlocal last
+        last = backward(batch, scale)
+        return last
+
+    result = run_epoch(batches, keep, step, accumulation)
+    return EpochResult(last, result.batches, result.steps)
+
+
+def epoch_counted_first(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """`len(list(batches))`, and then the loop: a generator has nothing left for it."""
+    count = len(list(batches))
+    losses = [backward(batch, 1 / min(accumulation, count)) for batch in batches]
+    return EpochResult(sum(losses) / count, count, -(-count // accumulation))
+
+
 def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:
     """One NaN makes the norm of the whole group NaN."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -62,6 +142,44 @@ def norm_hiding_what_it_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(squares)), 0)
 
 
+def norm_of_norms_added(parameters: Iterable[Tensor]) -> GroupNorm:
+    """`sum |g|` in place of `sqrt(sum |g|^2)`."""
+    norms = [p.grad.norm().item() for p in parameters if p.grad is not None]
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return GroupNorm(sum(finite), len(norms) - len(finite))
+
+
+def norm_in_single_precision(parameters: Iterable[Tensor]) -> GroupNorm:
+    """Squares summed in float32: infinite beyond 1e19, and taken for a NaN in the gradient."""
+    squares = [p.grad.float().square().sum().item() for p in parameters if p.grad is not None]
+    finite = [square for square in squares if math.isfinite(square)]
+    return GroupNorm(math.sqrt(sum(finite)), len(squares) - len(finite))
+
+
+def norm_of_flat_views(parameters: Iterable[Tensor]) -> GroupNorm:
+    """`grad.view(-1)`, which takes contiguous gradients only."""
+    flat = [p.grad.view(-1) for p in parameters if p.grad is not None]
+    finite = [g for g in flat if bool(g.isfinite().all())]
+    norms = [torch.linalg.vector_norm(g.to(torch.complex128)).item() for g in finite]
+    return GroupNorm(math.hypot(*norms), len(flat) - len(finite))
+
+
+def norm_clipping_nan_in_place(parameters: Iterable[Tensor]) -> GroupNorm:
+    """`grad.nan_to_num_()`: the log line repairs what it should report."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    left_out = sum(not bool(g.isfinite().all()) for g in grads)
+    squares = [g.nan_to_num_(0.0, 0.0, 0.0).abs().square().sum().item() for g in grads]
+    return GroupNorm(math.sqrt(sum(squares)), left_out)
+
+
+def norm_of_the_finite_entries(parameters: Iterable[Tensor]) -> GroupNorm:
+    """The finite entries of a poisoned gradient counted in: what the optimiser never applies."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    squares = [g[g.isfinite()].square().sum().item() for g in grads]
+    left_out = sum(not bool(g.isfinite().all()) for g in grads)
+    return GroupNorm(math.sqrt(sum(squares)), left_out)
+
+
 def no_log_line(*_: Any) -> str:
     """No diagnostics: nobody could tell whether the optimiser stepped."""
     return ""
@@ -72,14 +190,88 @@ _NORM = "One non-finite gradient made the logged norm of its whole group useless
 _BLIND = "Nothing was logged, so nobody saw that nothing was learned."
 
 LEARNING_BUGS: tuple[KnownBug, ...] = (
-    known_bug(3, "run_epoch", epoch_loss_in_the_step_block, _EPOCH),
+    known_bug("run_epoch", Cause.STEP_BLOCK, epoch_loss_in_the_step_block, _EPOCH, number=3),
     known_bug(
-        3, "run_epoch", epoch_drops_the_last_group, "Shows where the factor does not divide."
+        "run_epoch",
+        Cause.STEP_BLOCK,
+        epoch_divided_by_the_steps,
+        "The counter of the steps stood nearer than that of the batches.",
+        number=3,
     ),
-    known_bug(4, "gradient_norm", norm_poisoned, _NORM),
-    known_bug(4, "gradient_norm", norm_hiding_what_it_left_out, _NORM),
+    known_bug(
+        "run_epoch",
+        Cause.SCALE,
+        epoch_of_scaled_losses,
+        "`loss = loss / accumulation` before `backward`, `running += loss.item()` after it.",
+        number=3,
+    ),
+    known_bug(
+        "run_epoch",
+        Cause.STEP_BLOCK,
+        epoch_of_the_last_batch,
+        "A `+` lost; a progress bar shows the last loss anyway.",
+        number=3,
+    ),
+    known_bug(
+        "run_epoch",
+        Cause.LAST_GROUP,
+        epoch_drops_the_last_group,
+        "`if (i + 1) % accumulation == 0` and nothing after the loop.",
+        number=3,
+    ),
+    known_bug(
+        "run_epoch",
+        Cause.LAST_GROUP,
+        epoch_mean_of_group_means,
+        "A mean of the means that the steps logged: a small last group weighs as a full one.",
+    ),
+    known_bug(
+        "run_epoch",
+        Cause.EXHAUSTED,
+        epoch_counted_first,
+        "Written with a list of batches, run with a loader.",
+    ),
+    known_bug("gradient_norm", Cause.NAN, norm_poisoned, _NORM, number=4),
+    known_bug(
+        "gradient_norm",
+        Cause.NAN_HIDDEN,
+        norm_hiding_what_it_left_out,
+        "`nan_to_num` for a clean plot.",
+        number=4,
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.NAN_HIDDEN,
+        norm_of_the_finite_entries,
+        "`g[isfinite(g)]` reads like the repair.",
+        number=4,
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.ROOT,
+        norm_of_norms_added,
+        "`total += p.grad.norm()` for the norm of all.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.MEMORY,
+        norm_of_flat_views,
+        "Weights kept transposed have transposed gradients.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.OVERWRITTEN,
+        norm_clipping_nan_in_place,
+        "An underscore too many, and the optimiser steps on zeros.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.SINGLE,
+        norm_in_single_precision,
+        "Mixed precision scales a loss by 2^16, and squares the gradients before unscaling.",
+    ),
     *(
-        KnownBug(f"no_{line}", 5, line, no_log_line, _BLIND)
+        known_bug(line, Cause.MUTE, no_log_line, _BLIND, number=5, name=f"no_{line}")
         for line in ("debug_line", "optimiser_line", "gradient_line", "step_line", "epoch_line")
     ),
 )

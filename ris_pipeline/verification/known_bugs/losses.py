@@ -1,14 +1,12 @@
-"""Loss terms, matching and the Cramer-Rao bound."""
+"""Loss terms."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.learning.losses import (
     Prediction,
     Truth,
@@ -20,11 +18,14 @@ from ris_pipeline.learning.losses import (
     huber,
     match_slots,
 )
-from ris_pipeline.localization.bound import cramer_rao_bound
-from ris_pipeline.localization.matching import match_sources
-from ris_pipeline.scene import SceneBatch
-from ris_pipeline.spectral import nmse
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.spectral import (
+    LowRankCovariance,
+    eigengap,
+    eigengap_loss,
+    nmse,
+    signal_power_hinge,
+)
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 
 
 def angle_not_wrapped(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
@@ -70,6 +71,32 @@ def cross_term_summed(prediction: Prediction, truth: Truth, config: Any) -> Tens
     return cross_term(prediction, truth, config) * truth.count.shape[0]
 
 
+def distance_in_slot_order(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """Slot i compared with source i: the angles were matched, the distances not."""
+    error = prediction.log_distance[:, : truth.distance.shape[1]] - truth.distance.log()
+    return active_mean(huber(error, config.huber_log_distance), truth.active)
+
+
+def power_margin_detached(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """On a detached copy of the blended covariance."""
+    prepared = prediction.prepared
+    copy = LowRankCovariance(prepared.factor.detach(), prepared.loading)
+    value = signal_power_hinge(copy, truth.count, config.power_margin)
+    return value + 0 * prediction.angle_factor.real.sum()
+
+
+def gap_of_one_more(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """Order K + 1: the gap inside the noise."""
+    n, k = truth.covariance.size, truth.count
+    margin = config.gap_fraction * eigengap(truth.covariance, k)
+    return eigengap_loss(prediction.prepared, (k + 1).clamp_max(n - 1), margin) / n
+
+
+def nmse_without_the_square(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """`|R - T| / |T|`, and a mean of roots."""
+    return nmse(prediction.prepared, truth.covariance).clamp_min(0).sqrt().mean()
+
+
 def nmse_of_the_raw_prediction(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """The trace not normalised first: the scale is learned, not the shape."""
     return nmse(prediction.covariance, truth.covariance).mean()
@@ -96,81 +123,71 @@ def matched_greedily(cost: Tensor, active: Tensor) -> Tensor:
     return cost.argmin(-1)
 
 
-def sources_matched_in_order(*arguments: Tensor) -> Tensor:
-    """Estimates taken in the order they come."""
-    found, true = arguments[2], arguments[5]
-    match = torch.arange(true.shape[1]).expand(true.shape)
-    return torch.where(match < found.sum(-1, keepdim=True), match, -1)
-
-
-def sources_matched_by_nearest(*arguments: Tensor) -> Tensor:
-    """Every source takes its nearest estimate, taken or not."""
-    rows = [
-        match_sources(*arguments[:3], *(x[:, i : i + 1] for x in arguments[3:]))
-        for i in range(arguments[5].shape[1])
-    ]
-    return torch.cat(rows, dim=1)
-
-
-def bound_of_deviations(scenes: SceneBatch) -> Tensor:
-    """Standard deviations returned as variances."""
-    return cramer_rao_bound(scenes).sqrt()
-
-
-def bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
-    """The noise variance left out."""
-    return cramer_rao_bound(scenes) / scenes.noise_variance[:, None, None]
-
-
-def bound_from_the_snapshots(scenes: SceneBatch) -> Tensor:
-    """Scaled by a reference antenna: it sees how the antennas are turned, and which is first."""
-    return cramer_rao_bound(scenes) * scenes.channel[:, :1, :1].abs()
-
-
-def bound_of_the_first_source(scenes: SceneBatch) -> Tensor:
-    """The first source's bound for every slot."""
-    return cramer_rao_bound(scenes)[:, :1].expand(-1, scenes.sources.active.shape[1], -1)
-
-
-def epoch_mean_of_group_means(
-    batches: Any, backward: Callable[[Any, float], float], step: Any, accumulation: int = 1
-) -> EpochResult:
-    """The mean of the groups' means: a small last group weighs as much as a full one."""
-    values: list[float] = []
-
-    def keep(batch: Any, scale: float) -> float:
-        values.append(backward(batch, scale))
-        return values[-1]
-
-    result = run_epoch(batches, keep, step, accumulation)
-    groups = [values[i : i + accumulation] for i in range(0, len(values), accumulation)]
-    mean = sum(sum(group) / len(group) for group in groups) / len(groups)
-    return EpochResult(mean, result.batches, result.steps)
-
-
 _SILENT = "A term of a real project was a constant zero behind `except: continue`."
-_MATCH = "A solver replaced by something faster."
-_BOUND = "A variance, a deviation, a noise power: which of them is meant."
+_FLOOR = "A floor that nobody subtracted, so no run could reach zero."
 
 LOSS_BUGS: tuple[KnownBug, ...] = (
-    known_bug(0, "angle", angle_not_wrapped, "Training angles never left +-60 degrees."),
-    known_bug(0, "angle", angle_in_slot_order, "Sources sorted in one place only."),
-    known_bug(0, "chamfer", angle_over_every_slot, "Empty slots hold numbers, not sources."),
-    known_bug(0, "subspace_margin", constant_zero, _SILENT, "subspace_margin_constant_zero"),
-    known_bug(0, "alignment", constant_zero, _SILENT, "alignment_constant_zero"),
-    known_bug(0, "distance", distance_without_logarithm, "Metres and their logarithm."),
-    known_bug(0, "orthogonality", orthogonality_not_normalised, "Grows with the factors."),
-    known_bug(0, "cross_term", cross_term_summed, "Sum or mean over the batch."),
-    known_bug(0, "prediction_nmse", nmse_of_the_raw_prediction, "Two scales compared."),
-    known_bug(0, "peak_contrast", contrast_without_the_truth, "A floor that cannot be reached."),
-    known_bug(0, "wrap_angle", wrap_to_a_positive_angle, "`%` of another convention."),
-    known_bug(0, "huber", huber_without_half, "Two parts that do not meet."),
-    known_bug(0, "match_slots", matched_greedily, _MATCH),
-    known_bug(0, "match_sources", sources_matched_in_order, _MATCH),
-    known_bug(0, "match_sources", sources_matched_by_nearest, _MATCH),
-    known_bug(0, "cramer_rao_bound", bound_of_deviations, _BOUND),
-    known_bug(0, "cramer_rao_bound", bound_at_unit_noise, _BOUND),
-    known_bug(0, "cramer_rao_bound", bound_from_the_snapshots, _BOUND),
-    known_bug(0, "cramer_rao_bound", bound_of_the_first_source, _BOUND),
-    known_bug(0, "run_epoch", epoch_mean_of_group_means, "A mean of means."),
+    known_bug("angle", Cause.WRAP, angle_not_wrapped, "Training angles never left +-60 degrees."),
+    known_bug("angle", Cause.UNMATCHED, angle_in_slot_order, "Sources were sorted once."),
+    known_bug("distance", Cause.UNMATCHED, distance_in_slot_order, "Angles were matched first."),
+    known_bug(
+        "chamfer",
+        Cause.EMPTY_SLOTS,
+        angle_over_every_slot,
+        "Empty slots hold numbers all the same.",
+    ),
+    *(
+        known_bug(term, Cause.ZERO_TERM, constant_zero, _SILENT, name=f"{term}_constant_zero")
+        for term in ("subspace_margin", "alignment")
+    ),
+    known_bug(
+        "subspace_margin",
+        Cause.DETACHED,
+        power_margin_detached,
+        "The blended covariance was detached against NaN gradients (the run that never learned).",
+    ),
+    known_bug(
+        "eigengap_term",
+        Cause.OFF_BY_ONE,
+        gap_of_one_more,
+        "The count of sources as an index into K largest values.",
+    ),
+    known_bug(
+        "covariance_nmse",
+        Cause.ROOT,
+        nmse_without_the_square,
+        "`norm` where it takes its square, and a rounding error of 1e-16 grown to 1e-8.",
+    ),
+    known_bug(
+        "distance",
+        Cause.LOGARITHM,
+        distance_without_logarithm,
+        "The head was changed to log metres, the labels were not.",
+    ),
+    known_bug(
+        "orthogonality",
+        Cause.SCALE,
+        orthogonality_not_normalised,
+        "Grows with the power of the factors, which the trace normalisation hides.",
+    ),
+    known_bug(
+        "cross_term", Cause.SUM_FOR_MEAN, cross_term_summed, "`sum()` over all axes at once."
+    ),
+    known_bug(
+        "prediction_nmse",
+        Cause.SCALE,
+        nmse_of_the_raw_prediction,
+        "The blended covariance is normalised on the way, the raw one is not.",
+    ),
+    known_bug("peak_contrast", Cause.SCALE, contrast_without_the_truth, _FLOOR),
+    known_bug("wrap_angle", Cause.WRAP, wrap_to_a_positive_angle, "`%` of an angle in [0, 2 pi)."),
+    known_bug(
+        "huber",
+        Cause.HALF,
+        huber_without_half,
+        "The linear part written from memory: a jump where the parts meet.",
+    ),
+    known_bug(
+        "match_slots", Cause.GREEDY, matched_greedily, "A solver replaced by something faster."
+    ),
 )

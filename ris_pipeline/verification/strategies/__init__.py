@@ -44,6 +44,7 @@ from ris_pipeline.verification.strategies.scenes import (
     scene_batches,
     settings_before_a_panel,
     truths,
+    wavefronts,
 )
 
 __all__ = [
@@ -83,5 +84,6 @@ __all__ = [
     "spectra",
     "truths",
     "unit_vectors",
+    "wavefronts",
     "wilkinson_spectrum",
 ]

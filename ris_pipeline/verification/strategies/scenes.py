@@ -14,6 +14,7 @@ from ris_pipeline.learning.features import make_truth, sector_grid
 from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.scene import SceneBatch, ideal_panel, simulate
 from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+from ris_pipeline.verification.target import taken
 
 WAVEFRONTS: tuple[Wavefront, ...] = ("plane", "fresnel", "spherical")
 REAL_DTYPES = (torch.float64, torch.float32)
@@ -21,8 +22,56 @@ NOISELESS_DB = 200.0
 """The noise is 1e-10 of the signal's amplitude: the highest SNR that a scenario may ask for."""
 
 
+class InOneLine:
+    """Printed by hypothesis as `repr` has it, where it would print every entry of every field."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+@dataclass(frozen=True, repr=False)
+class DrawnScenes(InOneLine, SceneBatch):
+    """Scenes that print in one line."""
+
+    def __repr__(self) -> str:
+        s, snr = self.scenario, ", ".join(f"{x:.1f}" for x in self.snr_db.tolist())
+        return (
+            f"SceneBatch(sources {self.sources.count.tolist()}, {s.panel[0]} x {s.panel[1]} "
+            f"elements, {s.antennas} antennas, {s.blocks} blocks of {s.codes} codes, "
+            f"{s.wavefront}, SNR {snr} dB)"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class DrawnTruth(InOneLine, Truth):
+    """A truth that prints in one line."""
+
+    def __repr__(self) -> str:
+        where = (x[0, : self.count[0]].tolist() for x in (self.azimuth, self.elevation))
+        azimuth, elevation = (", ".join(f"{x:.3f}" for x in angles) for angles in where)
+        return (
+            f"Truth(sources {self.count.tolist()}, the first scene's at azimuth {azimuth}, "
+            f"elevation {elevation})"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class DrawnPrediction(InOneLine, Prediction):
+    """A prediction that prints in one line."""
+
+    def __repr__(self) -> str:
+        azimuth, elevation = (
+            ", ".join(f"{x:.3f}" for x in angles[0].tolist())
+            for angles in (self.azimuth, self.elevation)
+        )
+        return (
+            f"Prediction({self.azimuth.shape[0]} scenes, the first at azimuth {azimuth}, "
+            f"elevation {elevation})"
+        )
+
+
 @dataclass(frozen=True)
-class Setting:
+class Setting(InOneLine):
     """A panel and one source: angles in radians and distance in metres, exact in `dtype`."""
 
     scenario: Scenario
@@ -43,6 +92,20 @@ class Setting:
         azimuth, elevation, distance = (torch.tensor(x, dtype=self.dtype) for x in numbers)
         return azimuth, elevation, distance
 
+    def __repr__(self) -> str:
+        s = self.scenario
+        return (
+            f"Setting({s.panel[0]} x {s.panel[1]} elements, spacing {s.spacing[0]:g} x "
+            f"{s.spacing[1]:g} wavelengths of {s.wavelength:g} m, azimuth {self.azimuth:g}, "
+            f"elevation {self.elevation:g}, distance {self.distance:g} m, {self.dtype})"
+        )
+
+
+@st.composite
+def wavefronts(draw: st.DrawFn) -> Wavefront:
+    """A wavefront that the target under test has."""
+    return draw(st.sampled_from(taken(WAVEFRONTS)))
+
 
 @st.composite
 def settings_before_a_panel(
@@ -58,7 +121,7 @@ def settings_before_a_panel(
     # Sixteenths of a radian and eighths of the extent: exact in single precision.
     azimuth, elevation = (draw(st.integers(-19, 19)) / 16 for _ in range(2))
     multiple = draw(st.sampled_from((8, 16, 64, 1024)))
-    setting = Setting(scenario, azimuth, elevation, 1.0, draw(st.sampled_from(dtypes)))
+    setting = Setting(scenario, azimuth, elevation, 1.0, draw(st.sampled_from(taken(dtypes))))
     distance = float(np.float32(multiple * max(setting.extent, scenario.wavelength)))
     return Setting(scenario, azimuth, elevation, distance, setting.dtype)
 
@@ -93,7 +156,8 @@ def scene_batches(draw: st.DrawFn, /, **limits: Any) -> SceneBatch:
     """One or two scenes of a tiny scenario, in double precision; limits as in `scenarios`."""
     scenario = draw(scenarios(**limits))
     first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 2))
-    return simulate(scenario, 0, torch.arange(first, first + size), torch.float64)
+    scenes = simulate(scenario, 0, torch.arange(first, first + size), torch.float64)
+    return DrawnScenes(**vars(scenes))
 
 
 TRUTHS = Scenario(panel=(3, 3), antennas=2, codes=4, sources=(1, 3))
@@ -111,7 +175,7 @@ def truths(draw: st.DrawFn) -> Truth:
     """The truth about one to three scenes of up to three sources."""
     first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 3))
     scenes = simulate(TRUTHS, 0, torch.arange(first, first + size), torch.float64)
-    return make_truth(scenes, _grid())
+    return DrawnTruth(**vars(make_truth(scenes, _grid())))
 
 
 @st.composite
@@ -126,7 +190,7 @@ def predictions(draw: st.DrawFn, truth: Truth) -> Prediction:
     angle, span = (leaf(size, n, SLOTS, dtype=torch.complex128) for _ in range(2))
     covariance = LowRankCovariance(torch.cat((angle, span), dim=-1))
     azimuth, elevation, distance = (leaf(size, SLOTS) for _ in range(3))
-    return Prediction(angle, span, azimuth, elevation, distance, covariance, covariance)
+    return DrawnPrediction(angle, span, azimuth, elevation, distance, covariance, covariance)
 
 
 def perfect_prediction(truth: Truth) -> Prediction:

@@ -1,0 +1,91 @@
+"""Somebody's functions, called as the laws call ours; nothing is asked of the functions.
+
+`SIGNATURES` says what each of the 13 public names takes in plain tensors or arrays. How a function
+wants to be called, torch or numpy, batched or one matrix at a time, is found out by calling it.
+"""
+
+from typing import Any, Protocol
+
+from ris_pipeline._errors import check_choice
+from ris_pipeline.verification.adapters._calling import CALL_ERRORS, Backend, Function, describe
+from ris_pipeline.verification.adapters._learning import adapt_epoch_mean, adapt_gradient_norm
+from ris_pipeline.verification.adapters._matrices import (
+    MatrixFunction,
+    PlainMatrixFunction,
+    adapt_matrix,
+)
+from ris_pipeline.verification.adapters._steering import PlainSteering, adapt_steering
+
+MATRIX_FUNCTIONS = {
+    "hermitize": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
+    "eigenvalues": MatrixFunction(("matrix",), lambda n, m, k, g: (n,)),
+    "singular_values": MatrixFunction(("matrix",), lambda n, m, k, g: (n,)),
+    "eigengap": MatrixFunction(("matrix", "k"), lambda n, m, k, g: ()),
+    "eigengap_loss": MatrixFunction(("matrix", "k", "margin"), lambda n, m, k, g: (), mean=True),
+    "signal_subspace": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (n, k), real=False),
+    "noise_subspace": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (n, n - k), real=False),
+    "projector": MatrixFunction(("basis",), lambda n, m, k, g: (n, n), real=False),
+    "music_spectrum": MatrixFunction(("matrix", "steering", "k"), lambda n, m, k, g: (g,)),
+    "mvdr_spectrum": MatrixFunction(("matrix", "steering"), lambda n, m, k, g: (g,)),
+}
+
+SIGNATURES = {
+    **{name: f"{name}({', '.join(kind.parameters)})" for name, kind in MATRIX_FUNCTIONS.items()},
+    "steering_vector": "steering_vector(positions, azimuth, elevation, distance, wavelength) or "
+    "steering_vector(shape, spacing, azimuth, elevation, distance, wavelength)",
+    "gradient_norm": "gradient_norm(parameters)",
+    "epoch_mean": "epoch_mean(losses, accumulation)",
+}
+"""The plain signature of each public name."""
+
+PLACE = {name: name for name in SIGNATURES} | {"epoch_mean": "run_epoch"}
+"""The name in `target.PLACES` that each public name stands for."""
+
+
+class Adapted(Protocol):
+    """A function called as ours is; `how` says in words how it is called in turn."""
+
+    @property
+    def how(self) -> str: ...
+
+    def __call__(self, *arguments: Any) -> Any: ...
+
+
+def adapt(
+    name: str, function: Function, backend: Backend | None = None, batched: bool | None = None
+) -> Adapted:
+    """A function with the plain signature of a public name, to be called as ours of that name.
+
+    Args:
+        name: one of `SIGNATURES`.
+        function: of tensors or arrays.
+        backend: torch or numpy; found out by calling where it is not given.
+        batched: whether it takes leading axes; found out by calling where it is not given.
+
+    Raises:
+        InputError: another name, or a function that cannot be called so.
+    """
+    check_choice("name", name, SIGNATURES)
+    signature = SIGNATURES[name]
+    if name == "steering_vector":
+        return adapt_steering(function, signature, backend)
+    if name == "gradient_norm":
+        return adapt_gradient_norm(function, signature, backend)
+    if name == "epoch_mean":
+        return adapt_epoch_mean(function, signature)
+    return adapt_matrix(function, MATRIX_FUNCTIONS[name], signature, backend, batched)
+
+
+__all__ = [
+    "CALL_ERRORS",
+    "MATRIX_FUNCTIONS",
+    "PLACE",
+    "SIGNATURES",
+    "Adapted",
+    "Backend",
+    "Function",
+    "PlainMatrixFunction",
+    "PlainSteering",
+    "adapt",
+    "describe",
+]

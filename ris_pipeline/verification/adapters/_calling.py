@@ -1,0 +1,148 @@
+"""Torch or numpy, and what comes back: the part of an adapter that does not know the function."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ris_pipeline._errors import InputError
+from ris_pipeline.verification.bounds import entry_bound
+from ris_pipeline.verification.target import DoesNotApply
+
+Backend = Literal["torch", "numpy"]
+Function = Callable[..., Any]
+
+CALL_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a function raises when it is called in a way that it was not written for."""
+
+
+def to_numpy(tensor: Tensor) -> Any:
+    """The tensor's numbers, in shared memory where it can be: a function that overwrites its
+    argument shall be seen to.
+
+    Raises:
+        DoesNotApply: the tensor asks for a gradient.
+    """
+    if tensor.requires_grad:
+        raise DoesNotApply("needs a gradient, which numpy has not")
+    return tensor.resolve_conj().resolve_neg().numpy()
+
+
+def arguments_for(backend: Backend, arguments: Sequence[Any]) -> list[Any]:
+    """The arguments as the backend takes them; a tensor without axes is a float to numpy."""
+    if backend == "torch":
+        return list(arguments)
+    plain = [to_numpy(x) if isinstance(x, Tensor) else x for x in arguments]
+    return [x.item() if isinstance(x, np.ndarray) and not x.ndim else x for x in plain]
+
+
+def to_tensor(answer: Any) -> Tensor:
+    """An answer as a tensor: of a tuple, its first.
+
+    Raises:
+        TypeError: no number, array or tensor.
+    """
+    first = answer[0] if isinstance(answer, tuple) else answer
+    if isinstance(first, Tensor):
+        return first
+    array = np.asarray(first)
+    if array.dtype.kind not in "fciu":
+        raise TypeError(f"answers {type(first).__name__}: expected are numbers")
+    # A view with negative strides, as `[::-1]` makes, is not taken by torch.
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+
+
+def real_part(answer: Tensor) -> Tensor:
+    """A real answer that came as a complex number whose imaginary part is rounding.
+
+    Raises:
+        AssertionError: it is more than rounding.
+    """
+    if not answer.is_complex() or not answer.numel():
+        return answer.real if answer.is_complex() else answer
+    size = float(answer.detach().abs().max())
+    # A quadratic form of some length below 64: two roundings a term.
+    off, allowed = float(answer.detach().imag.abs().max()), entry_bound(size, 128, answer.dtype)
+    if not off <= allowed:
+        raise AssertionError(f"answers complex numbers: imaginary part {off:.3e}, real expected")
+    return answer.real
+
+
+def describe(error: BaseException) -> str:
+    """Type and first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def likely_backend(function: Function) -> Backend | None:
+    """The backend that the first parameter's annotation names, or else the only one that the
+    function's module imports."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    text = str(parameters[0].annotation) if parameters else ""
+    names = {"torch": "Tensor" in text, "numpy": "ndarray" in text or "NDArray" in text}
+    if not any(names.values()):
+        seen = getattr(inspect.unwrap(function), "__globals__", {}).values()
+        imported = {module.__name__ for module in seen if isinstance(module, ModuleType)}
+        names = {backend: backend in imported for backend in names}
+    found: list[Backend] = [b for b in ("torch", "numpy") if names[b]]
+    return found[0] if len(found) == 1 else None
+
+
+def find_backend(function: Function, probes: Sequence[Sequence[Any]], signature: str) -> Backend:
+    """The backend of a function, by the first of these that says it:
+
+    1. its annotation, or what its module imports (`likely_backend`), if it can be called so;
+    2. torch, if it takes tensors that ask for gradients and answers a tensor;
+    3. numpy, if it takes arrays;
+    4. torch, if it takes tensors at all: one that answers a float is one, without a gradient.
+
+    Raises:
+        InputError: it takes neither.
+    """
+    likely = likely_backend(function)
+    for arguments in probes:
+        if likely and call(function, arguments_for(likely, arguments))[1] is None:
+            return likely
+    for arguments in probes:
+        leaves = [x.clone().requires_grad_() if _leaf(x) else x for x in arguments]
+        answer, live = call(function, leaves)
+        if live is None and isinstance(answer[0] if isinstance(answer, tuple) else answer, Tensor):
+            return "torch"
+        if call(function, arguments_for("numpy", arguments))[1] is None:
+            return "numpy"
+        if live is None or call(function, arguments)[1] is None:
+            return "torch"
+    error = call(function, probes[0])[1]
+    said = "" if error is None else describe(error)
+    raise InputError(f"it cannot be called as {signature}: {said}")
+
+
+def _leaf(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.requires_grad
+
+
+def call(function: Function, arguments: Sequence[Any]) -> tuple[Any, Exception | None]:
+    """The answer, or the error that the function raised."""
+    with warnings.catch_warnings():
+        # A probe need not make sense to the function: what it warns of then is of no interest.
+        warnings.simplefilter("ignore")
+        try:
+            return function(*arguments), None
+        except CALL_ERRORS as error:
+            return None, error

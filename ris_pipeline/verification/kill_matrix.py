@@ -1,0 +1,117 @@
+"""The kill matrix: which law turns red with which known bug in place.
+
+Every law that looks up the replaced function runs against every bug. The bug stands behind `TARGET`
+only: the package itself stays right, so a row says what would turn red if a user handed over that
+function. `kill_page` measures it and writes it down.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+
+from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
+from ris_pipeline.verification.laws import Law, load_laws
+from ris_pipeline.verification.target import Usage, provide
+
+STORED = Path(__file__).with_suffix(".json")
+
+QUICK = settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=tuple(HealthCheck),
+)
+"""The same examples in every run, no shrinking: the question is whether a law turns red."""
+
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a law fails with: its own assertion, or the error of a function that answered nonsense."""
+
+
+@dataclass(frozen=True)
+class KillMatrix:
+    """laws: `file::test` -> names it looks up; red: key of a bug -> laws that turn red."""
+
+    laws: dict[str, tuple[str, ...]]
+    red: dict[str, tuple[str, ...]]
+
+    def to_json(self) -> str:
+        """The stored form: `{"laws": {law: {"uses"}}, "bugs": {key: {"cause", "red"}}}`."""
+        bugs = {
+            bug.key: {"cause": bug.cause.value, "red": list(self.red[bug.key])}
+            for bug in KNOWN_BUGS
+        }
+        laws = {law: {"uses": list(names)} for law, names in self.laws.items()}
+        return json.dumps({"laws": laws, "bugs": bugs}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "KillMatrix":
+        """The inverse of `to_json`; causes are the catalogue's."""
+        stored = json.loads(text)
+        return cls(
+            {law: tuple(entry["uses"]) for law, entry in stored["laws"].items()},
+            {key: tuple(entry["red"]) for key, entry in stored["bugs"].items()},
+        )
+
+
+def run_law(law: Law, functions: Mapping[str, Callable[..., Any]]) -> tuple[bool, Usage]:
+    """Whether the law turns red with some functions in place of ours, and what it looked up."""
+    with provide(functions) as usage, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            law()
+        except FAILURES:
+            return True, usage
+    return False, usage
+
+
+def turns_red(law: Law, bug: KnownBug) -> bool:
+    """Whether the law catches the bug."""
+    return run_law(law, {bug.replaces: bug.function})[0]
+
+
+@cache
+def _laws() -> dict[str, Law]:
+    return load_laws(QUICK)
+
+
+def _uses(name: str) -> tuple[str, ...]:
+    red, usage = run_law(_laws()[name], {})
+    if red:
+        raise AssertionError(f"{name} fails without any bug")
+    return tuple(sorted(usage.looked_up))
+
+
+def _red_laws(key: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
+    bug = next(bug for bug in KNOWN_BUGS if bug.key == key)
+    return tuple(name for name in candidates if turns_red(_laws()[name], bug))
+
+
+def measure(processes: int = 2) -> KillMatrix:
+    """Run every law that looks up the replaced function against every bug."""
+    with ProcessPoolExecutor(processes) as pool:
+        names = tuple(_laws())
+        laws = dict(zip(names, pool.map(_uses, names), strict=True))
+        keys = tuple(bug.key for bug in KNOWN_BUGS)
+        candidates = [
+            tuple(name for name in names if bug.replaces in laws[name]) for bug in KNOWN_BUGS
+        ]
+        red = dict(zip(keys, pool.map(_red_laws, keys, candidates), strict=True))
+    return KillMatrix(laws, red)

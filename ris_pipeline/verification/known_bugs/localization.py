@@ -1,0 +1,109 @@
+"""Matching and the Cramer-Rao bound."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.localization.bound import cramer_rao_bound
+from ris_pipeline.localization.matching import match_sources
+from ris_pipeline.scene import SceneBatch, sensing_matrix, steering_derivatives
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+
+
+def sources_matched_in_order(*arguments: Tensor) -> Tensor:
+    """Estimates taken in the order they come."""
+    found, true = arguments[2], arguments[5]
+    match = torch.arange(true.shape[1]).expand(true.shape)
+    return torch.where(match < found.sum(-1, keepdim=True), match, -1)
+
+
+def sources_matched_by_nearest(*arguments: Tensor) -> Tensor:
+    """Every source takes its nearest estimate, taken or not."""
+    rows = [
+        match_sources(*arguments[:3], *(x[:, i : i + 1] for x in arguments[3:]))
+        for i in range(arguments[5].shape[1])
+    ]
+    return torch.cat(rows, dim=1)
+
+
+def bound_of_deviations(scenes: SceneBatch) -> Tensor:
+    """Standard deviations returned as variances."""
+    return cramer_rao_bound(scenes).sqrt()
+
+
+def bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
+    """The noise variance left out."""
+    return cramer_rao_bound(scenes) / scenes.noise_variance[:, None, None]
+
+
+def _seen(scenes: SceneBatch, scene: int) -> Tensor:
+    """Derivatives of the snapshots of one scene by its coordinates, (T L M, 3 K) complex."""
+    s, count = scenes.sources, int(scenes.sources.count[scene])
+    azimuth, elevation, distance = (x[scene, :count] for x in (s.azimuth, s.elevation, s.distance))
+    wavefront = scenes.scenario.wavefront
+    _, slopes = steering_derivatives(scenes.panel, azimuth, elevation, distance, wavefront)
+    phi = sensing_matrix(scenes.channel[scene : scene + 1], scenes.codes)[0]
+    amplitudes = (s.gains[..., None] * s.symbols)[scene, :count]
+    moved = torch.einsum("trn,kcn,kt->trkc", phi, slopes.to(phi.dtype), amplitudes)
+    return moved.reshape(-1, 3 * count)
+
+
+def _bound(scenes: SceneBatch, rows: Callable[[Tensor], Tensor]) -> Tensor:
+    """`sigma^2 / 2` times the diagonal of the inverse of a too simple information."""
+    bound = torch.full((*scenes.sources.active.shape, 3), torch.nan, dtype=torch.float64)
+    for scene in range(scenes.size):
+        jacobian = rows(_seen(scenes, scene))
+        variance = torch.linalg.pinv(jacobian.mT @ jacobian).diagonal()
+        count = int(scenes.sources.count[scene])
+        bound[scene, :count] = (scenes.noise_variance[scene] / 2 * variance).reshape(count, 3)
+    return bound
+
+
+def bound_at_known_amplitudes(scenes: SceneBatch) -> Tensor:
+    """The amplitudes taken for known: too low."""
+    return _bound(scenes, lambda seen: torch.cat((seen.real, seen.imag)))
+
+
+def bound_of_the_real_part(scenes: SceneBatch) -> Tensor:
+    """`real(D)^T real(D)`: it sees how the antennas are turned."""
+    return _bound(scenes, lambda seen: seen.real)
+
+
+def bound_of_the_first_source(scenes: SceneBatch) -> Tensor:
+    """The first source's bound for every slot."""
+    return cramer_rao_bound(scenes)[:, :1].expand(-1, scenes.sources.active.shape[1], -1)
+
+
+_FASTER = "A solver replaced by something faster."
+_WHICH = "A variance, a deviation, a noise power: which of them is meant."
+
+LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
+    known_bug(
+        "match_sources",
+        Cause.UNMATCHED,
+        sources_matched_in_order,
+        "Estimates came sorted from the detector, the truth from the generator.",
+    ),
+    known_bug("match_sources", Cause.GREEDY, sources_matched_by_nearest, _FASTER),
+    known_bug("cramer_rao_bound", Cause.ROOT, bound_of_deviations, _WHICH),
+    known_bug("cramer_rao_bound", Cause.SCALE, bound_at_unit_noise, _WHICH),
+    known_bug(
+        "cramer_rao_bound",
+        Cause.CHAIN_RULE,
+        bound_at_known_amplitudes,
+        "The information of the coordinates alone: nuisance parameters forgotten.",
+    ),
+    known_bug(
+        "cramer_rao_bound",
+        Cause.REAL_PART,
+        bound_of_the_real_part,
+        "The formula for real data on complex snapshots, without stacking their parts.",
+    ),
+    known_bug(
+        "cramer_rao_bound",
+        Cause.BATCH,
+        bound_of_the_first_source,
+        "A `[:, :1]` left from the version for one source.",
+    ),
+)

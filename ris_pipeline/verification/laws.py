@@ -1,0 +1,153 @@
+"""The laws of `properties/`: where they stand, and what one says of a function."""
+
+import functools
+import inspect
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from ris_pipeline._errors import InputError
+from ris_pipeline.verification.implementation import Implementation
+from ris_pipeline.verification.target import DoesNotApply, Usage, provide
+
+Law = Callable[[], None]
+
+
+class Outcome(StrEnum):
+    """What a law says of a function."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    NOT_ABOUT = "is about other functions"
+    DOES_NOT_APPLY = "does not apply"
+
+
+@dataclass(frozen=True)
+class LawResult:
+    """One law on one function.
+
+    law: `file::test`; reason: why it fails or does not apply; counterexample: the smallest found;
+    examples: how often it was tried, shrinking among it; holds_on: a domain it holds on although it
+    fails, "" for none.
+    """
+
+    law: str
+    outcome: Outcome
+    reason: str = ""
+    counterexample: str = ""
+    examples: int = 0
+    seconds: float = 0.0
+    holds_on: str = ""
+
+
+def laws_folder() -> Path:
+    """`properties/`: inside the installed package, or beside it in a clone.
+
+    Raises:
+        InputError: in neither place.
+    """
+    package = Path(str(files("ris_pipeline")))
+    for folder in (package / "verification" / "properties", package.parent / "properties"):
+        if (folder / "test_gap_sign.py").is_file():
+            return folder
+    raise InputError(f"the laws are missing: no folder 'properties' in or beside {str(package)!r}")
+
+
+def thorough(examples: int) -> settings:
+    """The same examples in every run, searched for the worst and shrunk to the smallest."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
+        suppress_health_check=tuple(HealthCheck),
+    )
+
+
+def load_laws(profile: settings, folder: Path | None = None) -> dict[str, Law]:
+    """Every law of a folder as `file::test`, freshly imported, under a profile."""
+    found: dict[str, Law] = {}
+    for path in sorted((folder or laws_folder()).glob("test_*.py")):
+        spec = spec_from_file_location(f"_law_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"{str(path)!r} cannot be imported")
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("test_"):
+                found[f"{path.stem}::{name}"] = profile(function)
+    return found
+
+
+def run_law(name: str, law: Law, implementation: Implementation, domain: str = "") -> LawResult:
+    """Run a law on one function.
+
+    Args:
+        name: `file::test`.
+        law: from `load_laws`.
+        implementation: the function in the place of ours.
+        domain: to run it on, by default what the function takes.
+    """
+    tried = 0
+    inner = law.hypothesis.inner_test  # type: ignore[attr-defined]
+
+    @functools.wraps(inner)
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        return inner(*arguments, **named)
+
+    law.hypothesis.inner_test = counted  # type: ignore[attr-defined]
+    start = time.perf_counter()
+    functions = {implementation.place: implementation.function}
+    with (
+        provide(functions, implementation.without(domain)) as usage,
+        warnings.catch_warnings(),
+    ):
+        # What a function warns of is its own affair.
+        warnings.simplefilter("ignore")
+        # pytest's own way to hold whatever a test raises.
+        info = pytest.CallInfo.from_call(law, "call", reraise=(KeyboardInterrupt,))
+    law.hypothesis.inner_test = inner  # type: ignore[attr-defined]
+    error = None if info.excinfo is None else info.excinfo.value
+    return LawResult(name, *_outcome(error, usage), tried, round(time.perf_counter() - start, 3))
+
+
+def _outcome(error: BaseException | None, usage: Usage) -> tuple[Outcome, str, str]:
+    if isinstance(error, DoesNotApply):
+        return Outcome.DOES_NOT_APPLY, str(error), ""
+    if not usage.applies:
+        return Outcome.NOT_ABOUT, "", ""
+    if error is None:
+        return Outcome.HOLDS, "", ""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, AssertionError):
+        said = f"{type(error).__name__}: {said}"
+    return Outcome.FAILS, said, compact("\n".join(getattr(error, "__notes__", ())))
+
+
+def compact(note: str) -> str:
+    """Hypothesis's note on a falsifying example as `name = value; k = 1`."""
+    drawn = re.findall(r"^ {4}(\w+)=(.*?),?$", note, flags=re.MULTILINE)
+    labelled = re.findall(r"^Draw \d+(?: \((.+?)\))?: (.*)$", note, flags=re.MULTILINE)
+    pairs = [pair for pair in drawn if pair[1] != "data(...)"]
+    pairs += [(label or "drawn", value) for label, value in labelled]
+    return "; ".join(f"{name} = {value}" for name, value in pairs)
+
+
+def about(uses: Mapping[str, tuple[str, ...]], law: str, place: str) -> bool:
+    """Whether a law looks up a function, as far as is known; an unknown law may."""
+    return law not in uses or place in uses[law]

@@ -1,0 +1,68 @@
+"""Wrong functions in hands other than those of the catalogue: `bug_of_name`."""
+
+import numpy as np
+import their_numpy
+import their_torch
+import torch
+
+
+def ascending(a, k, margin):
+    w = torch.linalg.eigvalsh(0.5 * (a + a.mH))
+    return torch.relu(margin - (w[..., k - 1] - w[..., k])).mean()
+
+
+def off_by_one(a, k):
+    w = np.append(np.sort(np.linalg.eigvalsh((a + a.conj().T) / 2))[::-1], 0.0)
+    return w[k] - w[k + 1]
+
+
+def not_hermitian_first(a, k, margin):
+    w = np.linalg.eigvalsh(a)[..., ::-1]
+    return np.maximum(0, margin - (w[..., k - 1] - w[..., k])).mean()
+
+
+def detached(a, k, margin):
+    return their_torch.eigengap_loss(a.detach(), k, margin)
+
+
+def gap_of_singular_values(a, k):
+    s = their_numpy.singular_values(a)
+    return s[k - 1] - s[k]
+
+
+def unsorted(a, k):
+    return np.linalg.eig(a)[1][:, :k]
+
+
+def conjugated(positions, azimuth, elevation, distance, wavelength):
+    return their_numpy.steering_vector(positions, azimuth, elevation, distance, wavelength).conj()
+
+
+def half_an_element_off(shape, spacing, azimuth, elevation, distance, wavelength):
+    x = (np.arange(shape[0]) - shape[0] / 2) * spacing[0]
+    y = (np.arange(shape[1]) - shape[1] / 2) * spacing[1]
+    grid_x, grid_y = np.meshgrid(x, y)
+    positions = np.stack([grid_x.ravel(), grid_y.ravel(), 0 * grid_x.ravel()], axis=1)
+    return their_numpy.steering_vector(positions, azimuth, elevation, distance, wavelength)
+
+
+def plane_wave(positions, azimuth, elevation, distance, wavelength):
+    u = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), 0.0])
+    return np.exp(2j * np.pi / wavelength * (positions @ u)) / np.sqrt(len(positions))
+
+
+def poisoned(parameters):
+    squares = [(p.grad**2).sum() for p in parameters if p.grad is not None]
+    return float(sum(squares)) ** 0.5
+
+
+def in_the_step_block(losses, accumulation):
+    running = 0.0
+    for number, loss in enumerate(losses, start=1):
+        if number % accumulation == 0 or number == len(losses):
+            running += loss
+    return running / len(losses)
+
+
+def nonsense(a, k, margin):
+    return (a.abs().sum() * 0.377).real
