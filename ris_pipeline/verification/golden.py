@@ -45,7 +45,9 @@ class ColumnMove:
 
 def describe_curve(curve: Curve, settings: Settings) -> dict[str, Any]:
     """The JSON page of a curve."""
-    text = settings.model_dump_json()
+    # A setting that is added later changes no curve while it keeps its default; a default that
+    # changes moves the curve itself.
+    text = settings.model_dump_json(exclude_defaults=True)
     return {
         "columns": {name: str(np.asarray(values).dtype) for name, values in curve.items()},
         "length": {name: len(values) for name, values in curve.items()},

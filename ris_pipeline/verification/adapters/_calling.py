@@ -1,6 +1,7 @@
 """Torch or numpy, and what comes back: the part of an adapter that does not know the function."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.verification.bounds import entry_bound
 from ris_pipeline.verification.target import DoesNotApply
 
 Backend = Literal["torch", "numpy"]
@@ -74,8 +74,10 @@ def real_part(answer: Tensor) -> Tensor:
     if not answer.is_complex() or not answer.numel():
         return answer.real if answer.is_complex() else answer
     size = float(answer.detach().abs().max())
-    # A quadratic form of some length below 64: two roundings a term.
-    off, allowed = float(answer.detach().imag.abs().max()), entry_bound(size, 128, answer.dtype)
+    # Rounding grows with the condition number; once it has eaten half of the digits the real part
+    # is wrong as well, and that is for the law to say.
+    off = float(answer.detach().imag.abs().max())
+    allowed = size * math.sqrt(torch.finfo(answer.dtype).eps)
     if not off <= allowed:
         raise AssertionError(f"answers complex numbers: imaginary part {off:.3e}, real expected")
     return answer.real

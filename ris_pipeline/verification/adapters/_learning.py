@@ -23,9 +23,9 @@ from ris_pipeline.verification.target import DoesNotApply
 
 @dataclass(frozen=True)
 class PlainNorm:
-    """A group norm that may not say how much it left out."""
+    """A group norm that may not say how much it left out, to the digits that the gradients have."""
 
-    norm: float
+    norm: Tensor
     counted: int | None = None
 
     @property
@@ -52,11 +52,13 @@ class PlainGradientNorm:
     def __call__(self, parameters: Iterable[Tensor]) -> PlainNorm:
         """The norm, and the count where the answer has one."""
         given: list[Any] = list(parameters)
+        dtypes = [p.grad.real.dtype for p in given if p.grad is not None]
+        coarsest = max(dtypes, key=lambda d: torch.finfo(d).eps, default=torch.float64)
         if self.backend == "numpy":
             given = [p.grad.numpy() for p in given if p.grad is not None]
         answer = self.function(given)
         pair = answer if isinstance(answer, tuple) else (answer,)
-        return PlainNorm(float(to_tensor(pair)), int(pair[1]) if len(pair) > 1 else None)
+        return PlainNorm(to_tensor(pair).to(coarsest), int(pair[1]) if len(pair) > 1 else None)
 
 
 def adapt_gradient_norm(

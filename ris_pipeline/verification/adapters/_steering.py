@@ -55,6 +55,8 @@ class PlainSteering:
             raise DoesNotApply("needs one panel for each scene")
         taken((wavefront,))
         where = torch.broadcast_tensors(azimuth, elevation, distance)
+        if not where[0].numel():
+            raise DoesNotApply("needs a batch, also an empty one")
         sources = zip(*(x.double().flatten() for x in where), strict=True)
         answers = [self._once(panel, source, wavefront) for source in sources]
         return torch.stack(answers).reshape(*where[0].shape, -1)
