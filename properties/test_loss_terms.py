@@ -37,33 +37,40 @@ SLOTTED = ("angle", "distance", "chamfer")
 """The terms that compare slots with sources."""
 
 
-@st.composite
-def names(draw: st.DrawFn) -> str:
-    """A term under test."""
-    return draw(st.sampled_from(under_test(tuple(UPPER))))
-
-
 slot_orders = st.permutations(range(SLOTS))
 N = 9
 """Elements of the panel that `truths` uses."""
+
+
+Values = dict[str, float]
 
 
 def _value(name: str, prediction: Prediction, truth: Truth) -> float:
     return float(getattr(TARGET, name)(prediction, truth, CONFIG).item())
 
 
-@given(names(), truths(), st.data())
-def test_a_term_is_in_its_range(name: str, truth: Truth, data) -> None:
-    value = _value(name, data.draw(predictions(truth)), truth)
-    assert_true(
-        f"0 <= {name} <= {UPPER[name]}", 0 <= value <= UPPER[name] + term_bound(N, SLOTS), value
-    )
+def _values(prediction: Prediction, truth: Truth, names: tuple[str, ...] = tuple(UPPER)) -> Values:
+    """Every term under test."""
+    return {name: _value(name, prediction, truth) for name in under_test(names)}
 
 
-@given(names(), truths())
-def test_a_term_is_zero_at_the_truth(name: str, truth: Truth) -> None:
-    value = _value(name, perfect_prediction(truth), truth)
-    assert_within("term", value, 0.0, term_bound(N, SLOTS))
+def _assert_same(values: Values, expected: Values, more: float = 0.0) -> None:
+    bounds = [term_bound(N, SLOTS, value) + more for value in expected.values()]
+    assert_within("terms", list(values.values()), list(expected.values()), bounds)
+
+
+@given(truths(), st.data())
+def test_a_term_is_in_its_range(truth: Truth, data) -> None:
+    prediction = data.draw(predictions(truth))
+    for name, value in _values(prediction, truth).items():
+        upper = UPPER[name] + term_bound(N, SLOTS)
+        assert_true(f"0 <= {name} <= {UPPER[name]}", 0 <= value <= upper, value)
+
+
+@given(truths())
+def test_a_term_is_zero_at_the_truth(truth: Truth) -> None:
+    values = _values(perfect_prediction(truth), truth)
+    assert_within("terms", list(values.values()), [0.0] * len(values), term_bound(N, SLOTS))
 
 
 @given(truths(), st.data(), slot_orders)
@@ -75,14 +82,11 @@ def test_the_order_of_the_slots_does_not_matter(truth: Truth, data, order) -> No
         elevation=prediction.elevation[:, order],
         log_distance=prediction.log_distance[:, order],
     )
-    chosen = under_test(SLOTTED)
-    values = [_value(name, prediction, truth) for name in chosen]
-    bounds = [term_bound(N, SLOTS, value) for value in values]
-    assert_within("terms", [_value(name, turned, truth) for name in chosen], values, bounds)
+    _assert_same(_values(turned, truth, SLOTTED), _values(prediction, truth, SLOTTED))
 
 
-@given(names(), truths(), st.data())
-def test_the_order_of_the_sources_does_not_matter(name: str, truth: Truth, data) -> None:
+@given(truths(), st.data())
+def test_the_order_of_the_sources_does_not_matter(truth: Truth, data) -> None:
     prediction = data.draw(predictions(truth))
     slots = torch.arange(truth.azimuth.shape[1])
     # The real sources stand first: turn them end for end and leave the rest.
@@ -99,8 +103,7 @@ def test_the_order_of_the_sources_does_not_matter(name: str, truth: Truth, data)
         elevation=turn(truth.elevation),
         distance=turn(truth.distance),
     )
-    value = _value(name, prediction, truth)
-    assert_within("term", _value(name, prediction, turned), value, term_bound(N, SLOTS, value))
+    _assert_same(_values(prediction, turned), _values(prediction, truth))
 
 
 @given(truths(), st.data(), st.sampled_from((1, -1, 2, -3)))
@@ -111,11 +114,8 @@ def test_a_full_turn_changes_nothing(truth: Truth, data, turns: int) -> None:
         azimuth=prediction.azimuth + 2 * math.pi * turns,
         elevation=prediction.elevation - 2 * math.pi * turns,
     )
-    chosen = under_test(SLOTTED)
-    values = [_value(name, prediction, truth) for name in chosen]
     turn = turn_bound(turns, math.radians(CONFIG.huber_angle_deg))
-    bounds = [term_bound(N, SLOTS, value) + turn for value in values]
-    assert_within("terms", [_value(name, turned, truth) for name in chosen], values, bounds)
+    _assert_same(_values(turned, truth, SLOTTED), _values(prediction, truth, SLOTTED), turn)
 
 
 @given(truths(), st.data())
@@ -144,14 +144,13 @@ def test_the_unblended_error_does_not_see_the_scale(truth: Truth, data, scale: f
     assert_within("prediction_nmse", scaled, value, term_bound(N, SLOTS, value))
 
 
-@given(names(), truths(), st.data())
-def test_a_batch_costs_the_mean_of_its_scenes(name: str, truth: Truth, data) -> None:
+@given(truths(), st.data())
+def test_a_batch_costs_the_mean_of_its_scenes(truth: Truth, data) -> None:
     prediction = data.draw(predictions(truth))
     scenes = range(truth.count.shape[0])
-    alone = [_value(name, _scene(prediction, i), _scene(truth, i)) for i in scenes]
-    expected = float(np.mean(alone))
-    value = _value(name, prediction, truth)
-    assert_within("term", value, expected, term_bound(N, SLOTS, expected))
+    alone = [_values(_scene(prediction, i), _scene(truth, i)) for i in scenes]
+    expected = {name: float(np.mean([one[name] for one in alone])) for name in alone[0]}
+    _assert_same(_values(prediction, truth), expected)
 
 
 def _scene(batch, index: int):

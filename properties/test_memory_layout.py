@@ -33,14 +33,11 @@ VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_l
 BASES = ("signal_subspace", "noise_subspace", "projector")
 SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum")
 NAMES = (*VALUES, *BASES, *SPECTRA)
-Drawn = tuple[str, SpectralMatrix]
 
 
-@st.composite
-def cases(draw: st.DrawFn, names: tuple[str, ...] = NAMES, **limits: Any) -> Drawn:
-    """A function under test, and matrices whose answer of order 1 is well determined."""
-    name = draw(st.sampled_from(under_test(names)))
-    return name, draw(hermitian_matrices(domains=(Domain.POSITIVE,), **limits))
+def matrices(**limits: Any) -> st.SearchStrategy[SpectralMatrix]:
+    """Matrices whose answer of order 1 is well determined."""
+    return hermitian_matrices(domains=(Domain.POSITIVE,), **limits)
 
 
 def _vectors(drawn: SpectralMatrix) -> np.ndarray:
@@ -122,37 +119,37 @@ def _truth(name: str, drawn: SpectralMatrix) -> tuple[np.ndarray, Any]:
             return form, product_bound(size, 2 * n, dtype)
 
 
-@given(cases(), st.sampled_from(tuple(Layout)), st.sampled_from(tuple(Layout)))
-def test_the_layout_does_not_matter(case: Drawn, layout: Layout, other: Layout) -> None:
-    name, drawn = case
-    more = _more(name, drawn, lay_out(_steering(drawn), other))
-    got = _answer(name, lay_out(_argument(name, drawn), layout), more)
-    assert_within("answer", got, *_truth(name, drawn))
+@given(matrices(), st.sampled_from(tuple(Layout)), st.sampled_from(tuple(Layout)))
+def test_the_layout_does_not_matter(drawn: SpectralMatrix, layout: Layout, other: Layout) -> None:
+    for name in under_test(NAMES):
+        more = _more(name, drawn, lay_out(_steering(drawn), other))
+        got = _answer(name, lay_out(_argument(name, drawn), layout), more)
+        assert_within(name, got, *_truth(name, drawn))
 
 
-# The mean over no matrix is nothing in particular.
-@given(cases(tuple(name for name in NAMES if name != "eigengap_loss"), batches=((1,),)))
-def test_an_empty_batch_gives_an_empty_answer(case: Drawn) -> None:
-    name, drawn = case
-    got = _answer(name, _argument(name, drawn)[:0], _more(name, drawn, _steering(drawn)))
-    assert_within("shape", got.shape, _truth(name, drawn)[0][:0].shape, 0)
+@given(matrices(batches=((1,),)))
+def test_an_empty_batch_gives_an_empty_answer(drawn: SpectralMatrix) -> None:
+    # The mean over no matrix is nothing in particular.
+    for name in under_test(tuple(name for name in NAMES if name != "eigengap_loss")):
+        got = _answer(name, _argument(name, drawn)[:0], _more(name, drawn, _steering(drawn)))
+        assert_within(f"shape of {name}", got.shape, _truth(name, drawn)[0][:0].shape, 0)
 
 
-@given(cases(batches=((),)))
-def test_a_batch_of_one_is_the_matrix_alone(case: Drawn) -> None:
-    name, drawn = case
-    expected, bound = _truth(name, drawn)
-    got = _answer(name, _argument(name, drawn)[None], _more(name, drawn, _steering(drawn)))
-    assert_within("answer", got, expected if name == "eigengap_loss" else expected[None], bound)
+@given(matrices(batches=((),)))
+def test_a_batch_of_one_is_the_matrix_alone(drawn: SpectralMatrix) -> None:
+    for name in under_test(NAMES):
+        expected, bound = _truth(name, drawn)
+        got = _answer(name, _argument(name, drawn)[None], _more(name, drawn, _steering(drawn)))
+        assert_within(name, got, expected if name == "eigengap_loss" else expected[None], bound)
 
 
-@given(cases(), st.sampled_from(tuple(Layout)))
-def test_the_arguments_are_left_as_they_were(case: Drawn, layout: Layout) -> None:
-    name, drawn = case
-    argument, steering = _argument(name, drawn), _steering(drawn)
-    # A skew part, since a hermitization in place would leave a Hermitian matrix alone.
-    argument = lay_out(argument if name == "projector" else argument + 1e-3j, layout)
-    before = argument.clone(), steering.clone()
-    _answer(name, argument, _more(name, drawn, steering))
-    same = torch.equal(argument, before[0]) and torch.equal(steering, before[1])
-    assert_true(f"{name} leaves its arguments alone", same, same)
+@given(matrices(), st.sampled_from(tuple(Layout)))
+def test_the_arguments_are_left_as_they_were(drawn: SpectralMatrix, layout: Layout) -> None:
+    for name in under_test(NAMES):
+        argument, steering = _argument(name, drawn), _steering(drawn)
+        # A skew part, since a hermitization in place would leave a Hermitian matrix alone.
+        argument = lay_out(argument if name == "projector" else argument + 1e-3j, layout)
+        before = argument.clone(), steering.clone()
+        _answer(name, argument, _more(name, drawn, steering))
+        same = torch.equal(argument, before[0]) and torch.equal(steering, before[1])
+        assert_true(f"{name} leaves its arguments alone", same, same)

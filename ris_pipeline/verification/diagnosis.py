@@ -17,7 +17,8 @@ from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
 ENOUGH = 0.5
-"""A cause that fits worse is not named: less than half of what is seen agrees with it."""
+"""A cause that fits no better is not named: one sign alone, however clear, is half of what is
+seen."""
 Seen = tuple[Case, Numbers | None, Numbers | None]
 """A fixed case, a function's answer, and ours."""
 MOST, CLOSE = 3, 0.25
@@ -63,7 +64,7 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
             pattern(decided, matrix, bug),
             numbers(seen, bug),
         )
-        if found.fit >= ENOUGH and (bug.cause not in best or found.fit > best[bug.cause.value].fit):
+        if found.fit > ENOUGH and (bug.cause not in best or found.fit > best[bug.cause.value].fit):
             best[bug.cause.value] = found
     ranked = sorted(best.values(), key=lambda one: -one.fit)
     return tuple(one for one in ranked[:MOST] if one.fit >= ranked[0].fit - CLOSE)
