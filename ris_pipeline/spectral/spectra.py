@@ -52,7 +52,11 @@ def mvdr_spectrum(
     check_shape("steering", steering, (order_of(covariance), None))
     if isinstance(covariance, LowRankCovariance):
         return _factored_mvdr(covariance, steering)
-    cholesky = torch.linalg.cholesky(hermitize(covariance))
+    return _dense_mvdr(hermitize(covariance), steering)
+
+
+def _dense_mvdr(matrix: Tensor, steering: Tensor) -> Tensor:
+    cholesky = torch.linalg.cholesky(matrix)
     whitened = torch.linalg.solve_triangular(cholesky, steering, upper=False)
     return column_power(whitened).reciprocal()
 
@@ -63,6 +67,10 @@ def _factored_mvdr(covariance: LowRankCovariance, steering: Tensor) -> Tensor:
         raise InputError(
             f"loading = {delta.min().item()}: allowed is a positive loading, R must be invertible"
         )
+    if covariance.rank >= covariance.size:
+        # Woodbury loses what cancels between I and F (delta I + G)^-1 F^H, lambda_1 / delta of the
+        # digits: the condition of R itself only while F leaves an eigenvalue at delta.
+        return _dense_mvdr(covariance.dense(), steering)
     gram = covariance.gram()
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     cholesky = torch.linalg.cholesky(gram + delta[..., None] * eye)

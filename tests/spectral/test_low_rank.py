@@ -57,6 +57,18 @@ def test_eigenvalues_trace_and_loading(covariance: LowRankCovariance) -> None:
     assert_agree(loaded.dense(), spectral.add_loading(dense, 0.5), covariance)
 
 
+@pytest.mark.parametrize("columns", [3, 5])
+def test_mvdr_keeps_its_digits_where_the_factor_leaves_no_eigenvalue_at_the_loading(
+    columns: int,
+) -> None:
+    # R = (1e6 + 1e-6) I has condition 1; Woodbury's identity would lose lambda_1 / delta = 1e12.
+    factor = 1e3 * torch.eye(3, columns, dtype=torch.complex128)
+    covariance = LowRankCovariance(factor, 1e-6)
+    steering = steering_for(covariance)
+    spectrum = spectral.mvdr_spectrum(covariance, steering)
+    assert_agree(spectrum, torch.full_like(spectrum, 1e6 + 1e-6), covariance)
+
+
 @given(covariances(), st.integers(1, 9), st.sampled_from((0.0, 3.0, 100.0)))
 def test_gap_and_hinges(covariance: LowRankCovariance, k: int, margin: float) -> None:
     k = min(k, covariance.size - 1)
