@@ -38,6 +38,10 @@ def conjugated(positions, azimuth, elevation, distance, wavelength):
     return their_numpy.steering_vector(positions, azimuth, elevation, distance, wavelength).conj()
 
 
+def conjugated_in_another_order(pos, wavelength, az, el, r):
+    return conjugated(pos, az, el, r, wavelength)
+
+
 def half_an_element_off(shape, spacing, azimuth, elevation, distance, wavelength):
     x = (np.arange(shape[0]) - shape[0] / 2) * spacing[0]
     y = (np.arange(shape[1]) - shape[1] / 2) * spacing[1]
@@ -49,6 +53,12 @@ def half_an_element_off(shape, spacing, azimuth, elevation, distance, wavelength
 def plane_wave(positions, azimuth, elevation, distance, wavelength):
     u = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), 0.0])
     return np.exp(2j * np.pi / wavelength * (positions @ u)) / np.sqrt(len(positions))
+
+
+def rows_for_columns(a, steering, k):
+    _, _, v = np.linalg.svd((a + a.conj().T) / 2)
+    power = (abs(v[:, k:].conj().T @ steering) ** 2).sum(axis=0)
+    return 1 / np.maximum(power, 1e-30)
 
 
 def poisoned(parameters):

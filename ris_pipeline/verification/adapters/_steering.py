@@ -23,18 +23,30 @@ from ris_pipeline.verification.target import DoesNotApply, taken
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
 
+ALSO_CALLED = {
+    "positions": ("pos", "position", "q", "elements", "element_positions", "coordinates", "xyz"),
+    "shape": ("panel", "size", "elements_shape"),
+    "spacing": ("d", "spacings", "element_spacing"),
+    "azimuth": ("az", "azi", "phi"),
+    "elevation": ("el", "elev", "theta"),
+    "distance": ("r", "range", "range_", "dist"),
+    "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl"),
+}
+"""What the field calls each of them; angles by the letters of the signal model."""
+
 
 @dataclass(frozen=True)
 class PlainSteering:
     """Somebody's steering vector, to be called as ours, one source at a time, in double precision.
 
-    parameters: what it takes, in order; named: by keyword; wavefront: it takes that keyword too.
+    parameters: what it takes, in order; names: its own words for them, by which they are passed
+    (None: by place); wavefront: it takes that keyword too.
     """
 
     function: Function
     backend: Backend
     parameters: tuple[str, ...]
-    named: bool
+    names: tuple[str, ...] | None
     wavefront: bool
 
     @property
@@ -69,11 +81,9 @@ class PlainSteering:
         chosen = [given[name] for name in self.parameters]
         values = arguments_for(self.backend, chosen)
         extra = {"wavefront": wavefront} if self.wavefront else {}
-        if self.named:
-            answer = self.function(**dict(zip(self.parameters, values, strict=True)), **extra)
-        else:
-            answer = self.function(*values, **extra)
-        return to_tensor(answer)
+        if self.names is None:
+            return to_tensor(self.function(*values, **extra))
+        return to_tensor(self.function(**dict(zip(self.names, values, strict=True)), **extra))
 
 
 def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -94,13 +104,20 @@ def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
     return (n_h, n_v), (steps[0], steps[-1])
 
 
+def _own_names(parameters: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The function's own word for each parameter; None where one has none, or two."""
+    found = [[own for own in (name, *ALSO_CALLED[name]) if own in given] for name in parameters]
+    return tuple(own[0] for own in found) if all(len(own) == 1 for own in found) else None
+
+
 def adapt_steering(
     function: Function, signature: str, backend: Backend | None = None
 ) -> PlainSteering:
     """Find out what a steering vector takes: positions, or the shape and spacing of a grid.
 
-    Parameters that have the documented names are passed by name; others by place, and their number
-    says which signature it is.
+    Parameters that have the documented names, or those that the field has for them, are passed by
+    name, in whatever order they stand; others by place, and their number says which signature it
+    is.
 
     Raises:
         InputError: it takes neither.
@@ -115,8 +132,8 @@ def adapt_steering(
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     for parameters in (BY_SHAPE, BY_POSITIONS):
-        named = set(parameters) <= set(given)
-        if named or len(required) == len(parameters):
+        names = _own_names(parameters, tuple(given))
+        if names is not None or len(required) == len(parameters):
             break
     else:
         raise InputError(f"it takes {', '.join(required) or 'nothing'}: expected is {signature}")
@@ -124,7 +141,7 @@ def adapt_steering(
     order: tuple[tuple[Backend, bool], ...] = (("torch", True), ("numpy", False), ("torch", False))
     likely = backend or likely_backend(function)
     for chosen, live in sorted(order, key=lambda one: one[0] != likely):
-        plain = PlainSteering(function, chosen, parameters, named, "wavefront" in given)
+        plain = PlainSteering(function, chosen, parameters, names, "wavefront" in given)
         error = _probe(plain, live) if backend in (None, chosen) else None
         if error is None and backend in (None, chosen):
             return plain

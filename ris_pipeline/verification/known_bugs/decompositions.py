@@ -200,7 +200,7 @@ _SPOILS = {
     "unhermitized": (*_VALUES, *_VECTORS),
     "by_magnitude": (*_VALUES, *_VECTORS),
     "conjugated": _VECTORS,
-    "rows_for_columns": ("signal_subspace", "noise_subspace"),
+    "rows_for_columns": _VECTORS,
     "single": ("eigenvalues", "signal_subspace"),
 }
 """Which functions each family is an entry for."""
