@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.detection import Detector, grid_gains, next_source
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
@@ -133,8 +134,8 @@ def _loss_without(
     measurement: Measurement, parameters: Tensor, active: Tensor
 ) -> Float[Tensor, "b k"]:
     a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
-    # A failed factor belongs to coinciding sources; whatever is dropped there, the caller compares.
-    factor, _ = torch.linalg.cholesky_ex(measurement.inner(a))
+    # Where sources coincide any of them may be dropped: the caller compares what is left.
+    factor, _ = regular_cholesky(measurement.inner(a))
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
     return (amplitudes.abs().square() / inverse).sum(1)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.varpro import Fit, Measurement, linearise
 
@@ -98,9 +99,9 @@ def _restricted(fit: Fit, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def solve_damped(unit: Tensor, score: Tensor, damping: Tensor) -> Tensor:
     """Solve `(unit + damping I) step = score`; zero where that matrix is not positive definite."""
     eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
-    factor, failed = torch.linalg.cholesky_ex(unit + damping[:, None, None] * eye)
+    factor, regular = regular_cholesky(unit + damping[:, None, None] * eye)
     step = torch.cholesky_solve(score[..., None], factor)[..., 0]
-    return torch.where((failed == 0)[:, None], step, torch.zeros_like(step))
+    return torch.where(regular[:, None], step, torch.zeros_like(step))
 
 
 def _merge(accepted: Tensor, new: Fit, old: Fit) -> Fit:
@@ -230,7 +231,7 @@ def standard_deviations(refined: Refined, noise: Float[Tensor, " b"]) -> Float[T
 
 def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tensor, "b d"]:
     """`sqrt(diag((sigma^2 / 2) F^-1))` of a scaled F; infinite where F is singular to rounding."""
-    factor, failed = torch.linalg.cholesky_ex(unit)
+    factor, regular = regular_cholesky(unit)
     diagonal = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).clamp_min(0)
     deviation = (diagonal * (noise / 2)[:, None]).sqrt() * scale
-    return torch.where((failed == 0)[:, None], deviation, torch.inf)
+    return torch.where(regular[:, None], deviation, torch.inf)

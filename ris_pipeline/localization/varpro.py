@@ -27,6 +27,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline.config import Wavefront
+from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.backprojection import matched_filter, sensing_gram
 from ris_pipeline.scene import Panel, SceneBatch, sensing_matrix, steering_derivatives
 
@@ -138,12 +139,16 @@ class Fit:
 def eliminate(
     inner: Complex[Tensor, "b t c c"], active: Bool[Tensor, "b k"]
 ) -> tuple[Complex[Tensor, "b t k k"], Complex[Tensor, "b t d d"], Bool[Tensor, " b"]]:
-    """Cholesky factor of `B^H B`, Schur complement `D^H P D`, and where that was possible."""
+    """Cholesky factor of `B^H B`, Schur complement `D^H P D`, and where all blocks had them.
+
+    A block whose sources coincide tells nothing of where they are: its complement is zero.
+    """
     k = active.shape[1]
     idle = torch.diag_embed((~active).to(inner.dtype))
-    factor, failed = torch.linalg.cholesky_ex(inner[..., :k, :k] + idle[:, None])
+    factor, regular = regular_cholesky(inner[..., :k, :k] + idle[:, None])
     whitened = torch.linalg.solve_triangular(factor, inner[..., :k, k:], upper=False)
-    return factor, inner[..., k:, k:] - whitened.mH @ whitened, (failed == 0).all(1)
+    schur = (inner[..., k:, k:] - whitened.mH @ whitened) * regular[..., None, None]
+    return factor, schur, regular.all(1)
 
 
 def fisher_core(

@@ -5,6 +5,7 @@ import torch
 from localization_helpers import MOVING, SMALL, draw, model, true_parameters
 
 from ris_pipeline.localization import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.refinement import invert_information
 
 STEP = 1e-6
 DIFFERENCE = 1e-5  # central differences (1e-8 of the slopes) times the conditioning of F
@@ -85,3 +86,25 @@ def test_a_plane_wave_has_no_distance():
     bound = cramer_rao_bound(draw(4, sources=(2, 2), wavefront="plane"))
     assert torch.isinf(bound[..., 2]).all()
     assert torch.isfinite(bound[..., :2]).all()
+
+
+def test_sources_in_one_place_have_no_finite_bound_and_harm_no_other_scene():
+    scenes = draw(3, sources=(2, 2))
+    sources = scenes.sources
+    together = {
+        name: getattr(sources, name).clone() for name in ("azimuth", "elevation", "distance")
+    }
+    for value in together.values():
+        value[1, 1] = value[1, 0]
+    bound = cramer_rao_bound(replace(scenes, sources=replace(sources, **together)))
+    assert torch.isinf(bound[1]).all()
+    torch.testing.assert_close(bound[::2], cramer_rao_bound(scenes)[::2], rtol=0.0, atol=0.0)
+
+
+def test_a_singular_information_is_an_infinite_deviation():
+    unit = torch.ones(2, 2, 2, dtype=torch.float64)
+    unit[1] = torch.eye(2)
+    one = torch.ones(2, dtype=torch.float64)
+    deviation = invert_information(unit, torch.ones(2, 2, dtype=torch.float64), 2 * one)
+    assert torch.isinf(deviation[0]).all()
+    assert (deviation[1] == 1).all()

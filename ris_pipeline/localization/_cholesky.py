@@ -1,0 +1,16 @@
+"""Cholesky factors of matrices that may be singular."""
+
+import torch
+from torch import Tensor
+
+
+def regular_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The factor L of `R = L L^H`, and where R is positive definite to rounding, (...) bool.
+
+    Elsewhere L is the identity: LAPACK leaves a factor with a zero pivot there, on which a solve
+    answers NaN and an inversion raises for the whole batch.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    regular = failed == 0
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return torch.where(regular[..., None, None], factor, eye), regular
