@@ -22,7 +22,7 @@ It does not depend on the noise variance that the receiver assumes, known or not
 are uncorrelated. Without a model error H = F, and this is the Cramer-Rao bound.
 
 Source: S. Fortunati, F. Gini, M. S. Greco, C. D. Richmond, "Performance Bounds for Parameter
-Estimation under Misspecified Models", IEEE Signal Process. Mag. 34(6), 2017, eqs. (6), (12), (20);
+Estimation under Misspecified Models", IEEE Signal Process. Mag. 34(6), 2017;
 C. D. Richmond, L. L. Horowitz, "Parameter Bounds on Estimation Accuracy Under Model
 Misspecification", IEEE Trans. Signal Process. 63(9), 2015.
 """

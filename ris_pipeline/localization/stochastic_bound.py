@@ -23,7 +23,7 @@ is left: the closed form of Stoica, Larsson and Gershman.
 
 Source: P. Stoica, E. G. Larsson, A. B. Gershman, "The stochastic CRB for array processing: a
 textbook derivation", IEEE Signal Process. Lett. 8(5), 2001; Slepian and Bangs: P. Stoica, R. Moses,
-"Spectral Analysis of Signals", 2005, eq. (B.3.25).
+"Spectral Analysis of Signals", 2005, appendix B.3.
 """
 
 import math
