@@ -68,7 +68,7 @@ def test_bound_is_the_inverse_of_a_finite_difference_fisher_information(settings
 
 @pytest.mark.parametrize("settings", [SMALL, MOVING], ids=["static", "moving"])
 def test_information_is_the_curvature_of_the_residual_without_noise(settings):
-    # sum_t |P_t(theta) m_t|^2 has the Hessian 2 F at the truth, and the information is 2 F / sigma^2.
+    # sum_t |P_t(theta) m_t|^2 has the Hessian 2 F at the truth; the information is 2 F / sigma^2.
     scenes = draw(4, sources=(2, 2), snr_db=(10, 10), **settings)
     clean, place = noiseless(scenes), true_parameters(scenes)
     place[..., 2] = 1 / place[..., 2]
