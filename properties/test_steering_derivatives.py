@@ -5,7 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.bounds import entry_bound, steering_slope_bound, steering_step
+from ris_pipeline.verification.bounds import (
+    entry_bound,
+    steering_curvature_bound,
+    steering_slope_bound,
+    steering_step,
+)
 from ris_pipeline.verification.checks import assert_within
 from ris_pipeline.verification.strategies import Setting, settings_before_a_panel, wavefronts
 from ris_pipeline.verification.target import TARGET
@@ -27,6 +32,24 @@ def test_derivatives_agree_with_differences(setting: Setting, wavefront: str, ax
     difference = (ends[0] - ends[1]) / (2 * steering_step())
     bound = steering_slope_bound(setting.extent, setting.scenario.wavelength)
     assert_within("da_n", unit * slopes, difference, bound)
+
+
+@given(settings_before_a_panel(dtypes=(torch.float64,)), fronts, st.integers(0, 2))
+def test_second_derivatives_agree_with_differences(
+    setting: Setting, wavefront: str, axis: int
+) -> None:
+    panel = TARGET.ideal_panel(setting.scenario, torch.float64)
+    where = setting.where()
+    curvatures = TARGET.steering_second_derivatives(panel, *where, wavefront)[axis].numpy()
+    unit = setting.distance if axis == 2 else 1.0
+    units = np.array((1.0, 1.0, setting.distance))[:, None]
+    ends = []
+    for sign in (1, -1):
+        moved = [x + sign * steering_step() * unit * (i == axis) for i, x in enumerate(where)]
+        ends.append(TARGET.steering_derivatives(panel, *moved, wavefront)[1].numpy())
+    difference = units * (ends[0] - ends[1]) / (2 * steering_step())
+    bound = steering_curvature_bound(setting.extent, setting.scenario.wavelength)
+    assert_within("dda_n", unit * units * curvatures, difference, bound)
 
 
 @given(settings_before_a_panel(dtypes=(torch.float64,)), fronts)

@@ -28,8 +28,16 @@ from ris_pipeline.localization.metrics import (
     estimation_errors,
     summarise,
 )
+from ris_pipeline.localization.misspecified_bound import (
+    MisspecifiedBound,
+    misspecified_cramer_rao_bound,
+)
 from ris_pipeline.localization.peaks import spectrum_peaks
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.stochastic_bound import (
+    stochastic_cramer_rao_bound,
+    stochastic_fisher_information,
+)
 from ris_pipeline.localization.varpro import measure
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
@@ -38,6 +46,7 @@ __all__ = [
     "Domain",
     "Errors",
     "Estimates",
+    "MisspecifiedBound",
     "SnrResult",
     "Status",
     "SteeringGrid",
@@ -55,12 +64,15 @@ __all__ = [
     "match_sources",
     "matched_filter",
     "measure",
+    "misspecified_cramer_rao_bound",
     "regularised_least_squares",
     "search_domain",
     "sensing_gram",
     "snr_regularisation",
     "spectrum_peaks",
     "steering_grid",
+    "stochastic_cramer_rao_bound",
+    "stochastic_fisher_information",
     "summarise",
     "whiten",
 ]

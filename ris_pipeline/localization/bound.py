@@ -17,44 +17,39 @@ from torch import Tensor
 from ris_pipeline.localization._checks import check_scenes
 from ris_pipeline.localization.refinement import invert_information
 from ris_pipeline.localization.varpro import eliminate, fisher_core, measure, model_columns
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import SceneBatch, Sources
 
 
-def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
-    """`(2 / sigma^2) F` at the true sources, (azimuth, elevation, distance) of each slot in turn.
+def true_parameters(sources: Sources) -> Float[Tensor, "b k 3"]:
+    """(azimuth, elevation, 1 / distance) of every slot, float64: the coordinates of `varpro`."""
+    inverse = sources.distance.double().reciprocal()
+    return torch.stack((sources.azimuth, sources.elevation, inverse), dim=-1).double()
 
-    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
-    the one the receiver assumes.
+
+def true_amplitudes(sources: Sources) -> Tensor:
+    """`x_t = g s_t`, (B, T, K) complex128."""
+    return (sources.gains[..., None] * sources.symbols).mT.to(torch.complex128)
+
+
+def by_distance(
+    information: Float[Tensor, "b d d"], parameters: Float[Tensor, "b k 3"]
+) -> Float[Tensor, "b d d"]:
+    """Information of (azimuth, elevation, distance) from that of `parameters`, with 1 / distance.
+
+    `d(1/r) / dr = -1 / r^2`.
     """
-    sources = scenes.sources
-    measurement = measure(scenes)
-    parameters = torch.stack(
-        (sources.azimuth, sources.elevation, sources.distance.double().reciprocal()), dim=-1
-    )
-    columns = model_columns(measurement, parameters.double(), sources.active)
-    _, schur, _ = eliminate(measurement.inner(columns), sources.active)
-    amplitudes = (sources.gains[..., None] * sources.symbols).mT.to(torch.complex128)
-    core = fisher_core(schur, amplitudes) * (2 / scenes.noise_variance.double())[:, None, None]
-    # From 1/r to r: d(1/r)/dr = -1/r^2.
     chain = torch.ones_like(parameters)
     chain[..., 2] = -parameters[..., 2].square()
-    chain = chain.flatten(1).double()
-    return core * chain[:, :, None] * chain[:, None, :]
+    chain = chain.flatten(1)
+    return information * chain[:, :, None] * chain[:, None, :]
 
 
-def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
-    """Variances of azimuth (rad^2), elevation (rad^2) and distance (m^2), (B, K, 3) float64.
+def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
+    """Diagonal of the inverse Fisher information of (azimuth, elevation, distance), per source.
 
-        diag(((2 / sigma^2) Re sum_t D_t^H P_t D_t)^-1),   D_t scaled by the amplitudes
-
-    Unlike the estimator it uses the truth and the noise variance of `scenes`. NaN in empty slots;
-    infinite where the information is singular, and for the distance of a plane wavefront.
-
-    Raises:
-        InputError: as `locate` for the receiver's part of the scenes.
+    NaN in empty slots; infinite where the information is singular, and for the distance of a plane
+    wavefront.
     """
-    check_scenes(scenes)
-    information = fisher_information(scenes)
     active = scenes.sources.active
     coordinates = active.repeat_interleave(3, dim=1)
     if scenes.scenario.wavefront == "plane":
@@ -70,3 +65,32 @@ def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
     variance = torch.where(scale > 0, variance, torch.inf)
     variance = torch.where(active.repeat_interleave(3, dim=1), variance, torch.nan)
     return variance.reshape(*active.shape, 3)
+
+
+def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
+    """`(2 / sigma^2) F` at the true sources, (azimuth, elevation, distance) of each slot in turn.
+
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
+    the one the receiver assumes.
+    """
+    sources, measurement = scenes.sources, measure(scenes)
+    parameters = true_parameters(sources)
+    columns = model_columns(measurement, parameters, sources.active)
+    _, schur, _ = eliminate(measurement.inner(columns), sources.active)
+    core = fisher_core(schur, true_amplitudes(sources))
+    return by_distance(core * (2 / scenes.noise_variance.double())[:, None, None], parameters)
+
+
+def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
+    """Variances of azimuth (rad^2), elevation (rad^2) and distance (m^2), (B, K, 3) float64.
+
+        diag(((2 / sigma^2) Re sum_t D_t^H P_t D_t)^-1),   D_t scaled by the amplitudes
+
+    Unlike the estimator it uses the truth and the noise variance of `scenes`. NaN in empty slots;
+    infinite where the information is singular, and for the distance of a plane wavefront.
+
+    Raises:
+        InputError: as `locate` for the receiver's part of the scenes.
+    """
+    check_scenes(scenes)
+    return variances(fisher_information(scenes), scenes)

@@ -6,6 +6,7 @@ from ris_pipeline.scene.array import (
     direction_cosines,
     ideal_panel,
     steering_derivatives,
+    steering_second_derivatives,
     steering_vector,
     uniform_linear_array,
 )
@@ -18,9 +19,11 @@ from ris_pipeline.scene.codebook import (
     ris_codes,
 )
 from ris_pipeline.scene.dataset import SceneSet, Split
+from ris_pipeline.scene.impairments import TruePanel
 from ris_pipeline.scene.simulate import (
     SceneBatch,
     Sources,
+    clean_snapshots,
     covariance_factor,
     sensing_matrix,
     simulate,
@@ -33,7 +36,9 @@ __all__ = [
     "SceneSet",
     "Sources",
     "Split",
+    "TruePanel",
     "angles_from_cosines",
+    "clean_snapshots",
     "covariance_factor",
     "dft_codebook",
     "direction_cosines",
@@ -47,6 +52,7 @@ __all__ = [
     "simulate",
     "steering_derivatives",
     "steering_matrix",
+    "steering_second_derivatives",
     "steering_vector",
     "uniform_linear_array",
 ]

@@ -115,8 +115,22 @@ def _plane_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]
     return torch.ones_like(s), torch.zeros_like(s)
 
 
-# The path difference r - |p - q| as a function of (s, |q|^2, r), and its partial derivatives by s
-# and by r.
+def _spherical_curvatures(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    cube = (r * r - 2 * r * s + square) ** 1.5
+    return r * r / cube, (square - r * s) / cube, (s * s - square) / cube
+
+
+def _fresnel_curvatures(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ones_like(s) / r, -s / (r * r), (s * s - square) / r**3
+
+
+def _plane_curvatures(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    zero = torch.zeros_like(s)
+    return zero, zero, zero
+
+
+# The path difference r - |p - q| as a function of (s, |q|^2, r), its partial derivatives by s and
+# by r, and the second ones by ss, sr and rr.
 _PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "spherical": _spherical,
     "fresnel": _fresnel,
@@ -126,6 +140,11 @@ _SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = 
     "spherical": _spherical_slopes,
     "fresnel": _fresnel_slopes,
     "plane": _plane_slopes,
+}
+_CURVATURES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+    "spherical": _spherical_curvatures,
+    "fresnel": _fresnel_curvatures,
+    "plane": _plane_curvatures,
 }
 
 
@@ -183,6 +202,50 @@ def steering_derivatives(
         a (..., N) and da (..., 3, N), by azimuth (1/rad), elevation (1/rad) and distance (1/m).
     """
     a = steering_vector(panel, azimuth, elevation, distance, wavefront)
+    s, turns = _path_turns(panel, azimuth, elevation)
+    slopes = _path_slopes(s, turns, _squares(panel), distance[..., None], wavefront)
+    return a, 1j * (_wavenumber_of_slopes(panel) * slopes) * a[..., None, :]
+
+
+def steering_second_derivatives(
+    panel: Panel,
+    azimuth: Float[Tensor, "*batch"],
+    elevation: Float[Tensor, "*batch"],
+    distance: Float[Tensor, "*batch"],
+    wavefront: Wavefront = "spherical",
+) -> Complex[Tensor, "*batch 3 3 n"]:
+    """`d_i d_j a_n = (j k d_i d_j l_n - k^2 d_i l_n d_j l_n) a_n`, `l_n = r - |p - q_n|`.
+
+    Returns:
+        (..., 3, 3, N), symmetric, by azimuth (rad), elevation (rad) and distance (m).
+
+    Raises:
+        InputError: unknown wavefront.
+    """
+    a = steering_vector(panel, azimuth, elevation, distance, wavefront)
+    s, turns = _path_turns(panel, azimuth, elevation)
+    square, r = _squares(panel), distance[..., None]
+    slopes = _path_slopes(s, turns, square, r, wavefront)
+    by_s = _SLOPES[wavefront](s, square, r)[0]
+    by_ss, by_sr, by_rr = _CURVATURES[wavefront](s, square, r)
+    angles = by_ss[..., None, None, :] * turns[..., :, None, :] * turns[..., None, :, :]
+    angles = angles + by_s[..., None, None, :] * _second_turns(panel, azimuth, elevation)
+    mixed = by_sr[..., None, :] * turns
+    upper = torch.cat((angles, mixed[..., :, None, :]), dim=-2)
+    lower = torch.cat((mixed, by_rr[..., None, :]), dim=-2)
+    curvatures = torch.cat((upper, lower[..., None, :, :]), dim=-3)
+    wavenumber = _wavenumber_of_slopes(panel)
+    first = wavenumber * slopes
+    if isinstance(wavenumber, Tensor):
+        wavenumber = wavenumber[..., None, :]
+    factor = torch.complex(
+        -first[..., :, None, :] * first[..., None, :, :], wavenumber * curvatures
+    )
+    return factor * a[..., None, None, :]
+
+
+def _path_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor]:
+    """`s` (..., N), and its derivatives by azimuth and elevation (..., 2, N)."""
     cosines = direction_cosines(azimuth, elevation)
     by_azimuth = torch.stack((cosines[..., 2], torch.zeros_like(azimuth), -cosines[..., 0]), dim=-1)
     by_elevation = torch.stack(
@@ -196,9 +259,28 @@ def steering_derivatives(
     s, s_azimuth, s_elevation = (
         _along(vector, panel.positions) for vector in (cosines, by_azimuth, by_elevation)
     )
-    by_s, by_distance = _SLOPES[wavefront](s, _squares(panel), distance[..., None])
-    slopes = torch.stack((by_s * s_azimuth, by_s * s_elevation, by_distance), dim=-2)
+    return s, torch.stack((s_azimuth, s_elevation), dim=-2)
+
+
+def _second_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> Tensor:
+    """Second derivatives of `s` by azimuth and elevation, (..., 2, 2, N)."""
+    cosines = direction_cosines(azimuth, elevation)
+    zero, sine = torch.zeros_like(azimuth), torch.sin(elevation)
+    twice_azimuth = -torch.stack((cosines[..., 0], zero, cosines[..., 2]), dim=-1)
+    mixed = torch.stack((-torch.cos(azimuth) * sine, zero, torch.sin(azimuth) * sine), dim=-1)
+    azimuths, mixtures, elevations = (
+        _along(vector, panel.positions) for vector in (twice_azimuth, mixed, -cosines)
+    )
+    rows = (torch.stack((azimuths, mixtures), -2), torch.stack((mixtures, elevations), -2))
+    return torch.stack(rows, dim=-3)
+
+
+def _path_slopes(s: Tensor, turns: Tensor, square: Tensor, r: Tensor, wavefront: str) -> Tensor:
+    """Derivatives of `r - |p - q_n|` by azimuth, elevation and distance, (..., 3, N)."""
+    by_s, by_distance = _SLOPES[wavefront](s, square, r)
+    return torch.cat((by_s[..., None, :] * turns, by_distance[..., None, :]), dim=-2)
+
+
+def _wavenumber_of_slopes(panel: Panel) -> float | Tensor:
     wavenumber = _wavenumber(panel)
-    if isinstance(wavenumber, Tensor):
-        wavenumber = wavenumber[..., None, :]
-    return a, 1j * (wavenumber * slopes) * a[..., None, :]
+    return wavenumber[..., None, :] if isinstance(wavenumber, Tensor) else wavenumber

@@ -6,7 +6,7 @@ together with moved elements, a scaled spacing and a shifted wavelength.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex
@@ -28,6 +28,11 @@ class TruePanel:
     panel: Panel
     response: Tensor
     phase_amplitude: PhaseAmplitude | None
+
+    def double(self) -> "TruePanel":
+        """The same panel in double precision."""
+        panel = replace(self.panel, positions=self.panel.positions.double())
+        return replace(self, panel=panel, response=self.response.to(torch.complex128))
 
     def attenuate(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
         """`beta(arg c) c`; the elements apply it times their response."""

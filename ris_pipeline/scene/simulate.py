@@ -5,19 +5,20 @@ SNR = mean |H diag(c) A g s|^2 / noise_variance   over all (t, l, m) of the scen
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
 from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import ris_codes
-from ris_pipeline.scene.impairments import draw_panel
+from ris_pipeline.scene.impairments import TruePanel, draw_panel
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class SceneBatch:
     """What the receiver has (snapshots, channel, codes, SNR) and the truth behind it.
 
     snapshots (B, T, L, M) complex; channel (B, M, N) complex; codes (T, L, N) complex;
-    noise_variance and snr_db (B,); panel: the ideal one.
+    noise_variance and snr_db (B,); panel: the ideal one; truth: the panel as it is, part of the
+    truth like the sources, None where nobody knows it (measured snapshots).
     """
 
     snapshots: Tensor
@@ -63,6 +65,7 @@ class SceneBatch:
     sources: Sources
     panel: Panel
     scenario: Scenario
+    truth: TruePanel | None = None
 
     @property
     def size(self) -> int:
@@ -151,7 +154,8 @@ def simulate(
     sources = draw_sources(random, scenario)
     channel = rician_channel(random, scenario)
     codes = ris_codes(scenario, channel.dtype).to(index.device)
-    clean = _propagate(random, scenario, sources, channel, codes)
+    truth = draw_panel(random, scenario)
+    clean = _propagate(truth, scenario, sources, channel, codes)
     snr_db = random.between(Stream.SNR, *scenario.snr_db)
     signal_power: Float[Tensor, " b"] = torch.view_as_real(clean).square().mean((1, 2, 3, 4)) * 2
     noise_variance = signal_power * 10 ** (-snr_db / 10)
@@ -165,17 +169,41 @@ def simulate(
         sources,
         ideal_panel(scenario, dtype, index.device),
         scenario,
+        truth,
+    )
+
+
+def clean_snapshots(scenes: SceneBatch) -> Complex[Tensor, "b t l m"]:
+    """`E y[t, l] = H diag(c'[t, l]) A' g s[t]`: what the panel as it is sends, without noise.
+
+    Complex128, computed from the sources, the true panel, the channel and the codes of `scenes`;
+    `c'` and `A'` are those of `impairments`.
+
+    Raises:
+        InputError: the true panel is not known.
+    """
+    if scenes.truth is None:
+        raise InputError("scenes.truth is None: allowed is the true panel of simulated scenes")
+    s = scenes.sources
+    positions = {name: getattr(s, name).double() for name in ("azimuth", "elevation", "distance")}
+    return _propagate(
+        scenes.truth.double(),
+        scenes.scenario,
+        replace(s, gains=s.gains * s.active, **positions),
+        scenes.channel.to(torch.complex128),
+        scenes.codes.to(torch.complex128),
     )
 
 
 def _propagate(
-    random: SceneRandom, scenario: Scenario, sources: Sources, channel: Tensor, codes: Tensor
+    truth: TruePanel, scenario: Scenario, sources: Sources, channel: Tensor, codes: Tensor
 ) -> Complex[Tensor, "b t l m"]:
-    truth = draw_panel(random, scenario)
     a = steering_vector(
         truth.panel, sources.azimuth, sources.elevation, sources.distance, scenario.wavefront
     )
-    field = truth.response[:, None] * ((sources.gains[..., None] * sources.symbols).mT @ a)
+    # The product of float32 amplitudes is rounded before it meets a steering vector of float64.
+    amplitudes = (sources.gains[..., None] * sources.symbols).mT.to(a.dtype)
+    field = truth.response[:, None] * (amplitudes @ a)
     applied = truth.attenuate(codes)
     scenes, blocks, n = field.shape
     clean = channel.new_empty(scenes, blocks * codes.shape[1], channel.shape[1])

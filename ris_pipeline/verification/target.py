@@ -41,6 +41,7 @@ PLACES = {
     "ideal_panel": "ris_pipeline.scene.array:ideal_panel",
     "steering_vector": "ris_pipeline.scene.array:steering_vector",
     "steering_derivatives": "ris_pipeline.scene.array:steering_derivatives",
+    "steering_second_derivatives": "ris_pipeline.scene.array:steering_second_derivatives",
     "quantise_phase": "ris_pipeline.scene.codebook:quantise_phase",
     "dft_codebook": "ris_pipeline.scene.codebook:dft_codebook",
     "random_codebook": "ris_pipeline.scene.codebook:random_codebook",
@@ -49,6 +50,12 @@ PLACES = {
     "covariance_factor": "ris_pipeline.scene.simulate:covariance_factor",
     "match_sources": "ris_pipeline.localization.matching:match_sources",
     "cramer_rao_bound": "ris_pipeline.localization.bound:cramer_rao_bound",
+    "stochastic_cramer_rao_bound": (
+        "ris_pipeline.localization.stochastic_bound:stochastic_cramer_rao_bound"
+    ),
+    "misspecified_cramer_rao_bound": (
+        "ris_pipeline.localization.misspecified_bound:misspecified_cramer_rao_bound"
+    ),
     "wrap_angle": "ris_pipeline.learning.losses:wrap_angle",
     "huber": "ris_pipeline.learning.losses:huber",
     "match_slots": "ris_pipeline.learning.losses:match_slots",

@@ -29,6 +29,10 @@ MOVING = {
 """LM = 8 < N = 36: the classical case of one code a block and a moving symbol."""
 
 
+DIFFERENCE_STEP = 1e-3
+"""Of a second difference of fourth order: truncation and rounding meet near eps^(1/6)."""
+
+
 def draw(size=8, seed=1, dtype=torch.float64, **settings) -> SceneBatch:
     scenario = Scenario(**{**SMALL, **settings})
     return SceneSet(scenario, seed, size, dtype=dtype).scenes(0, size)
@@ -69,6 +73,26 @@ def residual(scenes, parameters):
     b, y = columns(scenes, parameters), scenes.snapshots.flatten(2)[..., None]
     x = torch.linalg.lstsq(b, y).solution
     return (y - b @ x).abs().square().sum((1, 2, 3))
+
+
+def second_differences(function, point):
+    """Hessian of a function of points (B, P), to fourth order in DIFFERENCE_STEP: (B, P, P)."""
+    # f'' = sum_i w_i f(i h) / h^2 along a line; mixed ones by polarisation.
+    weights = {-2: -1 / 12, -1: 4 / 3, 0: -5 / 2, 1: 4 / 3, 2: -1 / 12}
+
+    def along(direction):
+        values = [w * function(point + i * DIFFERENCE_STEP * direction) for i, w in weights.items()]
+        return sum(values) / DIFFERENCE_STEP**2
+
+    size = point.shape[1]
+    units = torch.eye(size, dtype=point.dtype)
+    hessian = torch.empty(point.shape[0], size, size, dtype=point.dtype)
+    for i in range(size):
+        hessian[:, i, i] = along(units[i])
+        for j in range(i):
+            mixed = along(units[i] + units[j]) - along(units[i] - units[j])
+            hessian[:, i, j] = hessian[:, j, i] = mixed / 4
+    return hessian
 
 
 def degrees(value):

@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from localization_helpers import MOVING, SMALL, draw, model, true_parameters
+from localization_helpers import (
+    MOVING,
+    SMALL,
+    draw,
+    model,
+    noiseless,
+    residual,
+    second_differences,
+    true_parameters,
+)
 
 from ris_pipeline.localization import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.refinement import invert_information
@@ -56,6 +65,25 @@ def test_bound_is_the_inverse_of_a_finite_difference_fisher_information(settings
     scenes = draw(4, sources=(count, count), snr_db=(10, 10), **settings)
     bound = cramer_rao_bound(scenes)
     torch.testing.assert_close(bound, numerical_bound(scenes), rtol=DIFFERENCE, atol=0.0)
+
+
+@pytest.mark.parametrize("settings", [SMALL, MOVING], ids=["static", "moving"])
+def test_information_is_the_curvature_of_the_residual_without_noise(settings):
+    # sum_t |P_t(theta) m_t|^2 has the Hessian 2 F at the truth; the information is 2 F / sigma^2.
+    scenes = draw(4, sources=(2, 2), snr_db=(10, 10), **settings)
+    clean, place = noiseless(scenes), true_parameters(scenes)
+    place[..., 2] = 1 / place[..., 2]
+
+    def concentrated(point):
+        where = point.reshape_as(place).clone()
+        where[..., 2] = 1 / where[..., 2]
+        return residual(clean, where)
+
+    curvature = second_differences(concentrated, place.flatten(1))
+    information = fisher_information(scenes)
+    scale = information.diagonal(dim1=1, dim2=2).rsqrt()
+    error = curvature / scenes.noise_variance[:, None, None] - information
+    assert (error * scale[:, :, None] * scale[:, None, :]).abs().max() < DIFFERENCE
 
 
 def test_bound_falls_with_the_noise_and_is_float64():

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.config import Scenario
+from ris_pipeline.config import Impairments, PhaseAmplitude, Scenario
 from ris_pipeline.scene import (
     SceneSet,
     Split,
+    clean_snapshots,
     covariance_factor,
     dft_codebook,
     hadamard_codebook,
@@ -68,6 +69,49 @@ def test_the_measurement_is_the_signal_model(scenario: Scenario) -> None:
     # |noise|^2 / sigma^2 over n samples has mean 1 and deviation 1 / sqrt(n); five of them.
     ratio = (noise.abs().square().mean((1, 2)) / scenes.noise_variance).mean()
     assert abs(ratio - 1) < 5 / np.sqrt(noise.numel())
+
+
+IMPAIRED = Impairments(
+    position_jitter=0.05,
+    phase_error_deg=20,
+    gain_jitter_db=1,
+    dead_fraction=0.1,
+    wavelength_offset=0.02,
+    spacing_error=-0.03,
+    phase_amplitude=PhaseAmplitude(),
+)
+
+
+@pytest.mark.parametrize("fixed", [True, False], ids=["one panel", "a panel a scene"])
+@pytest.mark.parametrize("scenario", [SCENARIO, MOVING], ids=["static", "moving symbols"])
+def test_clean_snapshots_are_those_of_the_true_panel(scenario: Scenario, fixed: bool) -> None:
+    impairments = IMPAIRED.replace(fixed=fixed)
+    quiet = scenario.replace(impairments=impairments, snr_db=(200, 200))
+    for dtype in (torch.float64, torch.float32):
+        scenes = simulate(quiet, 0, torch.arange(6), dtype)
+        clean = clean_snapshots(scenes)
+        assert clean.dtype == torch.complex128
+        # Noise at 1e-10 of the signal; sums of 16 products in the dtype of the scenes.
+        error = (scenes.snapshots - clean).abs().max() / clean.abs().max()
+        assert error < max(1e-9, 100 * torch.finfo(dtype).eps)
+    perfect = simulate(scenario.replace(snr_db=(200, 200)), 0, torch.arange(6), torch.float64)
+    assert (perfect.snapshots - clean).abs().max() > 0.1 * clean.abs().max()
+
+
+def test_clean_snapshots_follow_what_is_replaced() -> None:
+    scenes = simulate(SCENARIO.replace(impairments=IMPAIRED), 0, torch.arange(6), torch.float64)
+    s = scenes.sources
+    twice = dataclasses.replace(scenes, sources=dataclasses.replace(s, gains=2 * s.gains))
+    torch.testing.assert_close(clean_snapshots(twice), 2 * clean_snapshots(scenes))
+    # An empty slot sends nothing, whatever its gain.
+    none = dataclasses.replace(s, count=torch.zeros_like(s.count))
+    assert (clean_snapshots(dataclasses.replace(scenes, sources=none)) == 0).all()
+
+
+def test_clean_snapshots_need_the_true_panel() -> None:
+    scenes = simulate(SCENARIO, 0, torch.arange(2))
+    with pytest.raises(InputError, match=r"scenes\.truth is None"):
+        clean_snapshots(dataclasses.replace(scenes, truth=None))
 
 
 def test_the_covariance_is_the_mean_outer_product_without_cross_terms() -> None:

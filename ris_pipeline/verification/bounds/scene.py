@@ -56,6 +56,15 @@ def steering_slope_bound(extent: float, wavelength: float) -> float:
     return truncation + phase_bound(extent, wavelength, torch.float64) / step
 
 
+def steering_curvature_bound(extent: float, wavelength: float) -> float:
+    """Error of a central difference of first derivatives with `steering_step`, as in
+    `steering_slope_bound`: the fourth derivative of the phasor is at most
+    `K^4 + 6 K^3 + 7 K^2 + K`, and the first ones carry a factor K into the rounding."""
+    step, size = steering_step(), 4 * wavenumber(wavelength) * extent
+    truncation = step**2 / 6 * (size**4 + 6 * size**3 + 7 * size**2 + size)
+    return truncation + (1 + size) * phase_bound(extent, wavelength, torch.float64) / step
+
+
 def angle_bound(dtype: torch.dtype, size: float = math.pi) -> float:
     """`4 eps size`: an angle reduced, rounded to a step and multiplied back."""
     return 4 * epsilon(dtype) * size
@@ -83,3 +92,12 @@ def cramer_rao_rounding(rows: int, condition: float) -> float:
     condition: of the information of all unknowns, amplitudes included, at unit diagonal.
     """
     return BACKWARD_CONSTANT * rows * epsilon(torch.float64) * (1 + condition)
+
+
+def sandwich_rounding(rows: int, condition: float) -> float:
+    """Relative rounding of `H^-1 F H^-1`: two inverses, one product, and the place they stand at,
+    which is known to the rounding of one more inverse.
+
+    condition: the larger of those of H and of F, of all unknowns, at unit diagonal.
+    """
+    return 4 * cramer_rao_rounding(rows, condition)

@@ -13,6 +13,7 @@ from ris_pipeline.scene.array import (
     direction_cosines,
     ideal_panel,
     steering_derivatives,
+    steering_second_derivatives,
     steering_vector,
 )
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
@@ -180,6 +181,18 @@ def derivatives_without_j(panel: Panel, *where: Any) -> tuple[Tensor, Tensor]:
     return a, slopes * -1j
 
 
+def second_derivatives_of_a_straight_phase(panel: Panel, *where: Any) -> Tensor:
+    """`-k^2 d_i l d_j l a`: the curvature of the path left out."""
+    a, slopes = steering_derivatives(panel, *where)
+    return slopes[..., :, None, :] * slopes[..., None, :, :] / a[..., None, None, :]
+
+
+def second_derivatives_of_the_phase(panel: Panel, *where: Any) -> Tensor:
+    """`j k d_i d_j l a`: the product of the slopes left out."""
+    straight = second_derivatives_of_a_straight_phase(panel, *where)
+    return steering_second_derivatives(panel, *where) - straight
+
+
 _OWN = "One of 14 steering vectors of one project; 8 did not match its own data generator."
 _HAND = "A chain rule done by hand, for an estimator that converged all the same, slowly."
 
@@ -281,4 +294,16 @@ ARRAY_BUGS: tuple[KnownBug, ...] = (
         "The Cramer-Rao bound of a far-field paper, extended by its steering vector only.",
     ),
     known_bug("steering_derivatives", Cause.CHAIN_RULE, derivatives_without_j, _HAND),
+    known_bug(
+        "steering_second_derivatives",
+        Cause.CHAIN_RULE,
+        second_derivatives_of_the_phase,
+        "d(f' e^f) = f'' e^f: the second term of the product forgotten.",
+    ),
+    known_bug(
+        "steering_second_derivatives",
+        Cause.CURVATURE,
+        second_derivatives_of_a_straight_phase,
+        "Gauss-Newton's approximation kept where the model error makes the difference.",
+    ),
 )

@@ -1,13 +1,24 @@
-"""Matching and the Cramer-Rao bound."""
+"""Matching and the Cramer-Rao bounds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ris_pipeline.localization.bound import cramer_rao_bound
 from ris_pipeline.localization.matching import match_sources
-from ris_pipeline.scene import SceneBatch, sensing_matrix, steering_derivatives
+from ris_pipeline.localization.misspecified_bound import (
+    MisspecifiedBound,
+    misspecified_cramer_rao_bound,
+)
+from ris_pipeline.localization.stochastic_bound import stochastic_cramer_rao_bound
+from ris_pipeline.scene import (
+    SceneBatch,
+    sensing_matrix,
+    steering_derivatives,
+    steering_matrix,
+)
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 
 
@@ -75,6 +86,74 @@ def bound_of_the_first_source(scenes: SceneBatch) -> Tensor:
     return cramer_rao_bound(scenes)[:, :1].expand(-1, scenes.sources.active.shape[1], -1)
 
 
+def stochastic_bound_at_known_covariance(scenes: SceneBatch) -> Tensor:
+    """P and the noise variance taken for known: too low."""
+    s, a = scenes.sources, steering_matrix(scenes)
+    bound = torch.full((*s.active.shape, 3), torch.nan, dtype=torch.float64)
+    phi = sensing_matrix(scenes.channel, scenes.codes)
+    where = (s.azimuth, s.elevation, s.distance)
+    _, slopes = steering_derivatives(scenes.panel, *where, scenes.scenario.wavefront)
+    for scene, count in enumerate(s.count.tolist()):
+        b = phi[scene] @ a[scene, :, :count]
+        d = phi[scene] @ slopes[scene, :count].flatten(0, 1).mT
+        weighted = b * s.powers[scene, :count]
+        noise = scenes.noise_variance[scene] * torch.eye(b.shape[1])
+        rows = weighted.mT.conj().repeat_interleave(3, dim=1)[..., None, :]
+        half = d.mT[..., None] * rows
+        scaled = torch.linalg.solve((weighted @ b.mH + noise)[:, None], half + half.mH)
+        information = torch.einsum("tixy,tjyx->ij", scaled, scaled).real
+        bound[scene, :count] = torch.linalg.pinv(information).diagonal().reshape(count, 3)
+    return bound
+
+
+def stochastic_bound_of_real_channels(scenes: SceneBatch) -> Tensor:
+    """The channel without its imaginary part."""
+    return stochastic_cramer_rao_bound(replace(scenes, channel=_real(scenes.channel)))
+
+
+def _real(channel: Tensor) -> Tensor:
+    return channel.real.to(channel.dtype)
+
+
+def stochastic_bound_for_real_data(scenes: SceneBatch) -> Tensor:
+    """`1/2 tr(...)`, which is the information of real Gaussian data."""
+    return 2 * stochastic_cramer_rao_bound(scenes)
+
+
+def stochastic_bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
+    """`R = B P B^H + I`."""
+    ones = torch.ones_like(scenes.noise_variance)
+    return stochastic_cramer_rao_bound(replace(scenes, noise_variance=ones))
+
+
+def stochastic_bound_of_one_block(scenes: SceneBatch) -> Tensor:
+    """`1 / T` left out: the mean information of a block for that of all."""
+    return stochastic_cramer_rao_bound(scenes) * scenes.codes.shape[0]
+
+
+def misspecified_bound_of_deviations(scenes: SceneBatch) -> MisspecifiedBound:
+    """Standard deviations returned as variances."""
+    bound = misspecified_cramer_rao_bound(scenes)
+    return replace(bound, variance=bound.variance.sqrt())
+
+
+def misspecified_bound_backwards(scenes: SceneBatch) -> MisspecifiedBound:
+    """Truth minus pseudo-truth."""
+    bound = misspecified_cramer_rao_bound(scenes)
+    return replace(bound, bias=-bound.bias)
+
+
+def misspecified_bound_without_bias(scenes: SceneBatch) -> MisspecifiedBound:
+    """The variance about the pseudo-true place, taken for the error about the truth."""
+    bound = misspecified_cramer_rao_bound(scenes)
+    return replace(bound, bias=torch.zeros_like(bound.bias) * bound.bias)
+
+
+def misspecified_bound_of_the_perfect_panel(scenes: SceneBatch) -> MisspecifiedBound:
+    """The right bias beside the Cramer-Rao bound of the panel that the receiver assumes."""
+    return replace(misspecified_cramer_rao_bound(scenes), variance=cramer_rao_bound(scenes))
+
+
 _FASTER = "A solver replaced by something faster."
 _WHICH = "A variance, a deviation, a noise power: which of them is meant."
 
@@ -105,5 +184,51 @@ LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
         Cause.BATCH,
         bound_of_the_first_source,
         "A `[:, :1]` left from the version for one source.",
+    ),
+    known_bug(
+        "stochastic_cramer_rao_bound",
+        Cause.CHAIN_RULE,
+        stochastic_bound_at_known_covariance,
+        "The information of the coordinates alone: nuisance parameters forgotten.",
+    ),
+    known_bug(
+        "stochastic_cramer_rao_bound",
+        Cause.REAL_PART,
+        stochastic_bound_of_real_channels,
+        "A cast to a real dtype on the way, and a warning among many.",
+    ),
+    known_bug(
+        "stochastic_cramer_rao_bound",
+        Cause.HALF,
+        stochastic_bound_for_real_data,
+        "The formula of Slepian and Bangs as most books have it, for real data.",
+    ),
+    known_bug("stochastic_cramer_rao_bound", Cause.SCALE, stochastic_bound_at_unit_noise, _WHICH),
+    known_bug(
+        "stochastic_cramer_rao_bound",
+        Cause.SUM_FOR_MEAN,
+        stochastic_bound_of_one_block,
+        "The `1 / (2 T)` of the closed form, after the blocks were averaged already.",
+    ),
+    known_bug(
+        "misspecified_cramer_rao_bound", Cause.ROOT, misspecified_bound_of_deviations, _WHICH
+    ),
+    known_bug(
+        "misspecified_cramer_rao_bound",
+        Cause.SIGN,
+        misspecified_bound_backwards,
+        "A bias squared at once has no sign that anybody would see.",
+    ),
+    known_bug(
+        "misspecified_cramer_rao_bound",
+        Cause.ZERO_TERM,
+        misspecified_bound_without_bias,
+        "`A^-1 B A^-1` is what the papers call the bound; the bias stands two pages on.",
+    ),
+    known_bug(
+        "misspecified_cramer_rao_bound",
+        Cause.CHAIN_RULE,
+        misspecified_bound_of_the_perfect_panel,
+        "A bias added to the bound that was there.",
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ris_pipeline.config import CodebookName, PowerLaw, Scenario, Wavefront
+from ris_pipeline.config import CodebookName, Impairments, PowerLaw, Scenario, Wavefront
 from ris_pipeline.learning.features import make_truth, sector_grid
 from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.scene import SceneBatch, ideal_panel, simulate
@@ -132,8 +132,10 @@ def scenarios(
     sources: tuple[int, int] = (1, 3),
     snr_db: tuple[float, float] = (-5.0, 20.0),
     wavefronts: tuple[Wavefront, ...] = WAVEFRONTS,
+    impairments: tuple[Impairments, ...] = (Impairments(),),
 ) -> Scenario:
-    """Tiny scenarios without impairments, every codebook, wavefront and power law among them."""
+    """Tiny scenarios, every codebook, wavefront and power law among them; a perfect panel unless
+    `impairments` says otherwise."""
     books: tuple[CodebookName, ...] = ("dft", "random", "hadamard", "mixed")
     laws: tuple[PowerLaw, ...] = ("power_control", "path_loss")
     panel = draw(st.sampled_from(((2, 2), (3, 2), (2, 3), (3, 3))))
@@ -148,6 +150,7 @@ def scenarios(
         wavefront=draw(st.sampled_from(wavefronts)),
         sources=sources,
         snr_db=snr_db,
+        impairments=draw(st.sampled_from(impairments)),
     )
 
 
