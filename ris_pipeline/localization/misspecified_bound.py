@@ -35,6 +35,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization._checks import check_scenes
+from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.bound import true_parameters
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import (
@@ -144,7 +145,7 @@ def _expand(
     columns = model_columns(measurement, parameters, active)
     normal = measurement.normal(columns)
     inner = columns.mH[:, None] @ normal
-    factor, schur, _ = eliminate(inner, active)
+    factor, schur, regular = eliminate(inner, active)
     seen = measurement.correlate(columns[..., :k])
     x = torch.cholesky_solve(seen[..., None], factor)[..., 0]
     weights = x.repeat_interleave(3, dim=2)
@@ -159,7 +160,8 @@ def _expand(
     q = (c @ solved).real.sum(1)
     s = _curvature(measurement, parameters, (error.conj().mT @ x).mT)
     inverse, minimum = _restricted_inverse(f - s + n + n.mT - q, free)
-    return _Expansion(parameters, (weights * slopes).real.sum(1), f + q, inverse, minimum)
+    score = (weights * slopes).real.sum(1)
+    return _Expansion(parameters, score, f + q, inverse, minimum & regular)
 
 
 def _curvature(
@@ -193,8 +195,8 @@ def _restricted_inverse(
     definite = ((diagonal > 0) | ~free).all(1)
     scale = torch.where(free & (diagonal > 0), diagonal, torch.inf).rsqrt()
     unit = hessian * scale[:, :, None] * scale[:, None, :]
-    factor, failed = torch.linalg.cholesky_ex(unit + torch.diag_embed((scale == 0).to(unit.dtype)))
-    definite = definite & (failed == 0)
+    factor, regular = regular_cholesky(unit + torch.diag_embed((scale == 0).to(unit.dtype)))
+    definite = definite & regular
     inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
     return torch.where(definite[:, None, None], inverse, torch.zeros_like(inverse)), definite
 

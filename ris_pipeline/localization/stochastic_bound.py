@@ -34,6 +34,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization._checks import check_scenes
+from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.bound import by_distance, true_parameters, variances
 from ris_pipeline.localization.varpro import eliminate, measure, model_columns
 from ris_pipeline.scene import SceneBatch
@@ -50,7 +51,7 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     k = active.shape[1]
     parameters = true_parameters(sources)
     inner = measurement.inner(model_columns(measurement, parameters, active))
-    factor, schur, _ = eliminate(inner, active)
+    factor, schur, regular = eliminate(inner, active)
     inverse = torch.cholesky_inverse(factor)
     inside = inverse @ inner[..., :k, k:]
     inverse = inverse * active[:, None, None, :]
@@ -60,7 +61,8 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     outside = _outside(weight, schur, powers, noise)
     count = active.sum(1)
     spare = measurement.blocks * (measurement.rows - count) / noise.square()
-    return by_distance(outside + _inside(weight, inside, inverse, powers, spare), parameters)
+    information = outside + _inside(weight, inside, inverse, powers, spare)
+    return by_distance(information * regular[:, None, None], parameters)
 
 
 def _signal_information(
@@ -73,7 +75,7 @@ def _signal_information(
     diagonal = torch.where(active, powers, torch.ones_like(powers))
     covariance = torch.diag_embed(diagonal.to(inverse.dtype))[:, None]
     total = covariance + noise[:, None, None, None] * inverse
-    return torch.cholesky_inverse(torch.linalg.cholesky_ex(total)[0])
+    return torch.cholesky_inverse(regular_cholesky(total)[0])
 
 
 def _outside(weight: Tensor, schur: Tensor, powers: Tensor, noise: Tensor) -> Tensor:
@@ -101,7 +103,7 @@ def _inside(
     half = inside.mT[..., None] * (owner * powers[..., None]).mT[:, None, :, None, :]
     basis = _hermitian_basis(k, inside).expand(*inverse.shape[:2], -1, -1, -1)
     directions = torch.cat((half + half.mH, basis, inverse[:, :, None]), dim=2)
-    lower = torch.linalg.cholesky_ex(weight)[0][:, :, None]
+    lower = regular_cholesky(weight)[0][:, :, None]
     vectors = torch.view_as_real(lower.mH @ directions @ lower).flatten(3)
     gram = (vectors @ vectors.mT).sum(1)
     gram[:, -1, -1] += spare

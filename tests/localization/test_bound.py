@@ -13,7 +13,12 @@ from localization_helpers import (
     true_parameters,
 )
 
-from ris_pipeline.localization import cramer_rao_bound, fisher_information
+from ris_pipeline.localization import (
+    cramer_rao_bound,
+    fisher_information,
+    misspecified_cramer_rao_bound,
+    stochastic_cramer_rao_bound,
+)
 from ris_pipeline.localization.refinement import invert_information
 
 STEP = 1e-6
@@ -116,17 +121,36 @@ def test_a_plane_wave_has_no_distance():
     assert torch.isfinite(bound[..., :2]).all()
 
 
-def test_sources_in_one_place_have_no_finite_bound_and_harm_no_other_scene():
+def in_one_place(scenes, scene):
+    """The scenes, with both sources of one of them at one place."""
+    moved = {}
+    for name in ("azimuth", "elevation", "distance"):
+        moved[name] = getattr(scenes.sources, name).clone()
+        moved[name][scene, 1] = moved[name][scene, 0]
+    return replace(scenes, sources=replace(scenes.sources, **moved))
+
+
+def test_sources_in_one_place_have_no_bound_that_means_anything():
+    # Six coordinates, of which one block shows three: F is zero to rounding in the others.
     scenes = draw(3, sources=(2, 2))
-    sources = scenes.sources
-    together = {
-        name: getattr(sources, name).clone() for name in ("azimuth", "elevation", "distance")
-    }
-    for value in together.values():
-        value[1, 1] = value[1, 0]
-    bound = cramer_rao_bound(replace(scenes, sources=replace(sources, **together)))
-    assert torch.isinf(bound[1]).all()
-    torch.testing.assert_close(bound[::2], cramer_rao_bound(scenes)[::2], rtol=0.0, atol=0.0)
+    variance = cramer_rao_bound(in_one_place(scenes, 1))
+    rounding = 6 * torch.finfo(torch.float64).eps
+    assert (variance[1] > variance[::2].min() / rounding**0.5).all()
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        cramer_rao_bound,
+        stochastic_cramer_rao_bound,
+        lambda scenes: misspecified_cramer_rao_bound(scenes).variance,
+    ],
+    ids=["deterministic", "stochastic", "misspecified"],
+)
+def test_sources_in_one_place_harm_no_other_scene(bound):
+    scenes = draw(3, sources=(2, 2), **MOVING)
+    variance = bound(in_one_place(scenes, 1))
+    torch.testing.assert_close(variance[::2], bound(scenes)[::2], rtol=0.0, atol=0.0)
 
 
 def test_a_singular_information_is_an_infinite_deviation():
