@@ -142,15 +142,15 @@ def _expand(
 ) -> _Expansion:
     k = active.shape[1]
     columns = model_columns(measurement, parameters, active)
-    normal = measurement.normal(columns)
-    inner = columns.mH[:, None] @ normal
+    inner = measurement.inner(columns)
     factor, schur, _ = eliminate(inner, active)
-    seen = measurement.correlate(columns[..., :k])
-    x = torch.cholesky_solve(seen[..., None], factor)[..., 0]
+    seen = measurement.correlate(columns)[..., None]
+    x = torch.cholesky_solve(seen[..., :k, :], factor)
+    # e_t^H D_t, and Phi_t^H e_t: all that is needed of the model error.
+    slopes = (seen[..., k:, :] - inner[..., k:, :k] @ x)[..., 0].conj()
+    error = measurement.matched - (measurement.normal(columns[..., :k]) @ x)[..., 0]
+    x = x[..., 0]
     weights = x.repeat_interleave(3, dim=2)
-    # Phi_t^H e_t, all that is needed of the model error.
-    error = measurement.matched - (normal[..., :k] @ x[..., None])[..., 0]
-    slopes = error.conj() @ columns[..., k:]
     owner = torch.eye(k, dtype=x.dtype, device=x.device).repeat_interleave(3, dim=0)
     c = slopes[..., None] * owner
     solved = torch.cholesky_solve(c.mH, factor)
