@@ -18,8 +18,9 @@ and `F` and `M_t = diag(conj(x_t)) D_t^H B_t` those of `varpro`, eliminating the
     Q = Re sum_t C_t (B_t^H B_t)^-1 C_t^H
     MCRB = (sigma^2 / 2) H^-1 (F + Q) H^-1
 
-It does not depend on the noise variance that the receiver assumes, known or not: at theta_0 the two
-are uncorrelated. Without a model error H = F, and this is the Cramer-Rao bound.
+It does not depend on the noise variance that the receiver assumes, nor on whether that is estimated
+too: at theta_0 its gradient is uncorrelated with the others. Without a model error H = F, and this
+is the Cramer-Rao bound.
 
 Source: S. Fortunati, F. Gini, M. S. Greco, C. D. Richmond, "Performance Bounds for Parameter
 Estimation under Misspecified Models", IEEE Signal Process. Mag. 34(6), 2017;
@@ -195,6 +196,8 @@ def _restricted_inverse(
     unit = hessian * scale[:, :, None] * scale[:, None, :]
     factor, failed = torch.linalg.cholesky_ex(unit + torch.diag_embed((scale == 0).to(unit.dtype)))
     definite = definite & (failed == 0)
+    eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
+    factor = torch.where(definite[:, None, None], factor, eye)
     inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
     return torch.where(definite[:, None, None], inverse, torch.zeros_like(inverse)), definite
 

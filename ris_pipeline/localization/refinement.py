@@ -231,6 +231,9 @@ def standard_deviations(refined: Refined, noise: Float[Tensor, " b"]) -> Float[T
 def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tensor, "b d"]:
     """`sqrt(diag((sigma^2 / 2) F^-1))` of a scaled F; infinite where F is singular to rounding."""
     factor, failed = torch.linalg.cholesky_ex(unit)
+    # A pivot of zero would be an error of the inversion, and of all scenes.
+    eye = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device)
+    factor = torch.where((failed == 0)[:, None, None], factor, eye)
     diagonal = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).clamp_min(0)
     deviation = (diagonal * (noise / 2)[:, None]).sqrt() * scale
     return torch.where((failed == 0)[:, None], deviation, torch.inf)
