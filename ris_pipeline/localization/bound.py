@@ -70,14 +70,15 @@ def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[
 def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     """`(2 / sigma^2) F` at the true sources, (azimuth, elevation, distance) of each slot in turn.
 
-    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
-    the one the receiver assumes.
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
+    them where two sources coincide. The panel is the one the receiver assumes.
     """
     sources, measurement = scenes.sources, measure(scenes)
     parameters = true_parameters(sources)
     columns = model_columns(measurement, parameters, sources.active)
-    _, schur, _ = eliminate(measurement.inner(columns), sources.active)
+    _, schur, regular = eliminate(measurement.inner(columns), sources.active)
     core = fisher_core(schur, true_amplitudes(sources))
+    core = torch.where(regular[:, None, None], core, torch.zeros_like(core))
     return by_distance(core * (2 / scenes.noise_variance.double())[:, None, None], parameters)
 
 

@@ -18,8 +18,9 @@ and `F` and `M_t = diag(conj(x_t)) D_t^H B_t` those of `varpro`, eliminating the
     Q = Re sum_t C_t (B_t^H B_t)^-1 C_t^H
     MCRB = (sigma^2 / 2) H^-1 (F + Q) H^-1
 
-It does not depend on the noise variance that the receiver assumes, known or not: at theta_0 the two
-are uncorrelated. Without a model error H = F, and this is the Cramer-Rao bound.
+It does not depend on the noise variance that the receiver assumes, nor on whether that is estimated
+too: at theta_0 its gradient is uncorrelated with the others. Without a model error H = F, and this
+is the Cramer-Rao bound.
 
 Source: S. Fortunati, F. Gini, M. S. Greco, C. D. Richmond, "Performance Bounds for Parameter
 Estimation under Misspecified Models", IEEE Signal Process. Mag. 34(6), 2017;
@@ -143,15 +144,15 @@ def _expand(
 ) -> _Expansion:
     k = active.shape[1]
     columns = model_columns(measurement, parameters, active)
-    normal = measurement.normal(columns)
-    inner = columns.mH[:, None] @ normal
+    inner = measurement.inner(columns)
     factor, schur, regular = eliminate(inner, active)
-    seen = measurement.correlate(columns[..., :k])
-    x = torch.cholesky_solve(seen[..., None], factor)[..., 0]
+    seen = measurement.correlate(columns)[..., None]
+    x = torch.cholesky_solve(seen[..., :k, :], factor)
+    # e_t^H D_t, and Phi_t^H e_t: all that is needed of the model error.
+    slopes = (seen[..., k:, :] - inner[..., k:, :k] @ x)[..., 0].conj()
+    error = measurement.matched - (measurement.normal(columns[..., :k]) @ x)[..., 0]
+    x = x[..., 0]
     weights = x.repeat_interleave(3, dim=2)
-    # Phi_t^H e_t, all that is needed of the model error.
-    error = measurement.matched - (normal[..., :k] @ x[..., None])[..., 0]
-    slopes = error.conj() @ columns[..., k:]
     owner = torch.eye(k, dtype=x.dtype, device=x.device).repeat_interleave(3, dim=0)
     c = slopes[..., None] * owner
     solved = torch.cholesky_solve(c.mH, factor)

@@ -43,8 +43,8 @@ from ris_pipeline.scene import SceneBatch
 def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     """The information of (azimuth, elevation, distance) of each slot in turn, nuisances eliminated.
 
-    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero. The panel is
-    the one the receiver assumes.
+    (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
+    them where two sources coincide. The panel is the one the receiver assumes.
     """
     sources, measurement = scenes.sources, measure(scenes)
     active = sources.active
@@ -62,7 +62,8 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     count = active.sum(1)
     spare = measurement.blocks * (measurement.rows - count) / noise.square()
     information = outside + _inside(weight, inside, inverse, powers, spare)
-    return by_distance(information * regular[:, None, None], parameters)
+    information = torch.where(regular[:, None, None], information, torch.zeros_like(information))
+    return by_distance(information, parameters)
 
 
 def _signal_information(
@@ -117,13 +118,13 @@ def _hermitian_basis(k: int, like: Tensor) -> Complex[Tensor, "kk k k"]:
         basis[i, i, i, i] = 1
         for j in range(i):
             basis[i, j, i, j] = basis[i, j, j, i] = math.sqrt(0.5)
-            basis[j, i, i, j] = torch.tensor(1j * math.sqrt(0.5))
+            basis[j, i, i, j] = torch.tensor(1j * math.sqrt(0.5), dtype=like.dtype)
             basis[j, i, j, i] = -basis[j, i, i, j]
     return basis.flatten(0, 1)
 
 
 def _eliminate_last(gram: Float[Tensor, "b n n"], kept: int) -> Float[Tensor, "b d d"]:
-    """Schur complement of the unknowns after the first `kept`; infinite where they are singular."""
+    """What is left of the information of the first `kept` unknowns when the others are unknown."""
     diagonal = gram.diagonal(dim1=1, dim2=2)
     # Powers and noise differ by any factor: a unit diagonal is the condition that counts.
     scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).rsqrt()[:, kept:]

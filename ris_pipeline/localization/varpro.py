@@ -70,15 +70,20 @@ class Measurement:
         if self.gram is not None:
             return self.gram @ columns[:, None]
         assert self.sensing is not None
-        return self.sensing.mH @ (self.sensing @ columns[:, None])
+        # The conjugate is taken of the small factor.
+        return (self._image(columns).mH @ self.sensing).mH
 
     def inner(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t c c"]:
         """`C^H Phi_t^H Phi_t C`."""
         if self.gram is not None:
             return columns.mH[:, None] @ (self.gram @ columns[:, None])
-        assert self.sensing is not None
-        image = self.sensing @ columns[:, None]
+        image = self._image(columns)
         return image.mH @ image
+
+    def _image(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t r c"]:
+        """`Phi_t C`, one product a scene: broadcast over t it would copy C for every block."""
+        assert self.sensing is not None
+        return (self.sensing.flatten(1, 2) @ columns).unflatten(1, (self.blocks, self.rows))
 
     def correlate(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t c"]:
         """`C^H Phi_t^H y_t`."""

@@ -258,3 +258,12 @@ def test_snapshots_without_a_known_truth_are_refused():
     scenes = replace(draw(2, sources=(1, 1)), truth=None)
     with pytest.raises(InputError, match=r"scenes\.truth is None"):
         misspecified_cramer_rao_bound(scenes)
+
+
+def test_sources_at_one_place_are_unresolved_or_have_no_tight_bound():
+    scenes = draw(4, sources=(2, 2), **SMALL)
+    s = scenes.sources
+    places = {n: getattr(s, n)[:, :1].expand(-1, 2) for n in ("azimuth", "elevation", "distance")}
+    bound = misspecified_cramer_rao_bound(replace(scenes, sources=replace(s, **places)))
+    separate = misspecified_cramer_rao_bound(scenes).variance
+    assert (torch.isnan(bound.variance) | (bound.variance > separate / DIFFERENCE)).all()

@@ -256,3 +256,13 @@ def test_as_many_sources_as_numbers_in_a_block_are_refused():
     scenes = draw(4, sources=(2, 2), **{**MOVING, "antennas": 2})
     with pytest.raises(InputError, match=r"sources\.count holds 2: allowed are fewer than L M = 2"):
         stochastic_cramer_rao_bound(scenes)
+
+
+def test_sources_at_one_place_have_no_finite_bound():
+    scenes = draw(4, sources=(2, 2), **MOVING)
+    s = scenes.sources
+    places = {n: getattr(s, n)[:, :1].expand(-1, 2) for n in ("azimuth", "elevation", "distance")}
+    bound = stochastic_cramer_rao_bound(replace(scenes, sources=replace(s, **places)))
+    # To rounding a Gram matrix of equal columns may still pass as definite; eps is what it is then.
+    separate = stochastic_cramer_rao_bound(scenes)
+    assert (torch.isinf(bound) | (bound > separate / DIFFERENCE)).all()
