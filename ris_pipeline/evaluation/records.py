@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors
-from ris_pipeline.localization.estimators import ESTIMATORS
+from ris_pipeline.localization.estimators import Estimator
 from ris_pipeline.localization.gospa import gospa
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
@@ -26,7 +26,7 @@ UNIT = 100
 
 @dataclass(frozen=True)
 class Task:
-    """One estimator on the test scenes start..stop-1 of a seed.
+    """One estimator, by its name, on the test scenes start..stop-1 of a seed.
 
     known: whether the estimator is told the number of sources.
     """
@@ -90,27 +90,32 @@ def _slots(value: Tensor, fill: float) -> NDArray[np.float64]:
 def _own_snr_db(scenes: SceneBatch) -> Tensor:
     """`mean |Phi a_k x_k|^2 / sigma^2` of each source in dB, (B, K)."""
     amplitudes = scenes.sources.gains[..., None] * scenes.sources.symbols
-    response = sensing_matrix(scenes.channel, scenes.codes) @ steering_matrix(scenes)[:, None]
-    power = (response.abs().square().mean(2) * amplitudes.mT.abs().square()).mean(1)
+    steering = steering_matrix(scenes)[:, None]
+    # Block by block: Phi of all blocks is what would fill the memory.
+    gains = [
+        (sensing_matrix(scenes.channel, codes[None]) @ steering).abs().square().mean(2)
+        for codes in scenes.codes
+    ]
+    power = (torch.cat(gains, dim=1) * amplitudes.mT.abs().square()).mean(1)
     return 10 * torch.log10(power.double() / scenes.noise_variance.double()[:, None])
 
 
-def evaluate_unit(task: Task) -> Records:
+def evaluate_unit(task: Task, estimator: Estimator) -> Records:
     """Draw, locate and score the scenes of a task on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _evaluate(task)
+        return _evaluate(task, estimator)
     finally:
         torch.set_num_threads(threads)
 
 
-def _evaluate(task: Task) -> Records:
+def _evaluate(task: Task, estimator: Estimator) -> Records:
     data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
     scenes = data.scenes(task.start, task.stop)
     truth = scenes.sources
     begin = time.perf_counter()
-    estimates = ESTIMATORS[task.estimator](scenes, truth.count if task.known else None)
+    estimates = estimator(scenes, truth.count if task.known else None)
     seconds = time.perf_counter() - begin
     errors = estimation_errors(estimates, scenes)
     status = estimates.status.gather(1, errors.match.clamp_min(0))
