@@ -1,7 +1,6 @@
 """The command line: parses, calls, prints.
 
-Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr), 130
-interrupted.
+Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr), 130 Ctrl-C.
 """
 
 import os
@@ -19,9 +18,6 @@ from rich.console import Console
 from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
-
-INTERRUPTED = 130
-"""What shells report of a program ended by Ctrl-C: 128 + SIGINT."""
 
 app = typer.Typer(
     add_completion=False,
@@ -255,9 +251,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except typer.TyperException as error:
         _fail(_usage_line(error))
-    except typer.Abort:
-        typer.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
     else:
         sys.exit(code if isinstance(code, int) else 0)
 

@@ -7,7 +7,7 @@ from ris_pipeline.evaluation.comparison import (
     compare,
     judged,
 )
-from ris_pipeline.evaluation.execution import Missing, run_tasks
+from ris_pipeline.evaluation.execution import Missing, check_workers, run_tasks
 from ris_pipeline.evaluation.items import (
     BATTERIES,
     SWEEPS,
@@ -39,6 +39,7 @@ __all__ = [
     "UnitStore",
     "Verdict",
     "battery",
+    "check_workers",
     "compare",
     "evaluate_unit",
     "judged",

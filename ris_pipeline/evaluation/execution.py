@@ -1,5 +1,6 @@
 """Running the units: here, on a local cluster, or on somebody else's."""
 
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -57,6 +58,12 @@ def attempt(task: Task, estimator: Estimator) -> Outcome:
         return Missing(f"{type(error).__name__} at {where}: {said}", refused=False)
 
 
+def check_workers(workers: int) -> None:
+    """Raise `InputError` unless there is at least one."""
+    if workers < 1:
+        raise InputError(f"workers = {workers}: allowed is 1 or more")
+
+
 def run_tasks(
     tasks: Iterable[Task],
     store: UnitStore,
@@ -77,8 +84,7 @@ def run_tasks(
     Raises:
         InputError: workers below 1, no dask, nobody at the address, workers of other software.
     """
-    if workers < 1:
-        raise InputError(f"workers = {workers}: allowed is 1 or more")
+    check_workers(workers)
     pending = {t: estimators[t.estimator] for t in dict.fromkeys(tasks) if t not in store}
     if not pending:
         return {}
@@ -133,6 +139,9 @@ def _run_on_cluster(
             threads_per_worker=1,
             dashboard_address=None,
             memory_limit=None,
+            # What becomes of a unit is said here; dask's warnings of workers that are told to stop
+            # in the middle of one would bury it.
+            silence_logs=logging.CRITICAL,
         )
     try:
         client = Client(scheduler or cluster, timeout="10s")

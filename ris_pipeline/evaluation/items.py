@@ -13,11 +13,15 @@ _Change = Callable[[Scenario, Value], Scenario]
 
 @dataclass(frozen=True)
 class Point:
-    """A cell of a table: its labels and its scenes."""
+    """A cell of a table: its labels and its scenes.
+
+    told: the scenario as the receiver knows it, where that is not the whole truth.
+    """
 
     label: str
     scenario: Scenario
     second: str = ""
+    told: Scenario | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,19 @@ def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Item:
             raise InputError(f"values holds {value!r}: allowed are numbers and words")
         if value in values[:place]:
             raise InputError(f"values holds {value} twice: allowed is once")
-    return Item(
-        name, chosen.axis, tuple(Point(_label(v), chosen.change(scenario, v)) for v in values)
+    scenarios = [chosen.change(scenario, value) for value in values]
+    points = (
+        Point(_label(v), s, told=_told(s, [scenario, *scenarios]))
+        for v, s in zip(values, scenarios, strict=True)
     )
+    return Item(name, chosen.axis, tuple(points))
+
+
+def _told(cell: Scenario, all_of_them: Sequence[Scenario]) -> Scenario | None:
+    """A cell at one distance whose receiver has to search all distances of the sweep."""
+    near = min(s.distance[0] for s in all_of_them)
+    far = max(s.distance[1] for s in all_of_them)
+    return None if cell.distance == (near, far) else cell.replace(distance=(near, far))
 
 
 def _label(value: Value) -> str:

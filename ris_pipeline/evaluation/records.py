@@ -6,7 +6,7 @@ share the units, nor on which of them got it.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -28,7 +28,8 @@ UNIT = 100
 class Task:
     """One estimator, by its name, on the test scenes start..stop-1 of a seed.
 
-    known: whether the estimator is told the number of sources.
+    known: whether the estimator is told the number of sources; told: the scenario as the receiver
+    knows it, by default that of the scenes.
     """
 
     scenario: Scenario
@@ -37,14 +38,20 @@ class Task:
     seed: int
     start: int
     stop: int
+    told: Scenario | None = None
 
 
 def units(
-    scenario: Scenario, estimator: str, known: bool, seed: int, scenes: int
+    scenario: Scenario,
+    estimator: str,
+    known: bool,
+    seed: int,
+    scenes: int,
+    told: Scenario | None = None,
 ) -> Iterator[Task]:
     """The tasks that together cover scenes 0..scenes-1."""
     for start in range(0, scenes, UNIT):
-        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes))
+        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes), told)
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,9 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
     data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
     scenes = data.scenes(task.start, task.stop)
     truth = scenes.sources
+    received = replace(scenes, scenario=task.told or task.scenario)
     begin = time.perf_counter()
-    estimates = estimator(scenes, truth.count if task.known else None)
+    estimates = estimator(received, truth.count if task.known else None)
     seconds = time.perf_counter() - begin
     errors = estimation_errors(estimates, scenes)
     status = estimates.status.gather(1, errors.match.clamp_min(0))

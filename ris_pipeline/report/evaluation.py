@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ris_pipeline._validation import check_range
-from ris_pipeline.evaluation import Item, Missing, Task, UnitStore, run_tasks
+from ris_pipeline.evaluation import Item, Missing, Task, UnitStore, check_workers, run_tasks
 from ris_pipeline.learning import write_text
 from ris_pipeline.report.evaluation_figures import (
     Curve,
@@ -56,6 +56,7 @@ def run_evaluation(
             written, workers or a scheduler that cannot be had.
     """
     check_range("scenes", evaluation.scenes, 1, 10**7)
+    check_workers(workers)
     check_once("sweep", [item.name for item in evaluation.items])
     folder = RunFolder(out)
     check_folder(folder.path, evaluation, resume)
@@ -86,7 +87,7 @@ def _run(
 ) -> dict[Task, Missing]:
     tasks = evaluation.tasks()
     done = sum(task in store for task in tasks)
-    cells = len({task.scenario for task in tasks})
+    cells = len({(task.scenario, task.told) for task in tasks})
     scenes = sum(task.stop - task.start for task in tasks)
     console.print(
         f"{cells} cells x {len(evaluation.series)} series: {scenes} scenes to locate in "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ris_pipeline.evaluation import Row
@@ -103,8 +104,16 @@ def curves_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
             style.draw(panel, curve.column(f"{name}_rmse_{unit}"), low, high)
     for panel, name, unit in ((azimuth, "azimuth", "deg"), (distance, "distance", "m")):
         bound = curves[0].column(f"{name}_bound_{unit}")
-        panel.plot(bound, "k--", linewidth=1, label=f"root bound, {curves[0].name}")
-        panel.legend(fontsize=8)
+        panel.plot(bound, "k--", linewidth=1)
+        panel.text(
+            0.98,
+            0.98,
+            f"dashed: root bound of {curves[0].name}'s",
+            ha="right",
+            va="top",
+            fontsize=8,
+            transform=panel.transAxes,
+        )
     labels = [value for value, _, _ in curves[0].rows]
     for panel, name in zip(
         axes,
@@ -123,9 +132,15 @@ def curves_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
         panel.set_ylim(-0.03, 1.03)
     false.set_yscale("symlog", linthresh=_FLOOR)
     false.set_ylim(bottom=0)
+    false.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for panel in (azimuth, distance):
         if any(np.nanmax(line.get_ydata(), initial=0.0) > 0 for line in panel.lines):
             panel.set_yscale("log")
+            panel.margins(y=0.12)
+            # 0.05, 0.1, 0.2 say more than powers of ten where there is one decade or two.
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_minor_locator(NullLocator())
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     figure.legend(loc="outside lower center", ncols=min(4, len(curves)), fontsize=9)
     figure.suptitle(title.replace("_", " "))
     return figure

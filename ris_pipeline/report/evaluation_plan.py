@@ -36,8 +36,8 @@ class Evaluation:
 
     def tasks_of(self, point: Point, series: Series) -> tuple[Task, ...]:
         """The units of one cell and one series."""
-        found = units(point.scenario, series.estimator, series.known, self.seed, self.scenes)
-        return tuple(found)
+        of_series = series.estimator, series.known
+        return tuple(units(point.scenario, *of_series, self.seed, self.scenes, point.told))
 
     def tasks(self) -> tuple[Task, ...]:
         """Every unit once, the series of a cell together; tables share the cells they share."""

@@ -167,7 +167,7 @@ def comparison_csv(lines: Sequence[Compared]) -> str:
 
 def item_table(item: Item, lines: Sequence[Line]) -> Table:
     """What the terminal shows of an item."""
-    header = (item.axis, "estimator", "found", "az", "el", "r", "K right", "false", "GOSPA")
+    header = (item.axis, "estimator", "found", "az", "el", "r", "K", "false", "GOSPA")
     rows = []
     for line in lines:
         row = line.row
@@ -183,8 +183,11 @@ def item_table(item: Item, lines: Sequence[Line]) -> Table:
                 shown(row["gospa_deg"], 2),
             )
         )
-    title = f"{item.name.replace('_', ' ')}; az, el, r: RMSE / root bound of the resolved sources"
-    return plain_table(title, header, rows)
+    title = f"{item.name.replace('_', ' ')}; az, el, r: RMSE / root bound; K: scenes with it right"
+    table = plain_table(title, header, rows)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    return table
 
 
 def comparison_table(lines: Sequence[Compared]) -> Table:
