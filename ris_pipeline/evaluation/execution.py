@@ -15,6 +15,9 @@ from ris_pipeline.evaluation.records import Records, Task, evaluate_unit
 from ris_pipeline.evaluation.store import UnitStore, software
 from ris_pipeline.localization.estimators import ESTIMATORS, Estimator
 
+CONNECT_S = 10
+"""Seconds in which a scheduler has to answer."""
+
 FIRST_WORKER_S = 60
 """Seconds after which a scheduler that still has no worker is given up."""
 
@@ -144,7 +147,7 @@ def _run_on_cluster(
             silence_logs=logging.CRITICAL,
         )
     try:
-        client = Client(scheduler or cluster, timeout="10s")
+        client = Client(scheduler or cluster, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"scheduler = {scheduler!r}: {error}") from None
     try:

@@ -92,8 +92,8 @@ class UnitStore:
         loaded = []
         for path in map(self._path, tasks):
             try:
-                with np.load(path) as file:
-                    loaded.append(Records(**{f.name: file[f.name] for f in fields(Records)}))
+                with path.open("rb") as file, np.load(file) as unit:
+                    loaded.append(Records(**{f.name: unit[f.name] for f in fields(Records)}))
             except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
                 raise InputError(
                     f"{str(path)!r} cannot be read ({error}): delete it, and --resume"
