@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
-from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors
+from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors, gospa
 from ris_pipeline.localization.estimators import Estimator
-from ris_pipeline.localization.gospa import gospa
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
 UNIT = 100

@@ -17,11 +17,11 @@ from ris_pipeline.evaluation import (
     Task,
     UnitStore,
     evaluate_unit,
+    execution,
     run_tasks,
     software,
     units,
 )
-from ris_pipeline.evaluation import execution
 from ris_pipeline.localization.estimators import ESTIMATORS
 
 TASKS = tuple(
@@ -195,7 +195,7 @@ def test_a_unit_that_is_no_unit(tmp_path):
     whole = path.read_bytes()
     for part in (b"", whole[:200], b"no zip at all"):
         path.write_bytes(part)
-        with pytest.raises(InputError, match="cannot be read .*delete it, and --resume"):
+        with pytest.raises(InputError, match=r"cannot be read .*delete it, and --resume"):
             store.load([task])
 
 

@@ -95,7 +95,9 @@ def test_one_scene_and_no_scene():
 
 
 def test_audible_sources_alone():
-    found = records([2, 2], own_snr_db=np.array([[-11.0, -9, *[np.nan] * 3], [5, 5, *[np.nan] * 3]]))
+    found = records(
+        [2, 2], own_snr_db=np.array([[-11.0, -9, *[np.nan] * 3], [5, 5, *[np.nan] * 3]])
+    )
     found.detected[0, 0] = False
     row = statistics(found)
     assert row["detected"] == 0.75
