@@ -87,77 +87,73 @@ def _styles(curves: Sequence[Curve]) -> list[_Style]:
 
 
 def curves_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
-    """Part found, azimuth and distance error beside the bound, part with the right number, GOSPA,
-    false alarms; bars are 95 % intervals."""
-    figure = Figure(figsize=(15, 9), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    found, azimuth, distance, metric, right, false = axes
-    for curve, style in zip(curves, _styles(curves), strict=True):
-        _draw(found, curve, style, "detected", curve.name)
-        _draw(metric, curve, style, "gospa_deg")
-        _draw(false, curve, style, "false_alarms")
-        if not curve.series.known:
-            _draw(right, curve, style, "right_number")
-        for panel, name, unit in ((azimuth, "azimuth", "deg"), (distance, "distance", "m")):
-            bound = curve.column(f"{name}_bound_{unit}")
-            low, high = (curve.column(f"{name}_ratio_{end}") * bound for end in ("low", "high"))
-            style.draw(panel, curve.column(f"{name}_rmse_{unit}"), low, high)
-    for panel, name, unit in ((azimuth, "azimuth", "deg"), (distance, "distance", "m")):
-        bound = curves[0].column(f"{name}_bound_{unit}")
-        panel.plot(bound, "k--", linewidth=1)
-        panel.text(
-            0.98,
-            0.98,
-            f"dashed: root bound of {curves[0].name}'s",
-            ha="right",
-            va="top",
-            fontsize=8,
-            transform=panel.transAxes,
-        )
+    """Part found, azimuth and distance error beside the bound; where the rows are about whole
+    scenes also GOSPA, part with the right number, false alarms. Bars are 95 % intervals."""
+    whole = any(np.isfinite(curve.column("gospa_deg")).any() for curve in curves)
+    figure = Figure(figsize=(15, 9 if whole else 5.2), layout="constrained")
+    axes = figure.subplots(2 if whole else 1, 3).ravel()
     labels = [value for value, _, _ in curves[0].rows]
-    for panel, name in zip(
-        axes,
-        (
-            "sources found within 2 deg",
-            "azimuth RMSE (deg) of resolved sources",
-            "distance RMSE (m) of resolved sources",
-            "mean GOSPA (deg)",
-            "scenes with the right number of sources",
-            "false alarms a scene",
-        ),
-        strict=True,
-    ):
-        _finish(panel, axis, name, labels)
-    for panel in (found, right):
-        panel.set_ylim(-0.03, 1.03)
-    false.set_yscale("symlog", linthresh=_FLOOR)
-    false.set_ylim(bottom=0)
-    false.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    for panel in (azimuth, distance):
-        if any(np.nanmax(line.get_ydata(), initial=0.0) > 0 for line in panel.lines):
-            panel.set_yscale("log")
-            panel.margins(y=0.12)
-            # 0.05, 0.1, 0.2 say more than powers of ten where there is one decade or two.
-            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            panel.yaxis.set_minor_locator(NullLocator())
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for panel in axes:
+        panel.set_xlabel(axis)
+        panel.set_xticks(range(len(labels)), labels)
+        panel.set_xlim(-0.5, len(labels) - 0.5)
+        panel.grid(visible=True, which="major", alpha=0.25)
+    styled = list(zip(curves, _styles(curves), strict=True))
+    for curve, style in styled:
+        _draw(axes[0], curve, style, "detected", curve.name)
+    axes[0].set(title="sources found within 2 deg", ylim=(-0.03, 1.03))
+    _draw_errors(axes[1], styled, "azimuth", "deg")
+    _draw_errors(axes[2], styled, "distance", "m")
+    if whole:
+        _draw_scenes(axes[3:], styled)
     figure.legend(loc="outside lower center", ncols=min(4, len(curves)), fontsize=9)
     figure.suptitle(title.replace("_", " "))
     return figure
 
 
+def _draw_errors(panel: Axes, styled: Sequence[tuple[Curve, _Style]], name: str, unit: str) -> None:
+    """RMSE of each series and the bound of the first: the others' differ in which sources they
+    resolve, no more."""
+    for curve, style in styled:
+        bound = curve.column(f"{name}_bound_{unit}")
+        low, high = (curve.column(f"{name}_ratio_{end}") * bound for end in ("low", "high"))
+        style.draw(panel, curve.column(f"{name}_rmse_{unit}"), low, high)
+    first = styled[0][0]
+    panel.plot(first.column(f"{name}_bound_{unit}"), "k--", marker="_", linewidth=1)
+    panel.set_title(f"{name} RMSE ({unit}) of resolved sources")
+    shown = any(np.isfinite(line.get_ydata()).any() for line in panel.lines)
+    text = f"dashed: root bound of {first.name}'s" if shown else "no resolved source"
+    panel.text(0.98, 0.97, text, ha="right", va="top", fontsize=8, transform=panel.transAxes)
+    if any(np.nanmax(line.get_ydata(), initial=0.0) > 0 for line in panel.lines):
+        panel.set_yscale("log")
+        panel.margins(y=0.12)
+        # 0.05, 0.1, 0.2 say more than powers of ten where there is one decade or two.
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _draw_scenes(panels: Sequence[Axes], styled: Sequence[tuple[Curve, _Style]]) -> None:
+    metric, right, false = panels
+    for curve, style in styled:
+        _draw(metric, curve, style, "gospa_deg")
+        _draw(false, curve, style, "false_alarms")
+        if not curve.series.known:
+            _draw(right, curve, style, "right_number")
+    metric.set_title("mean GOSPA (deg)")
+    metric.set_ylim(bottom=0)
+    right.set(title="scenes with the right number of sources", ylim=(-0.03, 1.03))
+    if not right.lines:
+        right.text(0.5, 0.5, "known to all", ha="center", transform=right.transAxes)
+    false.set_title("false alarms a scene")
+    false.set_yscale("symlog", linthresh=_FLOOR)
+    false.set_ylim(bottom=0)
+    false.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _draw(axes: Axes, curve: Curve, style: _Style, name: str, label: str = "") -> None:
     value, low, high = (curve.column(name + end) for end in ("", "_low", "_high"))
     style.draw(axes, value, low, high, label)
-
-
-def _finish(panel: Axes, axis: str, title: str, labels: Sequence[str]) -> None:
-    panel.set(xlabel=axis, title=title)
-    panel.set_xticks(range(len(labels)), labels)
-    panel.set_xlim(-0.5, len(labels) - 0.5)
-    panel.grid(visible=True, which="major", alpha=0.25)
-    if not any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
-        panel.text(0.5, 0.5, "nothing to show", ha="center", transform=panel.transAxes)
 
 
 def heat_map_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
