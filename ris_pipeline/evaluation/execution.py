@@ -149,7 +149,8 @@ def _run_on_cluster(
     try:
         client = Client(scheduler or cluster, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise InputError(f"scheduler = {scheduler!r}: {error}") from None
+        said = " ".join(str(error).split())
+        raise InputError(f"scheduler = {scheduler!r}: {said}") from None
     try:
         yield from _results(client, pending)
     finally:
@@ -185,7 +186,7 @@ def _results(client: Any, pending: Mapping[Task, Estimator]) -> Iterator[tuple[T
         raise InputError(f"scheduler: no worker came within {FIRST_WORKER_S} s") from None
     except ImportError as error:
         raise InputError(f"a worker cannot load ris_pipeline as it is here: {error}") from None
-    except (CancelledError, OSError) as error:
+    except (CancelledError, OSError):
         raise InputError(
-            f"scheduler: lost ({error}); finished units are kept, --resume goes on"
+            "scheduler: the connection is lost; finished units are kept, --resume goes on"
         ) from None
