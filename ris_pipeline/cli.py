@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints.
 
-Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr).
+Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr), 130 Ctrl-C.
 """
 
 import os
@@ -129,22 +129,31 @@ def evaluate(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the units in OUT.")] = False,
 ) -> None:
-    """Monte-Carlo runs of the estimators: detection, errors against the bound, source number."""
+    """Monte-Carlo runs of the estimators: detection, errors against the bound, source number.
+
+    Exit code 1 if an estimator failed in some cell: the others are in the tables.
+    """
     from ris_pipeline import evaluation as rooms
     from ris_pipeline.localization.estimators import ESTIMATORS
-    from ris_pipeline.report.evaluation import Evaluation, make_series, run_evaluation
+    from ris_pipeline.report.evaluation import run_evaluation
+    from ris_pipeline.report.evaluation_plan import Evaluation, make_series
 
     settings = _settings(preset, set_, seed)
     names = list(sweep or ([] if battery else ["snr"]))
     if values is not None and len(names) != 1:
         raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
-    chosen = [parse_value(text) for text in values.split(",")] if values else []
+    chosen = [] if values is None else [parse_value(text) for text in values.split(",")]
     items = [rooms.sweep(name, settings.scenario, chosen) for name in names]
     items += rooms.battery(battery, settings.scenario) if battery else []
-    listed = list(ESTIMATORS) if estimators == "all" else estimators.split(",")
-    series = make_series(listed, number.split(","))
+    listed = list(ESTIMATORS) if estimators == "all" else _listed(estimators)
+    series = make_series(listed, _listed(number))
     evaluation = Evaluation(tuple(items), series, settings.seed, scenes)
-    run_evaluation(Console(), out, evaluation, workers, scheduler, resume)
+    if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
+        raise typer.Exit(1)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 @app.command()

@@ -1,67 +1,70 @@
 """Running the units: here, on a local cluster, or on somebody else's."""
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, fields
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task, evaluate_unit
+from ris_pipeline.evaluation.store import UnitStore, software
+from ris_pipeline.localization.estimators import ESTIMATORS, Estimator
+
+CONNECT_S = 10
+"""Seconds in which a scheduler has to answer."""
+
+FIRST_WORKER_S = 60
+"""Seconds after which a scheduler that still has no worker is given up."""
+
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What an estimator may fail with, and the others still run."""
 
 
-class UnitStore:
-    """Records on disk, one file a unit, named by a digest of the task and of the versions: a unit
-    that is there need not be run again, and one of another scenario is never mistaken for it.
+@dataclass(frozen=True)
+class Missing:
+    """Why a unit has no records.
 
-    Raises:
-        InputError: a folder that cannot be made.
+    refused: the estimator said so itself (`InputError`): what is asked for it cannot do. Otherwise
+    it failed, or the worker died.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
+    reason: str
+    refused: bool
 
-    def _path(self, task: Task) -> Path:
-        described = asdict(task) | {"scenario": task.scenario.model_dump(mode="json")}
-        key = json.dumps([described, __version__, torch.__version__], sort_keys=True)
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
-    def __contains__(self, task: Task) -> bool:
-        return self._path(task).exists()
+Outcome = Records | Missing
 
-    def save(self, task: Task, records: Records) -> None:
-        """Write a unit whole or not at all.
 
-        Raises:
-            InputError: the folder cannot be written.
-        """
-        path = self._path(task)
-        temporary = path.with_suffix(".partial")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(
-                    file, **{f.name: getattr(records, f.name) for f in fields(records)}
-                )
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from None
+def attempt(task: Task, estimator: Estimator) -> Outcome:
+    """The records of a unit, or why there are none."""
+    try:
+        return evaluate_unit(task, estimator)
+    except InputError as error:
+        return Missing(str(error), refused=True)
+    except _FAILURES as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        said = " ".join(str(error).split())
+        return Missing(f"{type(error).__name__} at {where}: {said}", refused=False)
 
-    def load(self, tasks: Iterable[Task]) -> Records:
-        """The records of tasks that have been run, joined."""
-        parts = []
-        for task in tasks:
-            with np.load(self._path(task)) as file:
-                parts.append(Records(**dict(file)))
-        return Records.joined(parts)
+
+def check_workers(workers: int) -> None:
+    """Raise `InputError` unless there is at least one."""
+    if workers < 1:
+        raise InputError(f"workers = {workers}: allowed is 1 or more")
 
 
 def run_tasks(
@@ -70,60 +73,120 @@ def run_tasks(
     workers: int = 2,
     scheduler: str | None = None,
     advance: Callable[[Task], None] = lambda task: None,
-) -> None:
+    estimators: Mapping[str, Estimator] = ESTIMATORS,
+) -> dict[Task, Missing]:
     """Run every task that is not in the store; `advance` is called after each.
 
     Args:
         workers: processes on this machine; 1 runs in this one.
         scheduler: address of a running dask scheduler, which replaces the local ones.
 
+    Returns:
+        The tasks without records; nothing is stored of them, and another call tries them again.
+
     Raises:
-        InputError: workers below 1, no dask, or nobody at the address.
+        InputError: workers below 1, no dask, nobody at the address, workers of other software.
     """
-    if workers < 1:
-        raise InputError(f"workers = {workers}: allowed is 1 or more")
-    pending = [task for task in dict.fromkeys(tasks) if task not in store]
+    check_workers(workers)
+    pending = {t: estimators[t.estimator] for t in dict.fromkeys(tasks) if t not in store}
+    if not pending:
+        return {}
     here = scheduler is None and workers == 1
     finished = _run_here(pending) if here else _run_on_cluster(pending, workers, scheduler)
-    for task, records in finished:
-        store.save(task, records)
+    missing = {}
+    for task, outcome in finished:
+        if isinstance(outcome, Missing):
+            missing[task] = outcome
+        else:
+            store.save(task, outcome)
         advance(task)
+    return missing
 
 
-def _run_here(tasks: Iterable[Task]) -> Iterator[tuple[Task, Records]]:
-    for task in tasks:
-        yield task, evaluate_unit(task)
+def _run_here(pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Outcome]]:
+    for task, estimator in pending.items():
+        yield task, attempt(task, estimator)
+
+
+def _attempt_on_worker(task: Task, estimator: Estimator, expected: dict[str, str]) -> Outcome:
+    """`attempt`, where the worker's software is that of the caller.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name, wanted in expected.items():
+        if software()[name] != wanted:
+            raise InputError(
+                f"a worker has {name} {software()[name]}: allowed is {wanted}, as here"
+            )
+    # The number of threads belongs to the process: a worker that runs several units at a time must
+    # not have it restored under the feet of one by the end of another.
+    torch.set_num_threads(1)
+    return attempt(task, estimator)
 
 
 def _run_on_cluster(
-    tasks: list[Task], workers: int, scheduler: str | None
-) -> Iterator[tuple[Task, Records]]:
+    pending: Mapping[Task, Estimator], workers: int, scheduler: str | None
+) -> Iterator[tuple[Task, Outcome]]:
     try:
-        from dask.distributed import Client, LocalCluster, as_completed
+        from dask.distributed import Client, LocalCluster
     except ImportError:
         raise InputError(
             f"workers = {workers}: dask is not installed, the extra `cluster` brings it; "
             "allowed without it is 1"
         ) from None
-    if not tasks:
-        return
+    cluster = None
     if scheduler is None:
         cluster = LocalCluster(
-            n_workers=min(workers, len(tasks)),
+            n_workers=min(workers, len(pending)),
             threads_per_worker=1,
             dashboard_address=None,
             memory_limit=None,
+            # What becomes of a unit is said here; dask's warnings of workers that are told to stop
+            # in the middle of one would bury it.
+            silence_logs=logging.CRITICAL,
         )
     try:
-        client = Client(scheduler or cluster, timeout="10s")
+        client = Client(scheduler or cluster, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise InputError(f"scheduler = {scheduler!r}: {error}") from None
+        said = " ".join(str(error).split())
+        raise InputError(f"scheduler = {scheduler!r}: {said}") from None
     try:
-        futures = {client.submit(evaluate_unit, task, pure=False): task for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-            future.release()
+        yield from _results(client, pending)
     finally:
         client.close()
-        if scheduler is None:
+        if cluster is not None:
             cluster.close()
+
+
+def _results(client: Any, pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Outcome]]:
+    """Outcomes as they come.
+
+    Raises:
+        InputError: no worker, one that cannot load what it is sent, a scheduler that is lost.
+    """
+    from dask.distributed import KilledWorker, as_completed
+
+    expected = dict(software())
+    futures = {
+        client.submit(_attempt_on_worker, task, estimator, expected, pure=False): task
+        for task, estimator in pending.items()
+    }
+    try:
+        # Not before: some clusters start workers when there is work.
+        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+        for future in as_completed(futures):
+            try:
+                outcome = future.result()
+            except KilledWorker as error:
+                outcome = Missing(f"its worker died: {error}", refused=False)
+            yield futures[future], outcome
+            future.release()
+    except TimeoutError:
+        raise InputError(f"scheduler: no worker came within {FIRST_WORKER_S} s") from None
+    except ImportError as error:
+        raise InputError(f"a worker cannot load ris_pipeline as it is here: {error}") from None
+    except (CancelledError, OSError):
+        raise InputError(
+            "scheduler: the connection is lost; finished units are kept, --resume goes on"
+        ) from None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ris_pipeline._errors import check_choice
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import K_MAX, Scenario
 
 Value = float | int | str
@@ -13,16 +13,20 @@ _Change = Callable[[Scenario, Value], Scenario]
 
 @dataclass(frozen=True)
 class Point:
-    """A cell of a table: its labels and its scenes."""
+    """A cell of a table: its labels and its scenes.
+
+    told: the scenario as the receiver knows it, where that is not the whole truth.
+    """
 
     label: str
     scenario: Scenario
     second: str = ""
+    told: Scenario | None = None
 
 
 @dataclass(frozen=True)
 class Item:
-    """A table: one row a point, or the groups of one point's scenes; `axis` says along what."""
+    """A table: one row a point, or a part of one point's scenes; `axis` says along what."""
 
     name: str
     axis: str
@@ -60,7 +64,9 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "snr": Sweep("SNR (dB)", (-10, -5, 0, 5, 10, 15, 20), _both("snr_db")),
         "sources": Sweep("sources", tuple(range(1, K_MAX + 1)), _both("sources")),
         "distance": Sweep("distance (m)", (0.5, 1, 2, 4, 7, 10), _both("distance")),
-        "separation": Sweep("separation (deg)", (2, 4, 6, 8, 10, 15, 20), _separation),
+        "separation": Sweep(
+            "separation of two sources (deg)", (2, 4, 6, 8, 10, 15, 20), _separation
+        ),
         "codes": Sweep("codes L", (1, 2, 3, 4, 8, 16, 32, 64), _one("codes")),
         "blocks": Sweep("blocks T", (1, 2, 4, 8, 16), _one("blocks")),
         "codebook": Sweep("codebook", ("dft", "random", "hadamard", "mixed"), _one("codebook")),
@@ -74,13 +80,37 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Item:
     """A sweep from a scenario.
 
+    Args:
+        values: in the order of the rows; by default those of `SWEEPS`.
+
     Raises:
-        InputError: another name, or a value that the scenario does not allow.
+        InputError: another name, a value that the scenario does not allow, or one given twice.
     """
     check_choice("sweep", name, SWEEPS)
     chosen = SWEEPS[name]
-    points = (Point(str(v), chosen.change(scenario, v)) for v in values or chosen.values)
+    values = values or chosen.values
+    for place, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise InputError(f"values holds {value!r}: allowed are numbers and words")
+        if value in values[:place]:
+            raise InputError(f"values holds {value} twice: allowed is once")
+    scenarios = [chosen.change(scenario, value) for value in values]
+    points = (
+        Point(_label(v), s, told=_told(s, [scenario, *scenarios]))
+        for v, s in zip(values, scenarios, strict=True)
+    )
     return Item(name, chosen.axis, tuple(points))
+
+
+def _told(cell: Scenario, all_of_them: Sequence[Scenario]) -> Scenario | None:
+    """A cell at one distance whose receiver has to search all distances of the sweep."""
+    near = min(s.distance[0] for s in all_of_them)
+    far = max(s.distance[1] for s in all_of_them)
+    return None if cell.distance == (near, far) else cell.replace(distance=(near, far))
+
+
+def _label(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def _original(scenario: Scenario) -> tuple[Item, ...]:

@@ -6,7 +6,7 @@ share the units, nor on which of them got it.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
-from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors
-from ris_pipeline.localization.estimators import ESTIMATORS
-from ris_pipeline.localization.gospa import gospa
+from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors, gospa
+from ris_pipeline.localization.estimators import Estimator
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
 UNIT = 100
@@ -26,9 +25,10 @@ UNIT = 100
 
 @dataclass(frozen=True)
 class Task:
-    """One estimator on the test scenes start..stop-1 of a seed.
+    """One estimator, by its name, on the test scenes start..stop-1 of a seed.
 
-    known: whether the estimator is told the number of sources.
+    known: whether the estimator is told the number of sources; told: the scenario as the receiver
+    knows it, by default that of the scenes.
     """
 
     scenario: Scenario
@@ -37,14 +37,20 @@ class Task:
     seed: int
     start: int
     stop: int
+    told: Scenario | None = None
 
 
 def units(
-    scenario: Scenario, estimator: str, known: bool, seed: int, scenes: int
+    scenario: Scenario,
+    estimator: str,
+    known: bool,
+    seed: int,
+    scenes: int,
+    told: Scenario | None = None,
 ) -> Iterator[Task]:
     """The tasks that together cover scenes 0..scenes-1."""
     for start in range(0, scenes, UNIT):
-        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes))
+        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes), told)
 
 
 @dataclass(frozen=True)
@@ -90,27 +96,33 @@ def _slots(value: Tensor, fill: float) -> NDArray[np.float64]:
 def _own_snr_db(scenes: SceneBatch) -> Tensor:
     """`mean |Phi a_k x_k|^2 / sigma^2` of each source in dB, (B, K)."""
     amplitudes = scenes.sources.gains[..., None] * scenes.sources.symbols
-    response = sensing_matrix(scenes.channel, scenes.codes) @ steering_matrix(scenes)[:, None]
-    power = (response.abs().square().mean(2) * amplitudes.mT.abs().square()).mean(1)
+    steering = steering_matrix(scenes)[:, None]
+    # Block by block: Phi of all blocks is what would fill the memory.
+    gains = [
+        (sensing_matrix(scenes.channel, codes[None]) @ steering).abs().square().mean(2)
+        for codes in scenes.codes
+    ]
+    power = (torch.cat(gains, dim=1) * amplitudes.mT.abs().square()).mean(1)
     return 10 * torch.log10(power.double() / scenes.noise_variance.double()[:, None])
 
 
-def evaluate_unit(task: Task) -> Records:
+def evaluate_unit(task: Task, estimator: Estimator) -> Records:
     """Draw, locate and score the scenes of a task on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _evaluate(task)
+        return _evaluate(task, estimator)
     finally:
         torch.set_num_threads(threads)
 
 
-def _evaluate(task: Task) -> Records:
+def _evaluate(task: Task, estimator: Estimator) -> Records:
     data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
     scenes = data.scenes(task.start, task.stop)
     truth = scenes.sources
+    received = replace(scenes, scenario=task.told or task.scenario)
     begin = time.perf_counter()
-    estimates = ESTIMATORS[task.estimator](scenes, truth.count if task.known else None)
+    estimates = estimator(received, truth.count if task.known else None)
     seconds = time.perf_counter() - begin
     errors = estimation_errors(estimates, scenes)
     status = estimates.status.gather(1, errors.match.clamp_min(0))

@@ -10,6 +10,7 @@ from ris_pipeline.localization.backprojection import (
 from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.detection import detection_spectrum
 from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.gospa import gospa, gospa_metric
 from ris_pipeline.localization.grid import (
     Domain,
     SteeringGrid,
@@ -58,6 +59,8 @@ __all__ = [
     "diffuse_ratio",
     "estimation_errors",
     "fisher_information",
+    "gospa",
+    "gospa_metric",
     "great_circle",
     "grid_at",
     "locate",

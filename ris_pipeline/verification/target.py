@@ -49,6 +49,7 @@ PLACES = {
     "simulate": "ris_pipeline.scene.simulate:simulate",
     "covariance_factor": "ris_pipeline.scene.simulate:covariance_factor",
     "match_sources": "ris_pipeline.localization.matching:match_sources",
+    "gospa_metric": "ris_pipeline.localization.gospa:gospa_metric",
     "cramer_rao_bound": "ris_pipeline.localization.bound:cramer_rao_bound",
     "stochastic_cramer_rao_bound": (
         "ris_pipeline.localization.stochastic_bound:stochastic_cramer_rao_bound"

@@ -1,4 +1,4 @@
-"""Matching and the Cramer-Rao bounds."""
+"""Matching, GOSPA and the Cramer-Rao bounds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.localization.bound import cramer_rao_bound
-from ris_pipeline.localization.matching import match_sources
+from ris_pipeline.localization.gospa import gospa_metric
+from ris_pipeline.localization.matching import great_circle, match_sources
 from ris_pipeline.localization.misspecified_bound import (
     MisspecifiedBound,
     misspecified_cramer_rao_bound,
@@ -36,6 +37,54 @@ def sources_matched_by_nearest(*arguments: Tensor) -> Tensor:
         for i in range(arguments[5].shape[1])
     ]
     return torch.cat(rows, dim=1)
+
+
+def _pair_costs(arguments: tuple[Tensor, ...], match: Tensor, cutoff: float) -> Tensor:
+    """`GOSPA^2` of the assignment `match`, (B, K) with -1 for none."""
+    azimuth, elevation, found, true_azimuth, true_elevation, true = arguments
+    paired, chosen = (match >= 0) & true, match.clamp_min(0)
+    angle = great_circle(
+        azimuth.gather(1, chosen), elevation.gather(1, chosen), true_azimuth, true_elevation
+    )
+    costs = torch.where(paired, angle.square().clamp_max(cutoff**2), 0.0).sum(-1)
+    alone = (true & ~paired).sum(-1) + found.sum(-1) - paired.sum(-1)
+    return costs + alone * cutoff**2 / 2
+
+
+def gospa_in_order(*arguments: Tensor, cutoff: float) -> Tensor:
+    """Estimates taken in the order they come."""
+    return _pair_costs(arguments, sources_matched_in_order(*arguments), cutoff).sqrt()
+
+
+def gospa_of_the_nearest(*arguments: Tensor, cutoff: float) -> Tensor:
+    """Every source takes its nearest estimate, taken or not."""
+    match = sources_matched_by_nearest(*arguments)
+    return _pair_costs(arguments, match, cutoff).clamp_min(0).sqrt()
+
+
+def gospa_squared(*arguments: Tensor, cutoff: float) -> Tensor:
+    """The root left out."""
+    return gospa_metric(*arguments, cutoff=cutoff).square()
+
+
+def gospa_of_full_penalties(*arguments: Tensor, cutoff: float) -> Tensor:
+    """`c^2` for each missed source and each false alarm."""
+    match = match_sources(*arguments)
+    alone = (arguments[5].sum(-1) - arguments[2].sum(-1)).abs()
+    return (_pair_costs(arguments, match, cutoff) + alone * cutoff**2 / 2).sqrt()
+
+
+def gospa_without_false_alarms(*arguments: Tensor, cutoff: float) -> Tensor:
+    """Estimates that are too many cost nothing."""
+    extra = (arguments[2].sum(-1) - arguments[5].sum(-1)).clamp_min(0)
+    squared = gospa_metric(*arguments, cutoff=cutoff).square()
+    return (squared - extra * cutoff**2 / 2).clamp_min(0).sqrt()
+
+
+def ospa_for_gospa(*arguments: Tensor, cutoff: float) -> Tensor:
+    """The mean over the larger of the two sets: OSPA, which a false alarm can improve."""
+    larger = torch.maximum(arguments[2].sum(-1), arguments[5].sum(-1)).clamp_min(1)
+    return gospa_metric(*arguments, cutoff=cutoff) / larger.sqrt()
 
 
 def bound_of_deviations(scenes: SceneBatch) -> Tensor:
@@ -165,6 +214,32 @@ LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
         "Estimates came sorted from the detector, the truth from the generator.",
     ),
     known_bug("match_sources", Cause.GREEDY, sources_matched_by_nearest, _FASTER),
+    known_bug(
+        "gospa_metric",
+        Cause.UNMATCHED,
+        gospa_in_order,
+        "Estimates came sorted from the detector, the truth from the generator.",
+    ),
+    known_bug("gospa_metric", Cause.GREEDY, gospa_of_the_nearest, _FASTER),
+    known_bug("gospa_metric", Cause.ROOT, gospa_squared, "The cost is what the solver returns."),
+    known_bug(
+        "gospa_metric",
+        Cause.HALF,
+        gospa_of_full_penalties,
+        "alpha = 1 instead of 2: the paper has both.",
+    ),
+    known_bug(
+        "gospa_metric",
+        Cause.ZERO_TERM,
+        gospa_without_false_alarms,
+        "Only the rows of the assignment were looped over, and they are the sources.",
+    ),
+    known_bug(
+        "gospa_metric",
+        Cause.SCALE,
+        ospa_for_gospa,
+        "OSPA is the older metric, and in every toolbox.",
+    ),
     known_bug("cramer_rao_bound", Cause.ROOT, bound_of_deviations, _WHICH),
     known_bug("cramer_rao_bound", Cause.SCALE, bound_at_unit_noise, _WHICH),
     known_bug(
