@@ -8,6 +8,7 @@ from ris_pipeline.localization.backprojection import (
     snr_regularisation,
 )
 from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.covariance_route import locate_from_covariance
 from ris_pipeline.localization.detection import detection_spectrum
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.grid import (
@@ -28,13 +29,15 @@ from ris_pipeline.localization.metrics import (
     estimation_errors,
     summarise,
 )
-from ris_pipeline.localization.peaks import spectrum_peaks
+from ris_pipeline.localization.peaks import DirectionGrid, direction_grid, direction_peaks
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.sub_panels import smooth_panel, sub_panel_windows
 from ris_pipeline.localization.varpro import measure
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
 __all__ = [
     "DETECTION_ANGLE",
+    "DirectionGrid",
     "Domain",
     "Errors",
     "Estimates",
@@ -47,11 +50,14 @@ __all__ = [
     "depth_of_focus",
     "detection_spectrum",
     "diffuse_ratio",
+    "direction_grid",
+    "direction_peaks",
     "estimation_errors",
     "fisher_information",
     "great_circle",
     "grid_at",
     "locate",
+    "locate_from_covariance",
     "match_sources",
     "matched_filter",
     "measure",
@@ -59,8 +65,9 @@ __all__ = [
     "search_domain",
     "sensing_gram",
     "snr_regularisation",
-    "spectrum_peaks",
+    "smooth_panel",
     "steering_grid",
+    "sub_panel_windows",
     "summarise",
     "whiten",
 ]
