@@ -297,9 +297,10 @@ def source_powers(
 ) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
     """Powers p and noise variance s of the best `A diag(p) A^H + s I`, neither below zero.
 
-        argmin ||R - A diag(p) A^H - s I||_F^2:   [|A^H A|^2  |a|^2; |a|^2  n] [p; s] = [a^H R a; tr R]
+        argmin ||R - A diag(p) A^H - s I||_F^2
+        [|A^H A|^2  |a|^2; |a|^2  n] [p; s] = [a^H R a; tr R]
 
-    steering: A, (B, n, K), columns of inactive slots zero. Sources that coincide share their power.
+    steering: A, (B, n, K), columns of inactive slots zero. Coinciding sources share their power.
     """
     n = steering.shape[-2]
     gram = (steering.mH @ steering).abs().square()

@@ -50,9 +50,11 @@ def direction_grid(
     sides = torch.where(periodic, 1.0, 8.0)
     # Distances in lobes, so that neither axis is favoured.
     unit = scale / torch.tensor(lobe, dtype=torch.float64)
-    tree = cKDTree((places * unit).numpy(), boxsize=(sides * unit).numpy())
+    # A remainder next to one period may round to it, and the box is open at that end.
+    points = torch.minimum(places * unit, torch.nextafter(sides * unit, torch.zeros(2).double()))
+    tree = cKDTree(points.numpy(), boxsize=(sides * unit).numpy())
     count = min(_AROUND, cosines.shape[0])
-    _, nearest = tree.query((places * unit).numpy(), k=list(range(1, count + 1)), p=torch.inf)
+    _, nearest = tree.query(points.numpy(), k=list(range(1, count + 1)), p=torch.inf)
     neighbours = torch.from_numpy(nearest).to(cosines.device, torch.int64)
     extent = cosines.new_tensor(lobe)
     return DirectionGrid(cosines, neighbours, extent, turn.to(cosines))

@@ -1,4 +1,4 @@
-"""Averages of a covariance that a symmetry of the aperture allows; dense or factored, one behaviour.
+"""Averages of a covariance that a symmetry of the aperture allows, dense or factored.
 
 forward-backward     (R + J R* J) / 2              J: the exchange matrix, element i -> n-1-i
 spatial smoothing    1/W sum_w S_w R S_w^T         S_w: picks the elements of window w
