@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
@@ -22,7 +22,7 @@ from ris_pipeline.localization.covariance_route import (
     narrowest,
     spectrum_positions,
 )
-from ris_pipeline.localization.detection import build_detector, grid_gains, next_source
+from ris_pipeline.localization.detection import build_detector, grid_gains
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.grid import SteeringGrid, search_domain, steering_grid
 from ris_pipeline.localization.locate import scenes_between
@@ -30,7 +30,7 @@ from ris_pipeline.localization.modified_music import modified_music_finder, sub_
 from ris_pipeline.localization.refinement import Status, free_coordinates, noise_estimate
 from ris_pipeline.localization.source_number import bayesian_information
 from ris_pipeline.localization.sub_panels import smooth_panel
-from ris_pipeline.localization.varpro import Measurement, linearise, measure
+from ris_pipeline.localization.varpro import Measurement, linearise, measure, model_columns
 from ris_pipeline.localization.whitening import diffuse_ratio
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.spectral import LowRankCovariance, forward_backward, shrink
@@ -92,10 +92,8 @@ def _mvdr_planes(scenes: SceneBatch, measurement: Measurement) -> Find:
 
 def _omp(scenes: SceneBatch, measurement: Measurement) -> Find:
     values = scenes.snapshots
-    detector = build_detector(
-        _omp_grid(scenes.scenario, values.real.dtype, values.device), scenes.codes
-    )
-    gains = grid_gains(detector, measurement)
+    grid = _omp_grid(scenes.scenario, values.real.dtype, values.device)
+    gains = grid_gains(build_detector(grid, scenes.codes), measurement)
     domain = search_domain(scenes.scenario, values.device)
 
     def find(number: Int[Tensor, " b"]) -> Positions:
@@ -103,16 +101,40 @@ def _omp(scenes: SceneBatch, measurement: Measurement) -> Find:
         parameters = domain.lower.repeat(number.shape[0], slots, 1)
         found = torch.arange(slots, device=number.device) < number[:, None]
         for k in range(slots):
-            where, _ = next_source(
-                detector, measurement, gains, parameters[:, :k], found[:, :k], renormalise=False
-            )
-            parameters[:, k] = detector.grid.coordinates(where)
+            residual = _matched_residual(measurement, parameters[:, :k], found[:, :k])
+            parameters[:, k] = grid.coordinates(_strongest(grid, residual, gains))
         edge = (parameters <= domain.lower) | (parameters >= domain.upper)
         edge = (edge & free_coordinates(domain, measurement.wavefront)).any(-1)
         status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
         return Positions(parameters, found, torch.where(found, status, int(Status.UNRESOLVED)))
 
     return find
+
+
+def _matched_residual(
+    measurement: Measurement, parameters: Float[Tensor, "b k 3"], active: Bool[Tensor, "b k"]
+) -> Complex[Tensor, "b t n"]:
+    """`Phi_t^H P_t y_t`, P_t the projection that removes the sources found."""
+    if parameters.shape[1] == 0:
+        return measurement.matched
+    a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
+    amplitudes = linearise(measurement, parameters, active).amplitudes
+    return measurement.matched - (measurement.normal(a) @ amplitudes[..., None])[..., 0]
+
+
+def _strongest(
+    grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t g"]
+) -> Int[Tensor, " b"]:
+    best = torch.full_like(gains[:, 0, 0], -1.0)
+    where = torch.zeros_like(best, dtype=torch.int64)
+    for start, stop, steering in grid.chunks():
+        rows = residual.flatten(0, 1).to(steering.dtype).conj().resolve_conj()
+        response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
+        score = response.unflatten(0, residual.shape[:2]) / gains[..., start:stop]
+        top, index = score.sum(1).max(-1)
+        where = torch.where(top > best, index + start, where)
+        best = torch.maximum(top, best)
+    return where
 
 
 @lru_cache(maxsize=8)
@@ -140,11 +162,15 @@ def _estimates(
     distance = torch.full_like(inverse, torch.nan) if plane else 1 / inverse
     order = torch.where(found, power, -1.0).argsort(dim=1, descending=True)
     blank = torch.where(found, 0.0, torch.nan)
-    columns = [
-        (x + blank).gather(1, order).to(dtype) for x in (azimuth, elevation, distance, power)
-    ]
+
+    def slot(value: Tensor) -> Tensor:
+        return (value + blank).gather(1, order).to(dtype)
+
     return Estimates(
-        *columns,
+        slot(azimuth),
+        slot(elevation),
+        slot(distance),
+        slot(power),
         found.sum(1),
         torch.full((*found.shape, 3), torch.nan, dtype=dtype, device=found.device),
         positions.status.gather(1, order),

@@ -120,8 +120,8 @@ class _State:
     damping: Tensor
     done: Tensor
 
-    def take(self, keep: Tensor) -> "_State":
-        return _State(*(getattr(self, field.name)[keep] for field in fields(self)))
+    def take(self, keep: Tensor | slice) -> "_State":
+        return _State(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
 
 def climb(
@@ -145,7 +145,7 @@ def climb(
     here = torch.clamp(start, domain.lower, domain.upper)
     first = _evaluate(form, panel, wavefront, here)
     damping = torch.full_like(first[0], _FIRST_DAMPING)
-    state = _State(form, here, *first, damping, ~wanted)
+    state = _State(form, here, first[0], first[1], first[2], damping, ~wanted)
     final, alive = state.take(slice(None)), torch.arange(here.shape[0], device=here.device)
     for _ in range(max_steps):
         if alive.numel() == 0:

@@ -379,12 +379,11 @@ def locate_from_covariance(
 
 def _check_covariance(covariance: Covariance, scenario: Scenario) -> int:
     n = scenario.elements
-    if isinstance(covariance, LowRankCovariance):
-        name, values, shape = "covariance.factor", covariance.factor, (n, None)
-    else:
-        name, values, shape = "covariance", covariance, (n, n)
+    factored = isinstance(covariance, LowRankCovariance)
+    name = "covariance.factor" if factored else "covariance"
+    values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     check_complex(name, values)
-    check_shape(name, values, shape)
+    check_shape(name, values, (n, None if factored else n))
     if values.ndim != 3:
         raise InputError(f"{name} has {values.ndim} axes: allowed are 3, the batch first")
     check_finite(name, values)
@@ -417,11 +416,15 @@ def _estimates(
     distance = torch.full_like(inverse, torch.nan) if scenario.wavefront == "plane" else 1 / inverse
     order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
     blank = torch.where(active, 0.0, torch.nan)
-    columns = [
-        (x + blank).gather(1, order).to(dtype) for x in (azimuth, elevation, distance, power)
-    ]
+
+    def slot(value: Tensor) -> Tensor:
+        return (value + blank).gather(1, order).to(dtype)
+
     return Estimates(
-        *columns,
+        slot(azimuth),
+        slot(elevation),
+        slot(distance),
+        slot(power),
         active.sum(1),
         torch.full((*active.shape, 3), torch.nan, dtype=dtype, device=active.device),
         found.status.gather(1, order),

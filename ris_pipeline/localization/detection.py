@@ -113,19 +113,12 @@ def next_source(
     gains: Float[Tensor, "b t g"],
     parameters: Float[Tensor, "b k 3"],
     active: Bool[Tensor, "b k"],
-    renormalise: bool = True,
 ) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
     """Grid index of the strongest peak beside the active sources, and its score.
 
     The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
-
-    Args:
-        renormalise: False leaves the projection out of the denominator, `|Phi_t a_g|^2`: orthogonal
-            matching pursuit in place of orthogonal least squares.
     """
     probes = _probes(measurement, parameters, active)
-    if not renormalise:
-        probes = probes[:, :, :1]
     best = torch.full_like(measurement.energy, -1.0)
     where = torch.zeros_like(best, dtype=torch.int64)
     for start, stop, steering in detector.grid.chunks():
