@@ -16,12 +16,6 @@ from torch import Tensor
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
 from ris_pipeline.localization.aperture import sample_covariance
-from ris_pipeline.localization.covariance_route import (
-    Positions,
-    default_search,
-    narrowest,
-    spectrum_positions,
-)
 from ris_pipeline.localization.detection import build_detector, grid_gains
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.grid import SteeringGrid, search_domain, steering_grid
@@ -29,6 +23,12 @@ from ris_pipeline.localization.locate import scenes_between
 from ris_pipeline.localization.modified_music import modified_music_finder, sub_panel_size
 from ris_pipeline.localization.refinement import Status, free_coordinates, noise_estimate
 from ris_pipeline.localization.source_number import bayesian_information
+from ris_pipeline.localization.spectrum_search import (
+    Positions,
+    default_search,
+    narrowest,
+    spectrum_positions,
+)
 from ris_pipeline.localization.sub_panels import smooth_panel
 from ris_pipeline.localization.varpro import Measurement, linearise, measure, model_columns
 from ris_pipeline.localization.whitening import diffuse_ratio

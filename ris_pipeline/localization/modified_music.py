@@ -31,12 +31,6 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.localization.covariance_route import (
-    Positions,
-    SpectrumSearch,
-    narrowest,
-    spectrum_positions,
-)
 from ris_pipeline.localization.grid import (
     Domain,
     beamwidths,
@@ -46,6 +40,12 @@ from ris_pipeline.localization.grid import (
 )
 from ris_pipeline.localization.peaks import direction_grid
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.spectrum_search import (
+    Positions,
+    SpectrumSearch,
+    narrowest,
+    spectrum_positions,
+)
 from ris_pipeline.localization.sub_panels import sub_panel_windows
 from ris_pipeline.scene import (
     Panel,
@@ -181,13 +181,17 @@ class _DistanceSearch:
     domain: Domain
 
     def best(
-        self, candidates: Float[Tensor, "b c 3"], valid: Bool[Tensor, "b c"], others: Tensor
+        self,
+        candidates: Float[Tensor, "b c 3"],
+        a: Complex[Tensor, "b n c"],
+        valid: Bool[Tensor, "b c"],
+        others: Float[Tensor, "b j 3"],
     ) -> Float[Tensor, "b 3"]:
-        """The candidate that lies most in the signal subspace, both without the `others`."""
-        a = self._steering(candidates)
+        """The candidate whose steering vector `a` lies most in the signal subspace, both without
+        the `others`."""
         signal, power = self.basis, torch.ones_like(a[:, 0].real)
         if others.shape[1]:
-            basis, _ = torch.linalg.qr(self._steering(others))
+            basis, _ = torch.linalg.qr(self.steering(others))
             signal = signal - basis @ (basis.mH @ signal)
             power = power - (basis.mH @ a).abs().square().sum(1)
         share = soft_alignment(LowRankCovariance(signal), a, _RIDGE)
@@ -195,7 +199,8 @@ class _DistanceSearch:
         score = torch.where(usable, share / power.clamp_min(0.1), -1.0)
         return candidates.gather(1, score.argmax(1)[:, None, None].expand(-1, 1, 3))[:, 0]
 
-    def _steering(self, parameters: Tensor) -> Tensor:
+    def steering(self, parameters: Float[Tensor, "b c 3"]) -> Complex[Tensor, "b n c"]:
+        """Steering vectors as columns, in the precision of the panel."""
         azimuth, elevation, inverse = parameters.to(self.panel.positions.dtype).unbind(-1)
         wavefront = self.scenario.wavefront
         return steering_vector(self.panel, azimuth, elevation, 1 / inverse, wavefront).mT
@@ -221,9 +226,9 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
         dim=-1,
     ).flatten(1, 2)
     usable = valid.repeat_interleave(depths.numel(), dim=1)
-    chosen = candidates[:, :0]
+    chosen, a = candidates[:, :0], search.steering(candidates)
     for _ in range(number):
-        place = search.best(candidates, usable, chosen)
+        place = search.best(candidates, a, usable, chosen)
         chosen = torch.cat((chosen, place[:, None]), dim=1)
     span = float(depths[1] - depths[0]) if depths.numel() > 1 else 0.0
     for _ in range(_PASSES if span else 0):
@@ -233,7 +238,7 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
             fine[..., 2] = (fine[..., 2] + offsets).clamp(depths[0], depths[-1])
             others = torch.cat((chosen[:, :k], chosen[:, k + 1 :]), dim=1)
             everything = torch.ones_like(fine[..., 0], dtype=torch.bool)
-            chosen[:, k] = search.best(fine, everything, others)
+            chosen[:, k] = search.best(fine, search.steering(fine), everything, others)
         span *= 2 / (_FINER - 1)
     return chosen
 
