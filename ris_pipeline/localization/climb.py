@@ -198,8 +198,12 @@ def _advance(
 
 
 def in_one_lobe(
-    first: Float[Tensor, "*batch 3"], second: Float[Tensor, "*batch 3"], lobe: Float[Tensor, "3"]
-) -> Bool[Tensor, "*batch"]:
-    """Whether two places have directions less than a lobe apart, in u and in v."""
+    first: Float[Tensor, "*#batch 3"], second: Float[Tensor, "*#batch 3"], lobe: Float[Tensor, " d"]
+) -> Bool[Tensor, "*#batch"]:
+    """Whether two places have directions less than a lobe apart, in u and in v.
+
+    Args:
+        lobe: its extent in u, in v, and whatever follows.
+    """
     one, other = (direction_cosines(x[..., 0], x[..., 1])[..., :2] for x in (first, second))
     return ((one - other).abs() < lobe[:2]).all(-1)
