@@ -59,7 +59,7 @@ def columns(found, name):
     return getattr(found, name).nan_to_num(-7.0)
 
 
-@pytest.mark.parametrize("method", ("music", "mvdr", "soft_music"))
+@pytest.mark.parametrize("method", ["music", "mvdr", "soft_music"])
 @pytest.mark.parametrize("dense", [False, True])
 def test_sources_are_found_where_they_are(method: str, dense: bool) -> None:
     given = covariance().dense() if dense else covariance()
@@ -99,7 +99,8 @@ def test_the_form_is_the_spectrum(method: str) -> None:
         scale = NOISE if method == "mvdr" else 1.0
         size = SCENARIO.elements * EPS * 5 / NOISE
         assert (value - scale * expected).abs().max() < size
-        assert not score.any() and not curvature.any()
+        assert not score.any()
+        assert not curvature.any()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -135,7 +136,8 @@ def test_scenes_of_a_batch_do_not_see_each_other() -> None:
 def test_a_number_per_scene_leaves_the_other_slots_empty() -> None:
     found = locate_from_covariance(covariance(), SCENARIO, torch.tensor([1, 2, 1]))
     assert found.count.tolist() == [1, 2, 1]
-    assert torch.isnan(found.azimuth[0, 1]) and torch.isnan(found.power[2, 1])
+    assert torch.isnan(found.azimuth[0, 1])
+    assert torch.isnan(found.power[2, 1])
     assert found.status[0, 1] == int(Status.UNRESOLVED)
     assert torch.equal(found.active, ~torch.isnan(found.azimuth))
 
@@ -187,7 +189,8 @@ def test_the_noise_level_is_the_mean_of_the_small_eigenvalues() -> None:
     level = noise_level(covariance(), torch.tensor([2, 2, 2]))
     assert level == pytest.approx(NOISE, rel=36 * EPS * 5 / NOISE)
     nothing = noise_level(LowRankCovariance(steering()), torch.tensor([2, 2, 2]))
-    assert (nothing > 0).all() and (nothing < 1e2 * EPS).all()
+    assert (nothing > 0).all()
+    assert (nothing < 1e2 * EPS).all()
 
 
 GRID = steering_grid(Scenario(), torch.float64, density=0.5)
@@ -200,7 +203,10 @@ ERRORS = [
     (lambda: locate_from_covariance(covariance(), Scenario(), 2), "covariance.factor has shape"),
     (lambda: locate_from_covariance(covariance().dense(), Scenario(), 2), "covariance has shape"),
     (lambda: locate_from_covariance(covariance().dense()[0], SCENARIO, 2), "covariance has 2 axes"),
-    (lambda: locate_from_covariance(covariance().dense().real, SCENARIO, 2), "covariance has dtype"),
+    (
+        lambda: locate_from_covariance(covariance().dense().real, SCENARIO, 2),
+        "covariance has dtype",
+    ),
     (lambda: locate_from_covariance(covariance().dense() * math.nan, SCENARIO, 2), "non-finite"),
     (lambda: locate_from_covariance(covariance(0.0), SCENARIO, 2, "mvdr"), "smallest eigenvalue"),
     (
