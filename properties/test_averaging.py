@@ -76,12 +76,8 @@ def test_soft_music_weighs_every_eigenvector_by_its_eigenvalue(
     expected = (weights[..., None] * parts).sum(axis=-2)
     # h is Lipschitz in R as a matrix function: |h'| <= 1 / s, and sqrt(n) for the Frobenius norm.
     error = (1 + drawn.q / drawn.n) * eigenvalue_bound(drawn.values, dtype).max() / noise
-    # A column F v_i / sqrt(g_i) misses unit length and the other columns by the Gram matrix's error
-    # over g_i; it carries the weight h(l_i) - h(rest), at most g_i / s.
-    columns = {"factored": 2 * min(drawn.n, drawn.q), "dense": 0}
     rounding = noise_floor_bound(drawn.n, product_bound(1.0, drawn.n, dtype), dtype)
-    rounding += product_bound(1.0, drawn.n, dtype)
+    bound = drawn.n**0.5 * error + rounding + product_bound(1.0, drawn.n, dtype)
     for name, form in _forms(drawn).items():
         spectrum = TARGET.soft_music_spectrum(form, torch.from_numpy(a).to(dtype), noise, 1.0)
-        bound = (drawn.n**0.5 + columns[name]) * error + rounding
         assert_within(f"a^H h(R) a, {name}", 1 / spectrum.double().numpy(), expected, bound)

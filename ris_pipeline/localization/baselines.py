@@ -37,10 +37,12 @@ from ris_pipeline.spectral import LowRankCovariance, forward_backward, shrink
 
 PLANE_SUB_PANEL = 0.75
 """Side of `plane_music`'s sub-panels in sides of the panel: a smaller one sees less of the
-curvature, a larger one separates more."""
+curvature, a larger one separates more. Detection of two sources at T = 1 and 10 dB was 0.61, 0.68,
+0.71 and 0.71 at 0.34, 0.5, 0.58 and 0.75."""
 
 MVDR_LOADING = 0.05
-"""Shrinkage of `mvdr_planes`' covariance, the largest that `shrinkage_weight` gives."""
+"""Shrinkage of `mvdr_planes`' covariance, the largest that `shrinkage_weight` gives. From 0.01 to
+0.5 nothing changes; smoothing over sub-panels, which the near field does not allow, loses."""
 
 OMP_DENSITY = 3.5
 """Grid points a beamwidth of `omp`, which has nothing but its grid."""

@@ -46,8 +46,8 @@ def decomposition(
 ) -> tuple[Float[Tensor, "*batch q"], Complex[Tensor, "*batch n q"], Float[Tensor, "*batch"]]:
     """`R = V diag(values) V^H + rest (I - V V^H)`: values DESCENDING, V orthonormal, rest.
 
-    A factored covariance has min(q, n) vectors, of which those lost in rounding are zero, and its
-    loading for the rest; a dense one has all n vectors, and a rest of 0 that multiplies nothing.
+    A factored covariance has min(q, n) vectors and its loading for the rest; a dense one has all n
+    vectors, and a rest of 0 that multiplies nothing.
 
     Raises:
         InputError: not square, not complex, or not finite.
@@ -55,7 +55,10 @@ def decomposition(
     if isinstance(covariance, LowRankCovariance):
         count = min(covariance.rank, covariance.size)
         values = covariance.eigenvalues()[..., :count]
-        return values, covariance.signal_basis(count), covariance.loading_column()[..., 0]
+        # F v_i / sqrt(g_i) is off by the rounding of g_1 over g_i, towards the leading vectors.
+        # What orthogonalisation puts in place of a lost vector has the rest's eigenvalue.
+        vectors, _ = torch.linalg.qr(covariance.signal_basis(count))
+        return values, vectors, covariance.loading_column()[..., 0]
     values, vectors = eigh(covariance)
     return values, vectors, torch.zeros_like(values[..., 0])
 

@@ -206,6 +206,13 @@ def test_a_decomposition_gives_the_matrix_back(columns: int, dense: bool) -> Non
     assert_within("R", again.numpy(), covariance.dense().numpy(), BOUND)
 
 
+def test_a_decomposition_is_orthonormal_where_a_column_is_lost() -> None:
+    factor = draw(29, N, 2) @ torch.tensor([[1.0, 1e-9, 1.0], [0.0, 1e-9, 1.0]]).cdouble()
+    values, vectors, _ = decomposition(LowRankCovariance(factor, 0.3))
+    assert_within("V^H V", (vectors.mH @ vectors).numpy(), np.eye(3), BOUND)
+    assert values[2].item() == pytest.approx(0.3, rel=BOUND)
+
+
 def test_the_weight_of_an_eigenvalue() -> None:
     values = torch.tensor([[8.0, 2.0, 0.5], [9.0, 3.0, 1.0]], dtype=torch.float64)
     got = noise_weight(values, torch.tensor([2.0, 3.0], dtype=torch.float64), 3.0)
