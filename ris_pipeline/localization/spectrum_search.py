@@ -142,7 +142,9 @@ def spectrum(
     check_choice("method", method, evaluate)
     size = number.shape[0]
     values = torch.empty(size, grid.size, dtype=grid.azimuth.dtype, device=grid.azimuth.device)
-    for index in _alike(number) if method == "music" else (torch.arange(size),):
+    for index in (
+        _alike(number) if method == "music" else (torch.arange(size, device=number.device),)
+    ):
         part = take(covariance, index)
         for start, stop, steering in grid.chunks():
             answer = evaluate[method](part, steering.mT, index)
