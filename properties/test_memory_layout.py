@@ -30,9 +30,10 @@ from ris_pipeline.verification.strategies import (
 from ris_pipeline.verification.target import TARGET, under_test
 
 VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
+AVERAGES = ("forward_backward", "spatial_smoothing")
 BASES = ("signal_subspace", "noise_subspace", "projector")
-SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum")
-NAMES = (*VALUES, *BASES, *SPECTRA)
+SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", "soft_music_spectrum")
+NAMES = (*VALUES, *AVERAGES, *BASES, *SPECTRA)
 
 
 def matrices(**limits: Any) -> st.SearchStrategy[SpectralMatrix]:
@@ -61,6 +62,11 @@ def _margin(drawn: SpectralMatrix) -> float:
     return 4 * largest(drawn.values)
 
 
+def _windows(drawn: SpectralMatrix) -> np.ndarray:
+    """All but one element, without the last and without the first."""
+    return np.array([range(drawn.n - 1), range(1, drawn.n)])
+
+
 def _more(name: str, drawn: SpectralMatrix, steering: torch.Tensor) -> tuple[Any, ...]:
     """What the function takes beside the matrix."""
     return {
@@ -71,6 +77,8 @@ def _more(name: str, drawn: SpectralMatrix, steering: torch.Tensor) -> tuple[Any
         "music_spectrum": (steering, 1),
         "mvdr_spectrum": (steering,),
         "bartlett_spectrum": (steering,),
+        "soft_music_spectrum": (steering, largest(drawn.values) / 2, 1.0),
+        "spatial_smoothing": (torch.from_numpy(_windows(drawn)),),
     }.get(name, ())
 
 
@@ -91,6 +99,19 @@ def _truth(name: str, drawn: SpectralMatrix) -> tuple[np.ndarray, Any]:
     match name:
         case "hermitize":
             return drawn.exact, entry_bound(size, 2, dtype)
+        case "forward_backward":
+            mirrored = drawn.exact.conj()[..., ::-1, ::-1]
+            return (drawn.exact + mirrored) / 2, entry_bound(size, 4, dtype)
+        case "spatial_smoothing":
+            blocks = [drawn.exact[..., w[:, None], w[None, :]] for w in _windows(drawn)]
+            return np.mean(blocks, axis=0), entry_bound(size, 4, dtype)
+        case "soft_music_spectrum":
+            weights = (size / 2) / np.maximum(values, size / 2)
+            parts = np.abs(vectors.conj().swapaxes(-1, -2) @ a) ** 2
+            # The weight is Lipschitz with 1 / s, and sqrt(n) for the Frobenius norm.
+            moved = 2 * n**0.5 * eigenvalue_bound(values, dtype) / size
+            rounding = product_bound(1.0, 2 * n, dtype)
+            return 1 / (weights[..., None] * parts).sum(axis=-2), 4 * (moved[..., None] + rounding)
         case "eigenvalues" | "singular_values":
             return values, eigenvalue_bound(values, dtype)[..., None]
         case "eigengap":

@@ -8,6 +8,7 @@ from ris_pipeline.localization.backprojection import (
     snr_regularisation,
 )
 from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.covariance_route import locate_from_covariance
 from ris_pipeline.localization.detection import detection_spectrum
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.gospa import gospa, gospa_metric
@@ -33,17 +34,19 @@ from ris_pipeline.localization.misspecified_bound import (
     MisspecifiedBound,
     misspecified_cramer_rao_bound,
 )
-from ris_pipeline.localization.peaks import spectrum_peaks
+from ris_pipeline.localization.peaks import DirectionGrid, direction_grid, direction_peaks
 from ris_pipeline.localization.refinement import Status
 from ris_pipeline.localization.stochastic_bound import (
     stochastic_cramer_rao_bound,
     stochastic_fisher_information,
 )
+from ris_pipeline.localization.sub_panels import smooth_panel, sub_panel_windows
 from ris_pipeline.localization.varpro import measure
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
 __all__ = [
     "DETECTION_ANGLE",
+    "DirectionGrid",
     "Domain",
     "Errors",
     "Estimates",
@@ -57,6 +60,8 @@ __all__ = [
     "depth_of_focus",
     "detection_spectrum",
     "diffuse_ratio",
+    "direction_grid",
+    "direction_peaks",
     "estimation_errors",
     "fisher_information",
     "gospa",
@@ -64,6 +69,7 @@ __all__ = [
     "great_circle",
     "grid_at",
     "locate",
+    "locate_from_covariance",
     "match_sources",
     "matched_filter",
     "measure",
@@ -71,11 +77,12 @@ __all__ = [
     "regularised_least_squares",
     "search_domain",
     "sensing_gram",
+    "smooth_panel",
     "snr_regularisation",
-    "spectrum_peaks",
     "steering_grid",
     "stochastic_cramer_rao_bound",
     "stochastic_fisher_information",
+    "sub_panel_windows",
     "summarise",
     "whiten",
 ]

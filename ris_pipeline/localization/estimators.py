@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from ris_pipeline.localization.baselines import modified_music, mvdr_planes, omp, plane_music
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.locate import locate
 from ris_pipeline.scene import SceneBatch
@@ -12,4 +13,12 @@ from ris_pipeline.scene import SceneBatch
 Estimator = Callable[[SceneBatch, int | Tensor | None], Estimates]
 """Scenes and the number of sources (None: to be estimated) in, positions out."""
 
-ESTIMATORS: Mapping[str, Estimator] = MappingProxyType({"maximum_likelihood": locate})
+ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
+    {
+        "maximum_likelihood": locate,
+        "modified_music": modified_music,
+        "plane_music": plane_music,
+        "mvdr_planes": mvdr_planes,
+        "omp": omp,
+    }
+)

@@ -137,7 +137,7 @@ def _locate_chunk(scenes: SceneBatch, known: Tensor | None, plan: _Plan) -> Esti
     return report(measurement, refined, active, plan.domain, plan.width, dtype)
 
 
-def _part(scenes: SceneBatch, start: int, stop: int) -> SceneBatch:
+def scenes_between(scenes: SceneBatch, start: int, stop: int) -> SceneBatch:
     """Some scenes, with what the receiver has of them; the truth stays as it was and is not
     used."""
     return replace(
@@ -200,7 +200,7 @@ def locate(
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
-        part = _part(scenes, start, start + step)
+        part = scenes_between(scenes, start, start + step)
         parts.append(
             _locate_chunk(part, None if known is None else known[start : start + step], plan)
         )

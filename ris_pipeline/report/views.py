@@ -1,7 +1,5 @@
 """Spectra of one scene, ready to draw."""
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,8 +14,8 @@ from ris_pipeline.localization import (
     diffuse_ratio,
     grid_at,
     locate,
+    locate_from_covariance,
     measure,
-    spectrum_peaks,
     whiten,
 )
 from ris_pipeline.report.figures import SpectrumView
@@ -82,9 +80,8 @@ def learned_view(
     parts = [mvdr_spectrum(prepared, steering.mT)[0] for _, _, steering in grid.chunks()]
     level = _decibels(torch.cat(parts), len(elevation))
     true, labels = _true_sources(scenes)
-    # Peaks closer than half the beamwidth, about 50 deg / elements, are one.
-    cells = max(1, math.ceil(50 / max(scenes.scenario.panel) / step_deg))
-    rows, columns = spectrum_peaks(level, len(true), cells).unbind(-1)
+    found = locate_from_covariance(prepared, scenes.scenario, scenes.sources.count, "mvdr")
+    estimated = torch.stack((found.azimuth, found.elevation), -1)[0, : int(found.count[0])]
     n_h, n_v = scenes.scenario.panel
     return SpectrumView(
         f"MVDR spectrum of the learned covariance\n{n_h} x {n_v} elements, "
@@ -93,6 +90,6 @@ def learned_view(
         elevation.double().numpy(),
         level.double().numpy(force=True),
         true,
-        torch.stack((azimuth[columns], elevation[rows]), -1).double().numpy(),
+        estimated.rad2deg().double().numpy(force=True),
         labels,
     )

@@ -3,6 +3,7 @@
 Every spectrum is in DESCENDING order.
 """
 
+from ris_pipeline.spectral.averaging import forward_backward, spatial_smoothing
 from ris_pipeline.spectral.covariance import (
     add_loading,
     blend,
@@ -18,8 +19,15 @@ from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import squared_norm
-from ris_pipeline.spectral.spectra import bartlett_spectrum, music_spectrum, mvdr_spectrum
+from ris_pipeline.spectral.spectra import (
+    bartlett_spectrum,
+    music_spectrum,
+    mvdr_spectrum,
+    noise_weight,
+    soft_music_spectrum,
+)
 from ris_pipeline.spectral.subspaces import (
+    decomposition,
     noise_projection,
     noise_subspace,
     projector,
@@ -33,16 +41,19 @@ __all__ = [
     "add_loading",
     "bartlett_spectrum",
     "blend",
+    "decomposition",
     "eigengap",
     "eigengap_loss",
     "eigenvalues",
     "eigh",
+    "forward_backward",
     "hermitize",
     "music_spectrum",
     "mvdr_spectrum",
     "nmse",
     "noise_projection",
     "noise_subspace",
+    "noise_weight",
     "normalize_trace",
     "prepare_covariance",
     "projector",
@@ -52,6 +63,8 @@ __all__ = [
     "signal_subspace",
     "singular_values",
     "soft_alignment",
+    "soft_music_spectrum",
+    "spatial_smoothing",
     "squared_norm",
     "trace",
 ]

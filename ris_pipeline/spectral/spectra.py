@@ -3,6 +3,11 @@
     Bartlett   a^H R a
     MVDR       1 / (a^H R^-1 a)
     MUSIC      1 / |(I - U_s U_s^H) a|^2
+    soft MUSIC 1 / (a^H h(R) a),   h(l) = (s / max(l, s))^m
+
+All four are `a^H h(R) a` or its reciprocal, h a function of the eigenvalues: the family of
+V. F. Pisarenko, "On the estimation of spectra by means of non-linear functions of the covariance
+matrix", Geophys. J. R. Astron. Soc. 28, 1972, to which the weight of soft MUSIC belongs.
 
 Sources: M. S. Bartlett, Nature 161, 1948; J. Capon, Proc. IEEE 57(8), 1969, eq. (15);
 R. O. Schmidt, IEEE Trans. Antennas Propag. 34(3), 1986, eq. (6).
@@ -13,12 +18,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_shape
+from ris_pipeline._validation import check_range, check_shape
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import column_power
-from ris_pipeline.spectral.subspaces import noise_projection, signal_subspace
+from ris_pipeline.spectral.subspaces import decomposition, noise_projection, signal_subspace
 
 
 def bartlett_spectrum(
@@ -98,5 +103,49 @@ def music_spectrum(
     check_shape("steering", steering, (n, None))
     power = column_power(steering)
     distance = noise_projection(signal_subspace(covariance, k), steering, power)
+    floor = (n * torch.finfo(distance.dtype).eps) ** 2 * power
+    return torch.maximum(distance, floor).reciprocal()
+
+
+def noise_weight(
+    values: Float[Tensor, "*batch q"], noise: Float[Tensor, "*#batch"], sharpness: float
+) -> Float[Tensor, "*batch q"]:
+    """`h(l) = (s / max(l, s))^m`: 1 up to the noise level s, and falling from there."""
+    level = noise[..., None]
+    return (level / torch.maximum(values, level)) ** sharpness
+
+
+def soft_music_spectrum(
+    covariance: Covariance,
+    steering: Complex[Tensor, "*#batch n g"],
+    noise: float | Tensor,
+    sharpness: float = 2.0,
+) -> Float[Tensor, "*#batch g"]:
+    """`1 / sum_i h(lambda_i) |u_i^H a|^2`, `h(l) = (s / max(l, s))^m`: MUSIC with a soft projector.
+
+    An eigenvector counts as noise to the degree that its eigenvalue lies at the noise level s,
+    instead of by its place in the order: at low SNR signal and noise eigenvectors change places,
+    and here nothing jumps when they do. m = 1 is MVDR with eigenvalues below s lifted to it, m to
+    infinity the projector on all eigenvectors at the noise level. Floored as `music_spectrum` is.
+
+    Args:
+        noise: s > 0, a number or (...); of R, not of its amplitudes.
+        sharpness: m, 0 or more.
+
+    Raises:
+        InputError: a noise level that is not positive, a negative sharpness, or a steering matrix
+            of another height.
+    """
+    n = order_of(covariance)
+    check_shape("steering", steering, (n, None))
+    check_range("sharpness", sharpness, 0.0, float("inf"))
+    values, vectors, rest = decomposition(covariance)
+    limits = torch.finfo(values.dtype)
+    check_range("noise", noise, limits.tiny, limits.max)
+    level = torch.as_tensor(noise, dtype=values.dtype, device=values.device)
+    inside = noise_weight(values, level, sharpness).sqrt()[..., None] * (vectors.mH @ steering)
+    power = column_power(steering)
+    outside = noise_projection(vectors, steering, power)
+    distance = column_power(inside) + noise_weight(rest[..., None], level, sharpness) * outside
     floor = (n * torch.finfo(distance.dtype).eps) ** 2 * power
     return torch.maximum(distance, floor).reciprocal()

@@ -41,6 +41,28 @@ def noise_subspace(covariance: Tensor, k: int) -> Complex[Tensor, "*#batch n m"]
     return eigh(covariance)[1][..., k:]
 
 
+def decomposition(
+    covariance: Covariance,
+) -> tuple[Float[Tensor, "*batch q"], Complex[Tensor, "*batch n q"], Float[Tensor, "*batch"]]:
+    """`R = V diag(values) V^H + rest (I - V V^H)`: values DESCENDING, V orthonormal, rest.
+
+    A factored covariance has min(q, n) vectors and its loading for the rest; a dense one has all n
+    vectors, and a rest of 0 that multiplies nothing.
+
+    Raises:
+        InputError: not square, not complex, or not finite.
+    """
+    if isinstance(covariance, LowRankCovariance):
+        count = min(covariance.rank, covariance.size)
+        values = covariance.eigenvalues()[..., :count]
+        # F v_i / sqrt(g_i) is off by the rounding of g_1 over g_i, towards the leading vectors.
+        # What orthogonalisation puts in place of a lost vector has the rest's eigenvalue.
+        vectors, _ = torch.linalg.qr(covariance.signal_basis(count))
+        return values, vectors, covariance.loading_column()[..., 0]
+    values, vectors = eigh(covariance)
+    return values, vectors, torch.zeros_like(values[..., 0])
+
+
 def projector(basis: Complex[Tensor, "*batch n k"]) -> Complex[Tensor, "*batch n n"]:
     """`U U^H` of an orthonormal basis."""
     return basis @ basis.mH

@@ -12,7 +12,6 @@ from ris_pipeline.localization import (
     cramer_rao_bound,
     estimation_errors,
     locate,
-    spectrum_peaks,
     steering_grid,
     summarise,
 )
@@ -93,12 +92,6 @@ def test_the_truth_is_not_read() -> None:
     first, second = locate(scenes), locate(blind)
     assert torch.equal(first.count, second.count)
     torch.testing.assert_close(first.azimuth, second.azimuth, equal_nan=True)
-
-
-def test_peaks_are_separate_and_ordered() -> None:
-    level = torch.zeros(9, 9, dtype=torch.float64)
-    level[2, 2], level[2, 3], level[7, 7] = 3.0, 2.9, 2.0
-    assert spectrum_peaks(level, 2, separation=2).tolist() == [[2, 2], [7, 7]]
 
 
 def test_the_grid_covers_the_domain() -> None:

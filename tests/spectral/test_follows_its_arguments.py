@@ -12,20 +12,25 @@ from ris_pipeline.spectral import (
     add_loading,
     bartlett_spectrum,
     blend,
+    decomposition,
     eigengap,
     eigengap_loss,
     eigenvalues,
     eigh,
+    forward_backward,
     hermitize,
     music_spectrum,
     mvdr_spectrum,
     nmse,
     noise_subspace,
+    noise_weight,
     shrink,
     signal_power_hinge,
     signal_subspace,
     singular_values,
     soft_alignment,
+    soft_music_spectrum,
+    spatial_smoothing,
 )
 
 GENERATOR = torch.Generator().manual_seed(5)
@@ -33,6 +38,7 @@ FACTOR = torch.randn(2, 6, 3, dtype=torch.complex64, generator=GENERATOR)
 STEERING = torch.randn(6, 4, dtype=torch.complex64, generator=GENERATOR)
 LOW_RANK = LowRankCovariance(FACTOR, 0.1)
 DENSE = LOW_RANK.dense()
+WINDOWS = torch.tensor([[0, 1, 2, 3], [2, 3, 4, 5]])
 
 CALLS: dict[str, Callable[[], torch.Tensor]] = {
     "loading_column": lambda: LOW_RANK.loading_column(),
@@ -51,6 +57,15 @@ CALLS: dict[str, Callable[[], torch.Tensor]] = {
     "low-rank mvdr": lambda: mvdr_spectrum(LOW_RANK, STEERING),
     "bartlett": lambda: bartlett_spectrum(LOW_RANK, STEERING),
     "music": lambda: music_spectrum(LOW_RANK, STEERING, 2),
+    "forward_backward": lambda: forward_backward(DENSE),
+    "low-rank forward_backward": lambda: forward_backward(LOW_RANK).dense(),
+    "spatial_smoothing": lambda: spatial_smoothing(DENSE, WINDOWS),
+    "low-rank spatial_smoothing": lambda: spatial_smoothing(LOW_RANK, WINDOWS).dense(),
+    "decomposition": lambda: decomposition(DENSE)[2],
+    "low-rank decomposition": lambda: decomposition(LOW_RANK)[2],
+    "soft_music": lambda: soft_music_spectrum(DENSE, STEERING, 0.1),
+    "low-rank soft_music": lambda: soft_music_spectrum(LOW_RANK, STEERING, 0.1),
+    "noise_weight": lambda: noise_weight(DENSE.real, DENSE.abs()[..., 0], 2.0),
     "soft_alignment": lambda: soft_alignment(LOW_RANK, STEERING),
 }
 
@@ -85,6 +100,7 @@ def test_a_double_loading_does_not_widen_a_single_matrix() -> None:
 BROKEN = DENSE[0].clone()
 BROKEN[0, 1] = torch.nan
 REAL = torch.eye(3)
+SINGLE = torch.finfo(torch.float32)
 MIXED = "of a dense and a factored covariance: allowed are two of one form"
 
 ERRORS: list[tuple[Callable[[], object], str]] = [
@@ -128,12 +144,35 @@ ERRORS: list[tuple[Callable[[], object], str]] = [
             bartlett_spectrum,
             mvdr_spectrum,
             lambda r, steering: music_spectrum(r, steering, 2),
+            lambda r, steering: soft_music_spectrum(r, steering, 0.1),
         )
         for r in (DENSE, LOW_RANK)
     ),
     (
         lambda: mvdr_spectrum(LowRankCovariance(FACTOR), STEERING),
         "loading = 0.0: allowed is a positive loading, R must be invertible",
+    ),
+    (
+        lambda: soft_music_spectrum(DENSE, STEERING, 0.0),
+        f"noise = 0.0: allowed is {SINGLE.tiny}..{SINGLE.max}",
+    ),
+    (
+        lambda: soft_music_spectrum(DENSE, STEERING, torch.inf),
+        f"noise = inf: allowed is {SINGLE.tiny}..{SINGLE.max}",
+    ),
+    (
+        lambda: soft_music_spectrum(DENSE, STEERING, 0.1, -1.0),
+        "sharpness = -1.0: allowed is 0.0..inf",
+    ),
+    (
+        lambda: spatial_smoothing(DENSE, WINDOWS[:0]),
+        "windows has shape (0, 4): allowed is (w, m), both >= 1",
+    ),
+    (lambda: spatial_smoothing(DENSE, WINDOWS + 1), "windows holds 6: allowed is 0..5"),
+    (lambda: spatial_smoothing(LOW_RANK, WINDOWS - 1), "windows holds -1: allowed is 0..5"),
+    (
+        lambda: forward_backward(FACTOR),
+        "matrix has shape (2, 6, 3): allowed is (..., n, n), n >= 1",
     ),
     (
         lambda: LowRankCovariance(REAL),

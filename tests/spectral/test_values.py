@@ -8,12 +8,17 @@ from ris_pipeline.spectral import (
     LowRankCovariance,
     bartlett_spectrum,
     blend,
+    decomposition,
+    forward_backward,
     music_spectrum,
     nmse,
     noise_subspace,
+    noise_weight,
     prepare_covariance,
     shrinkage_weight,
     soft_alignment,
+    soft_music_spectrum,
+    spatial_smoothing,
 )
 from ris_pipeline.verification.checks import assert_within
 
@@ -152,3 +157,95 @@ def test_soft_alignment_scene_by_scene() -> None:
 def test_the_noise_subspace_of_a_batch_of_batches() -> None:
     matrix = LowRankCovariance(draw(14, 2, 3, N, N)).dense()
     assert noise_subspace(matrix, 4).shape == (2, 3, N, 2)
+
+
+WINDOWS = torch.tensor([[0, 1, 3], [1, 2, 4], [2, 3, 5]])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_forward_backward_is_the_mean_with_the_mirror_image(dense: bool) -> None:
+    covariance = LowRankCovariance(draw(20, 2, N, 2), 0.3)
+    plain = covariance.dense().numpy()
+    expected = (plain + plain.conj()[:, ::-1, ::-1]) / 2
+    got = forward_backward(covariance.dense() if dense else covariance)
+    matrix = got if isinstance(got, torch.Tensor) else got.dense()
+    assert_within("R_fb", matrix.numpy(), expected, BOUND)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_smoothing_is_the_mean_of_the_windows(dense: bool) -> None:
+    covariance = LowRankCovariance(draw(21, 2, N, 2), 0.3)
+    plain = covariance.dense().numpy()
+    expected = sum(plain[:, w][:, :, w] for w in WINDOWS.numpy()) / 3
+    got = spatial_smoothing(covariance.dense() if dense else covariance, WINDOWS)
+    matrix = got if isinstance(got, torch.Tensor) else got.dense()
+    assert_within("R_s", matrix.numpy(), expected, BOUND)
+
+
+@pytest.mark.parametrize("average", [forward_backward, lambda r: spatial_smoothing(r, WINDOWS)])
+def test_an_average_takes_the_hermitian_part(average) -> None:
+    matrix, skew = LowRankCovariance(draw(22, N, 3)).dense(), draw(23, N, N)
+    skew = skew - skew.mH
+    assert_within("average", average(matrix + skew).numpy(), average(matrix).numpy(), BOUND)
+
+
+@pytest.mark.parametrize("columns", [2, N, 8])
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_decomposition_gives_the_matrix_back(columns: int, dense: bool) -> None:
+    covariance = LowRankCovariance(draw(24, 2, N, columns), 0.3)
+    given = covariance.dense() if dense else covariance
+    values, vectors, rest = decomposition(given)
+    count = N if dense else min(columns, N)
+    assert values.shape == (2, count)
+    assert vectors.shape == (2, N, count)
+    assert rest.tolist() == pytest.approx([0.0 if dense else 0.3] * 2, rel=10 * DOUBLE.eps)
+    assert (values.diff(dim=-1) <= 0).all()
+    projector = vectors @ vectors.mH
+    eye = torch.eye(N, dtype=torch.complex128)
+    again = (vectors * values[:, None]) @ vectors.mH + rest[:, None, None] * (eye - projector)
+    assert_within("R", again.numpy(), covariance.dense().numpy(), BOUND)
+
+
+def test_a_decomposition_is_orthonormal_where_a_column_is_lost() -> None:
+    factor = draw(29, N, 2) @ torch.tensor([[1.0, 1e-9, 1.0], [0.0, 1e-9, 1.0]]).cdouble()
+    values, vectors, _ = decomposition(LowRankCovariance(factor, 0.3))
+    assert_within("V^H V", (vectors.mH @ vectors).numpy(), np.eye(3), BOUND)
+    assert values[2].item() == pytest.approx(0.3, rel=BOUND)
+
+
+def test_the_weight_of_an_eigenvalue() -> None:
+    values = torch.tensor([[8.0, 2.0, 0.5], [9.0, 3.0, 1.0]], dtype=torch.float64)
+    got = noise_weight(values, torch.tensor([2.0, 3.0], dtype=torch.float64), 3.0)
+    expected = [1 / 64, 1.0, 1.0, 1 / 27, 1.0, 1.0]
+    assert got.flatten().tolist() == pytest.approx(expected, rel=10 * DOUBLE.eps)
+
+
+@pytest.mark.parametrize("sharpness", [None, 0.0, 1.0, 3.0])
+@pytest.mark.parametrize("dense", [False, True])
+def test_soft_music_weighs_the_eigenvectors(sharpness: float | None, dense: bool) -> None:
+    covariance, steering = LowRankCovariance(draw(25, 2, N, 3), 0.4), draw(26, N, 5)
+    noise = torch.tensor([0.5, 9.0], dtype=torch.float64)
+    given = covariance.dense() if dense else covariance
+    more = () if sharpness is None else (sharpness,)
+    got = 1 / soft_music_spectrum(given, steering, noise, *more)
+    values, vectors = np.linalg.eigh(covariance.dense().numpy())
+    weights = np.minimum(1, noise.numpy()[:, None] / values) ** (more[0] if more else 2.0)
+    parts = np.abs(vectors.conj().swapaxes(-1, -2) @ steering.numpy()) ** 2
+    expected = (weights[..., None] * parts).sum(-2)
+    assert_within("a^H h(R) a", got.numpy(), expected, BOUND)
+
+
+def test_soft_music_of_a_loading_above_the_noise() -> None:
+    covariance, steering = LowRankCovariance(draw(27, N, 2), 0.4), draw(28, N, 3)
+    got = 1 / soft_music_spectrum(covariance, steering, 0.1, 1.0)
+    inverse = np.linalg.inv(covariance.dense().numpy())
+    form = np.einsum("ng,nm,mg->g", steering.numpy().conj(), inverse, steering.numpy()).real
+    assert_within("0.1 a^H R^-1 a", got.numpy(), 0.1 * form, BOUND)
+
+
+def test_a_noiseless_soft_peak_is_the_floor() -> None:
+    basis = torch.eye(N, dtype=torch.complex128)
+    steering = torch.stack((2 * basis[:, 0], basis[:, 3]), dim=-1)
+    spectrum = soft_music_spectrum(LowRankCovariance(basis[:, :2]), steering, 1e-20)
+    floor = (N * DOUBLE.eps) ** 2 * 4
+    assert spectrum.tolist() == pytest.approx([1 / floor, 1.0], rel=10 * DOUBLE.eps)
