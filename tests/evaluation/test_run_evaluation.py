@@ -304,8 +304,9 @@ def test_a_file_in_the_way(capsys, tmp_path):
 
 def test_the_command(capsys, tmp_path):
     words = ["evaluate", "--out", str(tmp_path), "--workers", "1", "--scenes", "10", *SET]
+    alone = ["--number", "known", "--estimators", "maximum_likelihood"]
     with pytest.raises(SystemExit) as stop:
-        main([*words, "--sweep", "bits", "--sweep", "power_law", "--number", "known"])
+        main([*words, "--sweep", "bits", "--sweep", "power_law", *alone])
     assert stop.value.code == 0
     assert {p.name for p in tmp_path.glob("*.csv")} == {"bits.csv", "power_law.csv", "timings.csv"}
     assert [r["phase bits"] for r in read(tmp_path / "bits.csv")] == ["1", "2", "3", "4", "none"]
