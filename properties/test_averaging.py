@@ -48,8 +48,9 @@ def test_forward_backward_twice_is_once(drawn: FactoredMatrix) -> None:
     for name, form in _forms(drawn).items():
         once = TARGET.forward_backward(form)
         twice = _matrix(TARGET.forward_backward(once))
-        # The second factor has twice the columns.
-        assert_within(f"twice, {name}", twice, _matrix(once), 4 * _bound(drawn))
+        # The mean of two equal numbers is exact; the second factor has twice the columns, rounded.
+        bound = 0.0 if name == "dense" else 4 * _bound(drawn)
+        assert_within(f"twice, {name}", twice, _matrix(once), bound)
 
 
 @given(low_rank_factors(), st.data())
