@@ -9,13 +9,13 @@ Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and t
 non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ris_pipeline.localization.backprojection import code_gram
+from ris_pipeline.localization.backprojection import linked_elements
 from ris_pipeline.localization.grid import SteeringGrid
 from ris_pipeline.localization.varpro import Measurement, model_columns
 
@@ -54,16 +54,8 @@ class Detector:
 
 
 def _interfering_pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs n < m that some chain of non-zero `sum_l conj(c_ln) c_lm` connects in any block.
-
-    Chains, because inverses of W have the same blocks but not the same zeros.
-    """
-    overlap = code_gram(codes).abs().amax(0)
-    # A sum of L terms of unit modulus, each rounded a few times.
-    tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
-    linked = (overlap > tolerance).float()
-    for _ in range(max(1, linked.shape[0] - 1).bit_length()):
-        linked = ((linked @ linked) > 0).float()
+    """Pairs n < m of elements that interfere, see `linked_elements`."""
+    linked = linked_elements(codes)
     first, second = torch.nonzero(torch.triu(linked, diagonal=1), as_tuple=True)
     return first, second
 
@@ -80,29 +72,28 @@ def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
 def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
     """`|Phi_t a_g|^2` in the real dtype of the grid."""
     if detector.table is not None and measurement.gram is not None:
-        pairs = measurement.gram[..., detector.first, detector.second]
+        pairs = measurement.entries(detector.first, detector.second)
         weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
-        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
+        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean((-2, -1))
         return diagonal[..., None].to(weights.dtype) + weights @ detector.table.mT
-    scenes = measurement.matched.shape[0]
+    scenes = torch.arange(measurement.energy.shape[0], device=measurement.energy.device)
     parts = [
-        _gains_directly(detector.grid, measurement, slice(start, start + _SCENES_AT_ONCE))
-        for start in range(0, scenes, _SCENES_AT_ONCE)
+        _gains_directly(detector.grid, measurement.take(some))
+        for some in scenes.split(_SCENES_AT_ONCE)
     ]
     return torch.cat(parts)
 
 
-def _gains_directly(
-    grid: SteeringGrid, measurement: Measurement, scenes: slice
-) -> Float[Tensor, "b t g"]:
+def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tensor, "b t g"]:
     parts = []
     for _, _, steering in grid.chunks():
         if measurement.gram is not None:
-            image = measurement.gram[scenes].to(steering.dtype) @ steering.mT
+            data = replace(measurement, gram=measurement.gram.to(steering.dtype))
+            image = data.normal(steering.mT.expand(data.energy.shape[0], -1, -1))
             parts.append((steering.mT.conj() * image).real.sum(-2))
         else:
             assert measurement.sensing is not None
-            image = measurement.sensing[scenes].to(steering.dtype) @ steering.mT
+            image = measurement.sensing.to(steering.dtype) @ steering.mT
             parts.append(torch.view_as_real(image).square().sum((-3, -1)))
     return torch.cat(parts, dim=-1)
 

@@ -9,7 +9,7 @@ Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applicati
 feature extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is RELAX's).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ from ris_pipeline.localization.detection import Detector, grid_gains, next_sourc
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
 from ris_pipeline.localization.varpro import Measurement, model_columns
-from ris_pipeline.localization.whitening import diffuse_ratio, whiten
+from ris_pipeline.localization.whitening import amplitude_ridge, diffuse_ratio, whiten
 from ris_pipeline.scene import direction_cosines
 
 _ROUNDS = 4
@@ -73,6 +73,7 @@ def prepare_search(
     gains = grid_gains(detector, measurement)
     whitened, whitened_gains = measurement, gains
     if interference:
+        measurement = replace(measurement, ridge=amplitude_ridge(measurement))
         dtype = detector.grid.panel.positions.dtype.to_complex()
         whitened = whiten(measurement, diffuse_ratio(measurement), dtype)
         whitened_gains = grid_gains(detector, whitened)
@@ -98,7 +99,7 @@ def add_source(
     )
     start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
     refined = refine(search.white, start, active, search.domain, STAGE_TOLERANCE)
-    parameters, rss = refined.parameters.clone(), refined.fit.rss.clone()
+    parameters, rss = refined.parameters.clone(), refined.fit.objective.clone()
     if k:
         _look_again(search, parameters, rss)
     return parameters, rss
@@ -125,7 +126,7 @@ def drop_weakest(
     if index.numel():
         data = search.white.take(index)
         refined = refine(data, fewer[index], active[index, 1:], search.domain, STAGE_TOLERANCE)
-        fewer[index], rss[index] = refined.parameters, refined.fit.rss
+        fewer[index], rss[index] = refined.parameters, refined.fit.objective
     return fewer, rss
 
 
@@ -171,10 +172,10 @@ def _relocate(
     data = search.white.take(index)
     refined = refine(data, start, active[elsewhere], search.domain, STAGE_TOLERANCE)
     samples = data.blocks * data.rows
-    gain = samples * (rss[index] / refined.fit.rss.clamp_min(noise_floor(data))).log()
-    better = (gain > _WORTH_MOVING) & (refined.fit.rss < rss[index])
+    gain = samples * (rss[index] / refined.fit.objective.clamp_min(noise_floor(data))).log()
+    better = (gain > _WORTH_MOVING) & (refined.fit.objective < rss[index])
     index = index[better]
-    parameters[index], rss[index] = refined.parameters[better], refined.fit.rss[better]
+    parameters[index], rss[index] = refined.parameters[better], refined.fit.objective[better]
     moved[index] = True
     return moved
 

@@ -132,7 +132,7 @@ def _locate_chunk(scenes: SceneBatch, known: Tensor | None, plan: _Plan) -> Esti
     else:
         count, parameters = _grow_known(search, known, plan)
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
-    refined = refine(measurement, parameters, active, plan.domain)
+    refined = refine(search.white, parameters, active, plan.domain)
     dtype = scenes.snapshots.real.dtype
     return report(measurement, refined, active, plan.domain, plan.width, dtype)
 

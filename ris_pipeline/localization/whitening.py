@@ -47,16 +47,17 @@ def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
         assert measurement.sensing is not None
         trace = measurement.sensing.abs().square().sum((2, 3)).mean(1)
         return trace / measurement.rows
-    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum(-1)
+    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
     mean = trace.mean(1) / elements
     if measurement.rows == elements:
         return mean
     # A rank-deficient W must not stop the factorisation; this moves sigma^2 by its own rounding.
     ridge = elements * torch.finfo(trace.dtype).eps * trace
-    eye = torch.eye(elements, dtype=measurement.gram.dtype, device=trace.device)
-    factor = torch.linalg.cholesky(measurement.gram + ridge[..., None, None] * eye)
-    seen = torch.linalg.solve_triangular(factor, measurement.matched[..., None], upper=False)
-    outside = measurement.energy - seen.abs().square().sum((1, 2, 3))
+    eye = torch.eye(measurement.gram.shape[-1], dtype=measurement.gram.dtype, device=trace.device)
+    factor = torch.linalg.cholesky(measurement.gram + ridge[..., None, None, None] * eye)
+    matched = measurement.matched[:, :, measurement.classes]
+    seen = torch.linalg.solve_triangular(factor, matched[..., None], upper=False)
+    outside = measurement.energy - seen.abs().square().sum((1, 2, 3, 4))
     noise = outside.clamp_min(0) / (measurement.blocks * (measurement.rows - elements))
     signal = measurement.energy - measurement.blocks * measurement.rows * noise
     power = DIFFUSE_PART * signal.clamp_min(0) / trace.sum(1)
@@ -69,14 +70,17 @@ def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dt
     only."""
     shift = ratio[:, None, None, None]
     if measurement.gram is not None:
+        level = shift[..., None].to(dtype)
         gram = measurement.gram.to(dtype)
         eye = torch.eye(gram.shape[-1], dtype=dtype, device=gram.device)
-        factor = torch.linalg.cholesky(gram + shift.to(dtype) * eye)
+        factor = torch.linalg.cholesky(gram + level * eye)
         # (W + eps I)^-1 W = I - eps (W + eps I)^-1, which is Hermitian as computed. The inverse
         # itself is wanted: it is the quadratic form of the whole grid.
         inverse = torch.cholesky_inverse(factor)
-        matched = torch.cholesky_solve(measurement.matched[..., None].to(dtype), factor)
-        return replace(measurement, gram=eye - shift.to(dtype) * inverse, matched=matched[..., 0])
+        split = measurement.matched[:, :, measurement.classes].to(dtype)
+        matched = torch.cholesky_solve(split[..., None], factor).flatten(2)
+        natural = measurement.classes.flatten().argsort()
+        return replace(measurement, gram=eye - level * inverse, matched=matched[:, :, natural])
     assert measurement.sensing is not None
     sensing = measurement.sensing
     eye = torch.eye(sensing.shape[-2], dtype=sensing.dtype, device=sensing.device)
@@ -88,3 +92,10 @@ def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dt
     )
     matched = (measurement.matched[..., None] - whitened.mH @ image)[..., 0] / shift[..., 0]
     return replace(measurement, sensing=whitened.to(dtype), matched=matched.to(dtype))
+
+
+RIDGE=1.0
+def amplitude_ridge(measurement):
+    if measurement.gram is None or measurement.rows == measurement.elements:
+        return torch.zeros_like(measurement.energy)
+    return RIDGE*diffuse_ratio(measurement) * DIFFUSE_PART / measurement.elements
