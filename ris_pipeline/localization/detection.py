@@ -18,6 +18,7 @@ from torch import Tensor
 from ris_pipeline.localization.backprojection import linked_elements
 from ris_pipeline.localization.grid import SteeringGrid
 from ris_pipeline.localization.varpro import Measurement, model_columns
+from ris_pipeline.scene import direction_cosines
 
 COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
@@ -109,16 +110,44 @@ def next_source(
 
     The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
     """
+    score, where = _spectrum(detector, measurement, gains, parameters, active).max(1)
+    return where, score.to(measurement.energy.dtype)
+
+
+def next_places(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    places: int,
+    apart: Float[Tensor, "3"],
+) -> tuple[Int[Tensor, "b p"], Float[Tensor, "b p"]]:
+    """Grid indices of the `places` strongest peaks, each more than `apart` from those before it in
+    one of (u, v, 1/r), and their scores."""
+    scores = _spectrum(detector, measurement, gains, parameters, active)
+    grid = detector.grid
+    cosines = direction_cosines(grid.azimuth, grid.elevation)[:, :2]
+    points = torch.cat((cosines, grid.inverse_distance[:, None]), dim=1).double()
+    found = []
+    for _ in range(places):
+        score, where = scores.max(1)
+        found.append((where, score.to(measurement.energy.dtype)))
+        near = ((points - points[where][:, None]).abs() <= apart).all(-1)
+        scores = scores.masked_fill(near, 0.0)
+    indices, peaks = zip(*found, strict=True)
+    return torch.stack(indices, dim=1), torch.stack(peaks, dim=1)
+
+
+def _spectrum(
+    detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
+) -> Float[Tensor, "b g"]:
     probes = _probes(measurement, parameters, active)
-    best = torch.full_like(measurement.energy, -1.0)
-    where = torch.zeros_like(best, dtype=torch.int64)
-    for start, stop, steering in detector.grid.chunks():
-        scores = _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
-        top, index = scores.max(-1)
-        better = top > best
-        best = torch.where(better, top.to(best.dtype), best)
-        where = torch.where(better, index + start, where)
-    return where, best
+    parts = [
+        _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
+        for start, stop, steering in detector.grid.chunks()
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:

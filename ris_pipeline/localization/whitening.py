@@ -33,36 +33,66 @@ _LARGEST = 1e3
 """Largest eps, of the same: beyond, the whitened filter is the white one to 0.1 %."""
 
 
-def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
-    """`eps = sigma^2 / p` of each scene, from the data alone.
+def outside_energy(measurement: Measurement) -> Float[Tensor, " b"] | None:
+    """`sum_t |Q_t y_t|^2`, Q projecting out the range of Phi: noise, wherever the sources are.
 
-        sigma^2 = sum_t |Q_t y_t|^2 / (T (L M - N)),   p = DIFFUSE_PART (|y|^2 - T L M sigma^2) /
-        tr W
-
-    Q projects out the range of Phi, where L M > N leaves something; otherwise the noise level
-    cannot be told from the data, and eps is the mean non-zero eigenvalue of W.
+    It has T (L M - N) complex dimensions; None where L M > N does not hold and there are none.
     """
-    elements = measurement.matched.shape[-1]
-    if measurement.gram is None:
-        assert measurement.sensing is not None
-        trace = measurement.sensing.abs().square().sum((2, 3)).mean(1)
-        return trace / measurement.rows
+    if measurement.gram is None or measurement.rows == measurement.elements:
+        return None
     trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
-    mean = trace.mean(1) / elements
-    if measurement.rows == elements:
-        return mean
     # A rank-deficient W must not stop the factorisation; this moves sigma^2 by its own rounding.
-    ridge = elements * torch.finfo(trace.dtype).eps * trace
+    ridge = measurement.elements * torch.finfo(trace.dtype).eps * trace
     eye = torch.eye(measurement.gram.shape[-1], dtype=measurement.gram.dtype, device=trace.device)
     factor = torch.linalg.cholesky(measurement.gram + ridge[..., None, None, None] * eye)
     matched = measurement.matched[:, :, measurement.classes]
     seen = torch.linalg.solve_triangular(factor, matched[..., None], upper=False)
-    outside = measurement.energy - seen.abs().square().sum((1, 2, 3, 4))
-    noise = outside.clamp_min(0) / (measurement.blocks * (measurement.rows - elements))
+    return (measurement.energy - seen.abs().square().sum((1, 2, 3, 4))).clamp_min(0)
+
+
+def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
+    """`eps = sigma^2 / p` of each scene, from the data alone.
+
+        sigma^2 = outside_energy / (T (L M - N)),   p = DIFFUSE_PART (|y|^2 - T L M sigma^2) / tr W
+
+    Where nothing is outside the range of Phi the noise level cannot be told from the data, and eps
+    is the mean non-zero eigenvalue of W.
+    """
+    return noise_over_power(measurement, outside_energy(measurement))
+
+
+def noise_over_power(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
+    """`diffuse_ratio` where `outside_energy` is known already."""
+    if measurement.gram is None:
+        assert measurement.sensing is not None
+        trace = measurement.sensing.abs().square().sum((2, 3))
+        return trace.mean(1) / measurement.rows
+    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
+    mean = trace.mean(1) / measurement.elements
+    if outside is None:
+        return mean
+    noise = outside / (measurement.blocks * (measurement.rows - measurement.elements))
     signal = measurement.energy - measurement.blocks * measurement.rows * noise
     power = DIFFUSE_PART * signal.clamp_min(0) / trace.sum(1)
     ratio = noise / power.clamp_min(torch.finfo(power.dtype).tiny)
     return torch.minimum(torch.maximum(ratio, _SMALLEST * mean), _LARGEST * mean)
+
+
+def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
+    """`ridge = sigma^2 / P`, P the power of one source that would explain all of the signal.
+
+    `min |y - B x|^2 + ridge |x|^2` is the mode of x under a Gaussian prior of power P: no source is
+    expected to be stronger than all of them. Without it the likelihood of a scene with fewer visible
+    sources than asked for has its maximum where two coincide with amplitudes that cancel to parts in
+    a thousand, and the search is caught there. It shrinks a resolved source by sigma^2 / (P |Phi
+    a|^2), about the inverse of its signal-to-noise ratio after all of the measurement.
+
+    Zero where the noise level cannot be told from the data, see `outside_energy`.
+    """
+    if outside is None:
+        return torch.zeros_like(measurement.energy)
+    # `power` of the diffuse field is a part of the signal's over N elements: P = N power / part.
+    return noise_over_power(measurement, outside) * DIFFUSE_PART / measurement.elements
 
 
 def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Measurement:
@@ -93,9 +123,3 @@ def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dt
     matched = (measurement.matched[..., None] - whitened.mH @ image)[..., 0] / shift[..., 0]
     return replace(measurement, sensing=whitened.to(dtype), matched=matched.to(dtype))
 
-
-RIDGE=1.0
-def amplitude_ridge(measurement):
-    if measurement.gram is None or measurement.rows == measurement.elements:
-        return torch.zeros_like(measurement.energy)
-    return RIDGE*diffuse_ratio(measurement) * DIFFUSE_PART / measurement.elements
