@@ -30,10 +30,12 @@ from ris_pipeline.localization.metrics import (
 )
 from ris_pipeline.localization.peaks import spectrum_peaks
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.source_number import CRITERIA, Threshold
 from ris_pipeline.localization.varpro import measure
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
 __all__ = [
+    "CRITERIA",
     "DETECTION_ANGLE",
     "Domain",
     "Errors",
@@ -41,6 +43,7 @@ __all__ = [
     "SnrResult",
     "Status",
     "SteeringGrid",
+    "Threshold",
     "beamwidths",
     "code_gram",
     "cramer_rao_bound",

@@ -36,7 +36,7 @@ def linked_elements(codes: Complex[Tensor, "t l n"]) -> Bool[Tensor, "n n"]:
     return linked > 0
 
 
-def element_classes(codes: Complex[Tensor, "t l n"]) -> Int[Tensor, "c n"]:
+def element_classes(codes: Complex[Tensor, "t l n"]) -> Int[Tensor, "classes size"]:
     """Elements in classes that do not interfere: Phi_t^H Phi_t is zero between two classes.
 
     DFT codes on an even sub-grid make many small classes, random codes one of all elements. Classes

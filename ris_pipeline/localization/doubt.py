@@ -23,10 +23,16 @@ from jaxtyping import Bool, Float
 from scipy.stats import f as variance_ratio
 from torch import Tensor
 
-from ris_pipeline.localization.greedy import Search, add_source, drop_weakest, loss_without, relocate
+from ris_pipeline.localization.greedy import (
+    Search,
+    add_source,
+    drop_weakest,
+    loss_without,
+    relocate,
+)
 from ris_pipeline.localization.refinement import noise_estimate
 
-LEVEL = 0.1
+LEVEL = 0.02
 """Part of the right fits that are called inconsistent: it costs time, not accuracy."""
 
 WEAK = 100.0

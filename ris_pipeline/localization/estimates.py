@@ -24,7 +24,9 @@ class Estimates:
     azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
     count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and
     distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
-    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,).
+    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,); confidence (B,) that
+    `count` is right, 0..1, see `number_confidence`: NaN where the number was given, None where an
+    estimator does not say.
     """
 
     azimuth: Tensor
@@ -35,6 +37,7 @@ class Estimates:
     std: Tensor
     status: Tensor
     noise_variance: Tensor
+    confidence: Tensor | None = None
 
     @property
     def active(self) -> Tensor:

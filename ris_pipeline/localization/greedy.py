@@ -90,9 +90,7 @@ def prepare_search(
         whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
         whitened_gains = grid_gains(detector, whitened)
         measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
-    return Search(
-        detector, measurement, gains, whitened, whitened_gains, outside, domain, lobe
-    )
+    return Search(detector, measurement, gains, whitened, whitened_gains, outside, domain, lobe)
 
 
 def add_source(
@@ -142,11 +140,15 @@ def loss_without(
 ) -> Float[Tensor, "b k"]:
     """By how much the residual rises without each source: `sum_t |x_k|^2 / [(B^H B)^-1]_kk`."""
     a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
-    # A failed factor belongs to coinciding sources; whatever is dropped there, the caller compares.
-    factor, _ = torch.linalg.cholesky_ex(measurement.inner(a))
+    factor, failed = torch.linalg.cholesky_ex(measurement.inner(a))
+    # Sources that coincide to rounding: without one of them nothing is lost.
+    apart = (failed == 0)[..., None]
+    factor = torch.where(
+        apart[..., None], factor, torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
+    )
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
-    return (amplitudes.abs().square() / inverse).sum(1)
+    return torch.where(apart, amplitudes.abs().square() / inverse, 0.0).sum(1)
 
 
 def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:

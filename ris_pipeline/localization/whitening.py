@@ -67,32 +67,43 @@ def noise_over_power(measurement: Measurement, outside: Tensor | None) -> Float[
         assert measurement.sensing is not None
         trace = measurement.sensing.abs().square().sum((2, 3))
         return trace.mean(1) / measurement.rows
-    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
-    mean = trace.mean(1) / measurement.elements
+    mean = _mean_eigenvalue(measurement)
     if outside is None:
         return mean
+    return torch.maximum(_ratio(measurement, outside), _SMALLEST * mean)
+
+
+def _mean_eigenvalue(measurement: Measurement) -> Float[Tensor, " b"]:
+    assert measurement.gram is not None
+    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-3, -2, -1))
+    return trace / (measurement.blocks * measurement.elements)
+
+
+def _ratio(measurement: Measurement, outside: Tensor) -> Float[Tensor, " b"]:
+    mean = _mean_eigenvalue(measurement)
     noise = outside / (measurement.blocks * (measurement.rows - measurement.elements))
     signal = measurement.energy - measurement.blocks * measurement.rows * noise
-    power = DIFFUSE_PART * signal.clamp_min(0) / trace.sum(1)
+    trace = measurement.blocks * measurement.elements * mean
+    power = DIFFUSE_PART * signal.clamp_min(0) / trace
     ratio = noise / power.clamp_min(torch.finfo(power.dtype).tiny)
-    return torch.minimum(torch.maximum(ratio, _SMALLEST * mean), _LARGEST * mean)
+    return torch.minimum(ratio, _LARGEST * mean)
 
 
 def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
     """`ridge = sigma^2 / P`, P the power of one source that would explain all of the signal.
 
     `min |y - B x|^2 + ridge |x|^2` is the mode of x under a Gaussian prior of power P: no source is
-    expected to be stronger than all of them. Without it the likelihood of a scene with fewer visible
-    sources than asked for has its maximum where two coincide with amplitudes that cancel to parts in
-    a thousand, and the search is caught there. It shrinks a resolved source by sigma^2 / (P |Phi
-    a|^2), about the inverse of its signal-to-noise ratio after all of the measurement.
+    expected to be stronger than all of them. Without it the likelihood of a scene with fewer
+    visible sources than asked for is largest where two of them coincide, with amplitudes in the
+    thousands that cancel, and the search is caught there. It shrinks a resolved source by sigma^2 /
+    (P |Phi a|^2), the inverse of the signal-to-noise ratio after all of the measurement.
 
     Zero where the noise level cannot be told from the data, see `outside_energy`.
     """
     if outside is None:
         return torch.zeros_like(measurement.energy)
-    # `power` of the diffuse field is a part of the signal's over N elements: P = N power / part.
-    return noise_over_power(measurement, outside) * DIFFUSE_PART / measurement.elements
+    # The power of the diffuse field is DIFFUSE_PART of the signal's, on each of N elements.
+    return _ratio(measurement, outside) * DIFFUSE_PART / measurement.elements
 
 
 def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Measurement:
@@ -122,4 +133,3 @@ def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dt
     )
     matched = (measurement.matched[..., None] - whitened.mH @ image)[..., 0] / shift[..., 0]
     return replace(measurement, sensing=whitened.to(dtype), matched=matched.to(dtype))
-

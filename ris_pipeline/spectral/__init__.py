@@ -17,6 +17,7 @@ from ris_pipeline.spectral.covariance import (
 from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power_hinge
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl
 from ris_pipeline.spectral.norms import squared_norm
 from ris_pipeline.spectral.spectra import bartlett_spectrum, music_spectrum, mvdr_spectrum
 from ris_pipeline.spectral.subspaces import (
@@ -35,6 +36,8 @@ __all__ = [
     "blend",
     "eigengap",
     "eigengap_loss",
+    "eigenvalue_aic",
+    "eigenvalue_mdl",
     "eigenvalues",
     "eigh",
     "hermitize",
