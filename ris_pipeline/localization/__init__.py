@@ -36,6 +36,7 @@ from ris_pipeline.localization.misspecified_bound import (
 )
 from ris_pipeline.localization.peaks import DirectionGrid, direction_grid, direction_peaks
 from ris_pipeline.localization.refinement import Status
+from ris_pipeline.localization.source_number import CRITERIA, Threshold
 from ris_pipeline.localization.stochastic_bound import (
     stochastic_cramer_rao_bound,
     stochastic_fisher_information,
@@ -45,6 +46,7 @@ from ris_pipeline.localization.varpro import measure
 from ris_pipeline.localization.whitening import diffuse_ratio, whiten
 
 __all__ = [
+    "CRITERIA",
     "DETECTION_ANGLE",
     "DirectionGrid",
     "Domain",
@@ -54,6 +56,7 @@ __all__ = [
     "SnrResult",
     "Status",
     "SteeringGrid",
+    "Threshold",
     "beamwidths",
     "code_gram",
     "cramer_rao_bound",

@@ -21,12 +21,15 @@ def aperture_field(
 ) -> Complex[Tensor, "b t n"]:
     """`x_t`, in complex `dtype`; ratio: eps > 0 of each scene."""
     ridge = ratio[:, None, None, None].to(dtype)
-    matched = measurement.matched[..., None].to(dtype)
     if measurement.gram is not None:
-        gram = measurement.gram.to(dtype)
+        # Class by class: elements of two classes do not interfere.
+        gram, classes = measurement.gram.to(dtype), measurement.classes
         eye = torch.eye(gram.shape[-1], dtype=dtype, device=gram.device)
-        factor = torch.linalg.cholesky(gram + ridge * eye)
-        return torch.cholesky_solve(matched, factor)[..., 0]
+        factor = torch.linalg.cholesky(gram + ridge[..., None] * eye)
+        split = measurement.matched[:, :, classes][..., None].to(dtype)
+        solved = torch.cholesky_solve(split, factor).flatten(2)
+        return solved[:, :, classes.flatten().argsort()]
+    matched = measurement.matched[..., None].to(dtype)
     assert measurement.sensing is not None
     # (Phi^H Phi + eps I)^-1 z = (z - Phi^H (Phi Phi^H + eps I)^-1 Phi z) / eps
     sensing = measurement.sensing.to(dtype)

@@ -9,7 +9,7 @@ matrices and the stacked L M x N matrix is never formed.
 """
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -20,6 +20,34 @@ from ris_pipeline.localization._checks import check_measurement
 def code_gram(codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t n n"]:
     """`S_t = sum_l conj(c_tl) c_tl^T`."""
     return codes.mH @ codes
+
+
+def linked_elements(codes: Complex[Tensor, "t l n"]) -> Bool[Tensor, "n n"]:
+    """Pairs that some chain of non-zero `sum_l conj(c_ln) c_lm` connects in any block, and (n, n).
+
+    Chains, because inverses of Phi^H Phi have the same blocks but not the same zeros.
+    """
+    overlap = code_gram(codes).abs().amax(0)
+    # A sum of L terms of unit modulus, each rounded a few times.
+    tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
+    linked = (overlap > tolerance).float() + torch.eye(codes.shape[2], device=codes.device)
+    for _ in range(max(1, linked.shape[0] - 1).bit_length()):
+        linked = ((linked @ linked) > 0).float()
+    return linked > 0
+
+
+def element_classes(codes: Complex[Tensor, "t l n"]) -> Int[Tensor, "classes size"]:
+    """Elements in classes that do not interfere: Phi_t^H Phi_t is zero between two classes.
+
+    DFT codes on an even sub-grid make many small classes, random codes one of all elements. Classes
+    of unequal size are taken for one.
+    """
+    linked = linked_elements(codes)
+    sizes = linked.sum(1)
+    if bool((sizes != sizes[0]).any()):
+        return torch.arange(codes.shape[2], device=codes.device)[None]
+    first = linked.to(torch.uint8).argmax(1)
+    return first.argsort(stable=True).reshape(-1, int(sizes[0]))
 
 
 def sensing_gram(

@@ -6,7 +6,7 @@ that a comparison is one of positions. `std` is NaN: no method here states one.
 """
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -22,7 +22,7 @@ from ris_pipeline.localization.grid import SteeringGrid, search_domain, steering
 from ris_pipeline.localization.locate import scenes_between
 from ris_pipeline.localization.modified_music import modified_music_finder, sub_panel_size
 from ris_pipeline.localization.refinement import Status, free_coordinates, noise_estimate
-from ris_pipeline.localization.source_number import bayesian_information
+from ris_pipeline.localization.source_number import bic_penalty, penalised_likelihood
 from ris_pipeline.localization.spectrum_search import (
     Positions,
     default_search,
@@ -177,6 +177,7 @@ def _estimates(
         torch.full((*found.shape, 3), torch.nan, dtype=dtype, device=found.device),
         positions.status.gather(1, order),
         noise_estimate(measurement, rss, found.sum(1), coordinates).to(dtype),
+        torch.full_like(rss, torch.nan, dtype=dtype),
     )
 
 
@@ -185,7 +186,8 @@ def _of_least_bic(measurement: Measurement, find: Find, most: int, coordinates: 
     scenes = measurement.energy.shape[0]
     device = measurement.energy.device
     chosen = torch.zeros(scenes, dtype=torch.int64, device=device)
-    best = bayesian_information(measurement, measurement.energy, 0)
+    penalty = bic_penalty(measurement.blocks, measurement.rows, coordinates)
+    best = penalised_likelihood(measurement, measurement.energy, 0, penalty)
     kept = Positions(
         torch.ones(scenes, most, 3, dtype=torch.float64, device=device),
         torch.zeros(scenes, most, dtype=torch.bool, device=device),
@@ -193,7 +195,8 @@ def _of_least_bic(measurement: Measurement, find: Find, most: int, coordinates: 
     )
     for k in range(1, most + 1):
         positions = find(torch.full_like(chosen, k))
-        bic = bayesian_information(measurement, _fit(measurement, positions)[1], k, coordinates)
+        rss = _fit(measurement, positions)[1]
+        bic = penalised_likelihood(measurement, rss, k, penalty)
         better = (bic < best) & (positions.found.sum(1) == k)
         best = torch.where(better, bic, best)
         kept.parameters[better, :k] = positions.parameters[better]
@@ -232,9 +235,7 @@ def _run(
             positions = _padded(find(known[start : start + step]), most)
         dtype = scenes.snapshots.real.dtype
         parts.append(_estimates(measurement, positions, coordinates, dtype))
-    return Estimates(
-        *(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Estimates))
-    )
+    return Estimates.joined(parts)
 
 
 def _padded(positions: Positions, slots: int) -> Positions:

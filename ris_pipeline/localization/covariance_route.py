@@ -4,8 +4,6 @@ For the covariance a network predicts, or one's own, dense or in factors. `sub_p
 first where sources are coherent.
 """
 
-from dataclasses import fields
-
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
@@ -119,9 +117,7 @@ def locate_from_covariance(
         part = take(narrow, index)
         found = spectrum_positions(part, search, known[index], known[index], method, level)
         parts.append(_estimates(part, search, found, number))
-    return Estimates(
-        *(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Estimates))
-    )
+    return Estimates.joined(parts)
 
 
 def _check_covariance(covariance: Covariance, scenario: Scenario) -> int:
@@ -176,4 +172,5 @@ def _estimates(
         torch.full((*active.shape, 3), torch.nan, dtype=dtype, device=active.device),
         found.status.gather(1, order),
         noise.to(dtype),
+        torch.full_like(noise, torch.nan, dtype=dtype),
     )

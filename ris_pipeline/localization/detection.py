@@ -9,15 +9,16 @@ Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and t
 non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ris_pipeline.localization.backprojection import code_gram
+from ris_pipeline.localization.backprojection import linked_elements
 from ris_pipeline.localization.grid import SteeringGrid
 from ris_pipeline.localization.varpro import Measurement, model_columns
+from ris_pipeline.scene import direction_cosines
 
 COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
@@ -54,16 +55,8 @@ class Detector:
 
 
 def _interfering_pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs n < m that some chain of non-zero `sum_l conj(c_ln) c_lm` connects in any block.
-
-    Chains, because inverses of W have the same blocks but not the same zeros.
-    """
-    overlap = code_gram(codes).abs().amax(0)
-    # A sum of L terms of unit modulus, each rounded a few times.
-    tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
-    linked = (overlap > tolerance).float()
-    for _ in range(max(1, linked.shape[0] - 1).bit_length()):
-        linked = ((linked @ linked) > 0).float()
+    """Pairs n < m of elements that interfere, see `linked_elements`."""
+    linked = linked_elements(codes)
     first, second = torch.nonzero(torch.triu(linked, diagonal=1), as_tuple=True)
     return first, second
 
@@ -80,29 +73,28 @@ def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
 def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
     """`|Phi_t a_g|^2` in the real dtype of the grid."""
     if detector.table is not None and measurement.gram is not None:
-        pairs = measurement.gram[..., detector.first, detector.second]
+        pairs = measurement.entries(detector.first, detector.second)
         weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
-        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean(-1)
+        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean((-2, -1))
         return diagonal[..., None].to(weights.dtype) + weights @ detector.table.mT
-    scenes = measurement.matched.shape[0]
+    scenes = torch.arange(measurement.energy.shape[0], device=measurement.energy.device)
     parts = [
-        _gains_directly(detector.grid, measurement, slice(start, start + _SCENES_AT_ONCE))
-        for start in range(0, scenes, _SCENES_AT_ONCE)
+        _gains_directly(detector.grid, measurement.take(some))
+        for some in scenes.split(_SCENES_AT_ONCE)
     ]
     return torch.cat(parts)
 
 
-def _gains_directly(
-    grid: SteeringGrid, measurement: Measurement, scenes: slice
-) -> Float[Tensor, "b t g"]:
+def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tensor, "b t g"]:
     parts = []
     for _, _, steering in grid.chunks():
         if measurement.gram is not None:
-            image = measurement.gram[scenes].to(steering.dtype) @ steering.mT
+            data = replace(measurement, gram=measurement.gram.to(steering.dtype))
+            image = data.normal(steering.mT.expand(data.energy.shape[0], -1, -1))
             parts.append((steering.mT.conj() * image).real.sum(-2))
         else:
             assert measurement.sensing is not None
-            image = measurement.sensing[scenes].to(steering.dtype) @ steering.mT
+            image = measurement.sensing.to(steering.dtype) @ steering.mT
             parts.append(torch.view_as_real(image).square().sum((-3, -1)))
     return torch.cat(parts, dim=-1)
 
@@ -118,16 +110,44 @@ def next_source(
 
     The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
     """
+    score, where = _spectrum(detector, measurement, gains, parameters, active).max(1)
+    return where, score.to(measurement.energy.dtype)
+
+
+def next_places(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    places: int,
+    apart: Float[Tensor, "3"],
+) -> tuple[Int[Tensor, "b p"], Float[Tensor, "b p"]]:
+    """Grid indices of the `places` strongest peaks, each more than `apart` from those before it in
+    one of (u, v, 1/r), and their scores."""
+    scores = _spectrum(detector, measurement, gains, parameters, active)
+    grid = detector.grid
+    cosines = direction_cosines(grid.azimuth, grid.elevation)[:, :2]
+    points = torch.cat((cosines, grid.inverse_distance[:, None]), dim=1).double()
+    found = []
+    for _ in range(places):
+        score, where = scores.max(1)
+        found.append((where, score.to(measurement.energy.dtype)))
+        near = ((points - points[where][:, None]).abs() <= apart).all(-1)
+        scores = scores.masked_fill(near, 0.0)
+    indices, peaks = zip(*found, strict=True)
+    return torch.stack(indices, dim=1), torch.stack(peaks, dim=1)
+
+
+def _spectrum(
+    detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
+) -> Float[Tensor, "b g"]:
     probes = _probes(measurement, parameters, active)
-    best = torch.full_like(measurement.energy, -1.0)
-    where = torch.zeros_like(best, dtype=torch.int64)
-    for start, stop, steering in detector.grid.chunks():
-        scores = _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
-        top, index = scores.max(-1)
-        better = top > best
-        best = torch.where(better, top.to(best.dtype), best)
-        where = torch.where(better, index + start, where)
-    return where, best
+    parts = [
+        _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
+        for start, stop, steering in detector.grid.chunks()
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the estimator reports, and how it is read off the last fit."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool
@@ -24,7 +25,9 @@ class Estimates:
     azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
     count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and
     distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
-    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,).
+    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,); confidence (B,) that
+    `count` is right, 0..1, see `number_confidence`: NaN where the number was given, or an estimator
+    does not say.
     """
 
     azimuth: Tensor
@@ -35,6 +38,13 @@ class Estimates:
     std: Tensor
     status: Tensor
     noise_variance: Tensor
+    confidence: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence["Estimates"]) -> "Estimates":
+        """The estimates of all parts of a batch, in order."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     @property
     def active(self) -> Tensor:
@@ -87,4 +97,5 @@ def report(
         torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
         _status(refined, std, active, free, width).gather(1, order),
         noise.to(dtype),
+        torch.full_like(noise, torch.nan, dtype=dtype),
     )

@@ -9,18 +9,23 @@ Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applicati
 feature extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is RELAX's).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ris_pipeline.localization._cholesky import regular_cholesky
-from ris_pipeline.localization.detection import Detector, grid_gains, next_source
+from ris_pipeline.localization.detection import Detector, grid_gains, next_places, next_source
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
 from ris_pipeline.localization.varpro import Measurement, model_columns
-from ris_pipeline.localization.whitening import diffuse_ratio, whiten
+from ris_pipeline.localization.whitening import (
+    amplitude_ridge,
+    noise_over_power,
+    outside_energy,
+    whiten,
+)
 from ris_pipeline.scene import direction_cosines
 
 _ROUNDS = 4
@@ -29,6 +34,10 @@ _ROUNDS = 4
 _WORTH_MOVING = 0.5
 """A source moves when -ln likelihood falls by this much: less is not another place but slower
 convergence to the same."""
+
+_WORTH_TRYING = 0.5
+"""A place is tried when its score is this part of the best one's: the grid and the sources beside
+it, which are not refined with it, can hide a third."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Search:
     white_gains: Tensor
     whitened: Measurement
     whitened_gains: Tensor
+    outside: Tensor | None
+    """Energy outside the range of Phi (B,), see `whitening.outside_energy`."""
     domain: Domain
     lobe: Tensor
     """Extent of a lobe in (u, v, 1/r), (3,): half a beamwidth and half a depth of focus."""
@@ -54,6 +65,7 @@ class Search:
             self.white_gains[index],
             self.whitened.take(index),
             self.whitened_gains[index],
+            None if self.outside is None else self.outside[index],
             self.domain,
             self.lobe,
         )
@@ -72,26 +84,20 @@ def prepare_search(
         interference: False where no scene has more than one source: the white filter is then exact.
     """
     gains = grid_gains(detector, measurement)
-    whitened, whitened_gains = measurement, gains
+    whitened, whitened_gains, outside = measurement, gains, None
     if interference:
+        outside = outside_energy(measurement)
         dtype = detector.grid.panel.positions.dtype.to_complex()
-        whitened = whiten(measurement, diffuse_ratio(measurement), dtype)
+        whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
         whitened_gains = grid_gains(detector, whitened)
-    return Search(
-        detector,
-        measurement,
-        gains,
-        whitened,
-        whitened_gains,
-        domain,
-        lobe,
-    )
+        measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
+    return Search(detector, measurement, gains, whitened, whitened_gains, outside, domain, lobe)
 
 
 def add_source(
     search: Search, parameters: Float[Tensor, "b k 3"]
 ) -> tuple[Float[Tensor, "b kk 3"], Float[Tensor, " b"]]:
-    """One more source, and all refined together: parameters (B, K+1, 3) and residual (B,)."""
+    """One more source, and all refined together: parameters (B, K+1, 3) and objective (B,)."""
     scenes, k = parameters.shape[:2]
     active = torch.ones(scenes, k + 1, dtype=torch.bool, device=parameters.device)
     where, _ = next_source(
@@ -99,7 +105,7 @@ def add_source(
     )
     start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
     refined = refine(search.white, start, active, search.domain, STAGE_TOLERANCE)
-    parameters, rss = refined.parameters.clone(), refined.fit.rss.clone()
+    parameters, rss = refined.parameters.clone(), refined.fit.objective.clone()
     if k:
         _look_again(search, parameters, rss)
     return parameters, rss
@@ -116,7 +122,7 @@ def drop_weakest(
     """
     kept = parameters.shape[1] - 1
     active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    loss = _loss_without(search.white, parameters, active)
+    loss = loss_without(search.white, parameters, active)
     weakest = loss.argmin(1)
     slots = torch.arange(kept, device=parameters.device)
     slots = slots + (slots >= weakest[:, None]).to(torch.int64)
@@ -126,19 +132,20 @@ def drop_weakest(
     if index.numel():
         data = search.white.take(index)
         refined = refine(data, fewer[index], active[index, 1:], search.domain, STAGE_TOLERANCE)
-        fewer[index], rss[index] = refined.parameters, refined.fit.rss
+        fewer[index], rss[index] = refined.parameters, refined.fit.objective
     return fewer, rss
 
 
-def _loss_without(
+def loss_without(
     measurement: Measurement, parameters: Tensor, active: Tensor
 ) -> Float[Tensor, "b k"]:
+    """By how much the residual rises without each source: `sum_t |x_k|^2 / [(B^H B)^-1]_kk`."""
     a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
-    # Where sources coincide any of them may be dropped: the caller compares what is left.
-    factor, _ = regular_cholesky(measurement.inner(a))
+    # Sources that coincide to rounding: without one of them nothing is lost.
+    factor, apart = regular_cholesky(measurement.inner(a))
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
-    return (amplitudes.abs().square() / inverse).sum(1)
+    return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
 
 
 def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:
@@ -147,35 +154,59 @@ def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:
     for _ in range(_ROUNDS):
         moved = torch.zeros_like(rss, dtype=torch.bool)
         for source in range(parameters.shape[1]):
-            moved |= _relocate(search, parameters, rss, waiting, source)
+            moved |= relocate(search, parameters, rss, waiting, source)
         waiting = torch.nonzero(moved)[:, 0]
         if waiting.numel() == 0:
             return
 
 
-def _relocate(
-    search: Search, parameters: Tensor, rss: Tensor, waiting: Tensor, source: int
+def relocate(
+    search: Search,
+    parameters: Float[Tensor, "b k 3"],
+    rss: Float[Tensor, " b"],
+    waiting: Tensor,
+    source: int,
+    places: int = 1,
 ) -> Bool[Tensor, " b"]:
-    """Try the best place for one source of the scenes `waiting`; True where it moved."""
+    """Try the best places for one source of the scenes `waiting`, in place; True where it moved."""
     part, here = search.take(waiting), parameters[waiting]
     others = torch.cat((here[:, :source], here[:, source + 1 :]), dim=1)
     active = torch.ones(here.shape[:2], dtype=torch.bool, device=here.device)
-    where, _ = next_source(part.detector, part.white, part.white_gains, others, active[:, 1:])
-    place = search.detector.grid.coordinates(where)
-    elsewhere = ~_same_lobe(place, here[:, source], search.lobe)
+    found, scores = next_places(
+        part.detector,
+        part.white,
+        part.white_gains,
+        others,
+        active[:, 1:],
+        places,
+        2 * search.lobe,
+    )
     moved = torch.zeros_like(rss, dtype=torch.bool)
-    index = waiting[elsewhere]
+    for where, score in zip(found.unbind(1), scores.unbind(1), strict=True):
+        start = here.clone()
+        start[:, source] = search.detector.grid.coordinates(where)
+        tried = ~_same_lobe(start[:, source], here[:, source], search.lobe)
+        tried &= score > _WORTH_TRYING * scores[:, 0]
+        moved |= _try(search, parameters, rss, waiting[tried], start[tried])
+    return moved
+
+
+def _try(
+    search: Search, parameters: Tensor, rss: Tensor, index: Tensor, start: Tensor
+) -> Bool[Tensor, " b"]:
+    """Refine the scenes `index` from `start` and keep what is better, in place; True where kept."""
+    moved = torch.zeros_like(rss, dtype=torch.bool)
     if index.numel() == 0:
         return moved
-    start = parameters[index].clone()
-    start[:, source] = place[elsewhere]
     data = search.white.take(index)
-    refined = refine(data, start, active[elsewhere], search.domain, STAGE_TOLERANCE)
+    active = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
+    refined = refine(data, start, active, search.domain, STAGE_TOLERANCE)
     samples = data.blocks * data.rows
-    gain = samples * (rss[index] / refined.fit.rss.clamp_min(noise_floor(data))).log()
-    better = (gain > _WORTH_MOVING) & (refined.fit.rss < rss[index])
+    lower = refined.fit.objective
+    gain = samples * (rss[index] / lower.clamp_min(noise_floor(data))).log()
+    better = (gain > _WORTH_MOVING) & (lower < rss[index])
     index = index[better]
-    parameters[index], rss[index] = refined.parameters[better], refined.fit.rss[better]
+    parameters[index], rss[index] = refined.parameters[better], lower[better]
     moved[index] = True
     return moved
 

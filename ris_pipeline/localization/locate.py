@@ -1,6 +1,6 @@
 """The whole estimator: detect, refine jointly, decide how many, report what can be trusted."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,7 +8,8 @@ from torch import Tensor
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
-from ris_pipeline.localization.detection import Detector, build_detector
+from ris_pipeline.localization.detection import Detector, build_detector, next_source
+from ris_pipeline.localization.doubt import consistent, search_again
 from ris_pipeline.localization.estimates import Estimates, report
 from ris_pipeline.localization.greedy import Search, add_source, drop_weakest, prepare_search
 from ris_pipeline.localization.grid import (
@@ -20,8 +21,16 @@ from ris_pipeline.localization.grid import (
     steering_grid,
 )
 from ris_pipeline.localization.refinement import free_coordinates, refine
-from ris_pipeline.localization.source_number import bayesian_information
-from ris_pipeline.localization.varpro import measure
+from ris_pipeline.localization.source_number import (
+    EIGENVALUE_CRITERIA,
+    Threshold,
+    check_criterion,
+    eigenvalue_number,
+    number_confidence,
+    penalised_likelihood,
+    source_penalty,
+)
+from ris_pipeline.localization.varpro import linearise, measure
 from ris_pipeline.scene import SceneBatch
 
 _CHUNK_ENTRIES = 2**21
@@ -29,13 +38,13 @@ _CHUNK_ENTRIES = 2**21
 ones pay more for each call."""
 
 _PATIENCE = 2
-"""Rises of the BIC in a row before a scene stops growing. One is not enough: of two equal sources
-the best single one can explain less than its penalty, and the pair then goes unseen even at 20
-dB."""
+"""Rises of the criterion in a row before a scene stops growing. One is not enough: of two equal
+sources the best single one can explain less than its penalty, and the pair then goes unseen even
+at 20 dB."""
 
-_PRUNED_FROM = 3
-"""Known numbers from which one source more is added and the weakest dropped. It frees a fit in
-which one source stands between two: 1 in 100 scenes of three at 10 and 20 dB, none seen of two."""
+_SEEN = 0.6
+"""Part of what a source explains that the grid shows of it at least: 0.66 for the direction (see
+`DEFAULT_DENSITY`), the rest for the depth."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,19 @@ class _Plan:
     coordinates: int
     lobe: Tensor
     width: float
+    penalty: float
+    """What a source costs, by the criterion; see `source_number`."""
     one_more: bool
     """Whether the data could hold one source beyond `slots`."""
 
 
 def _plan(
-    scenario: Scenario, codes: Tensor, grid: SteeringGrid, slots: int, one_more: bool
+    scenario: Scenario,
+    codes: Tensor,
+    grid: SteeringGrid,
+    slots: int,
+    penalty: float,
+    one_more: bool,
 ) -> _Plan:
     domain = search_domain(scenario, codes.device)
     widths = beamwidths(scenario)
@@ -65,12 +81,13 @@ def _plan(
         int(free_coordinates(domain, scenario.wavefront).sum()),
         extent.to(codes.device) / 2,
         max(widths),
+        penalty,
         one_more,
     )
 
 
-def _grow_known(search: Search, known: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Parameters (B, slots, 3) of `known` sources a scene, which are returned with them."""
+def _grow_known(search: Search, known: Tensor, plan: _Plan) -> Tensor:
+    """Parameters (B, slots, 3) of `known` sources a scene."""
     index = torch.arange(known.shape[0], device=known.device)
     chosen = search.domain.lower.repeat(known.shape[0], plan.slots, 1)
     parameters = chosen[:, :0]
@@ -78,42 +95,76 @@ def _grow_known(search: Search, known: Tensor, plan: _Plan) -> tuple[Tensor, Ten
         search, index, parameters = _keep(search, index, parameters, known[index] >= k)
         if index.numel() == 0:
             break
-        parameters, rss = add_source(search, parameters)
+        parameters, _ = add_source(search, parameters)
         chosen[index, :k] = parameters
-        complete = known[index] == k
-        if k >= _PRUNED_FROM and (plan.one_more or k < plan.slots) and bool(complete.any()):
-            last = _keep(search, index, parameters, complete)
-            fewer, lower = drop_weakest(last[0], add_source(last[0], last[2])[0])
-            better = lower < rss[complete]
-            chosen[last[1][better], :k] = fewer[better]
-    return known, chosen
+    return chosen
 
 
-def _grow_by_bic(search: Search, plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Number of sources (B,) of least BIC and their parameters (B, slots, 3)."""
+def _grow(search: Search, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
+    """Number of sources (B,) of the least criterion, its confidence (B,), and parameters
+    (B, slots, 3).
+
+    A scene stops growing when what is left is noise (`consistent`) and the best place for one more
+    source could not pay for it, or after `_PATIENCE` rises in a row.
+    """
     energy = search.white.energy
     index = torch.arange(energy.shape[0], device=energy.device)
-    count, rises = torch.zeros_like(index), torch.zeros_like(index)
+    rises = torch.zeros_like(index)
     chosen = search.domain.lower.repeat(energy.shape[0], plan.slots, 1)
-    parameters, best = chosen[:, :0], bayesian_information(search.white, energy, 0)
+    parameters, best = chosen[:, :0], torch.full_like(energy, torch.inf)
+    count = torch.zeros_like(index)
+    values = torch.full_like(energy, torch.inf)[:, None].repeat(1, plan.slots + 1)
 
     def improve(parameters: Tensor, rss: Tensor, k: int) -> Tensor:
-        bic = bayesian_information(search.white, rss, k, plan.coordinates)
-        better = bic < best[index]
+        value = penalised_likelihood(search.white, rss, k, plan.penalty)
+        values[index, k] = torch.minimum(values[index, k], value)
+        better = value < best[index]
         winners = index[better]
-        count[winners], best[winners], chosen[winners, :k] = k, bic[better], parameters[better]
+        count[winners], best[winners], chosen[winners, :k] = k, value[better], parameters[better]
         return better
 
+    improve(parameters, energy, 0)
     for k in range(1, plan.slots + 1):
         parameters, rss = add_source(search, parameters)
         better = improve(parameters, rss, k)
         rises[index] = torch.where(better, 0, rises[index] + 1)
         if k > 1:
             improve(*drop_weakest(search, parameters), k - 1)
-        search, index, parameters = _keep(search, index, parameters, rises[index] < _PATIENCE)
+        if k == plan.slots:
+            break
+        hoped = penalised_likelihood(
+            search.white, _hoped(search, parameters, rss), k + 1, plan.penalty
+        )
+        # Where growth stops here, the hope stands for the number that was not tried.
+        values[index, k + 1] = hoped
+        settled = (hoped >= best[index]) & consistent(search, rss, k, plan.coordinates)
+        wanted = (rises[index] < _PATIENCE) & ~settled
+        values[index[wanted], k + 1] = torch.inf
+        search, index, parameters = _keep(search, index, parameters, wanted)
         if index.numel() == 0:
             break
-    return count, chosen
+    return count, number_confidence(values, count), chosen
+
+
+def _hoped(search: Search, parameters: Tensor, rss: Tensor) -> Tensor:
+    """The least residual that one source more could leave, as far as the grid shows."""
+    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=rss.device)
+    _, score = next_source(search.detector, search.white, search.white_gains, parameters, active)
+    return (rss - score / _SEEN).clamp_min(0)
+
+
+def _settle(search: Search, count: Tensor, parameters: Tensor, plan: _Plan) -> None:
+    """Search again where a fit of the chosen number is in doubt; in place."""
+    for k in range(2, plan.slots + 1):
+        index = torch.nonzero(count == k)[:, 0]
+        if index.numel() == 0:
+            continue
+        part, here = search.take(index), parameters[index, :k]
+        active = torch.ones(here.shape[:2], dtype=torch.bool, device=here.device)
+        objective = linearise(part.white, here, active).objective
+        more = plan.one_more or k < plan.slots
+        search_again(part, here, objective, plan.coordinates, more)
+        parameters[index, :k] = here
 
 
 def _keep(
@@ -123,18 +174,27 @@ def _keep(
     return search.take(kept), index[kept], parameters[kept]
 
 
-def _locate_chunk(scenes: SceneBatch, known: Tensor | None, plan: _Plan) -> Estimates:
+def _locate_chunk(
+    scenes: SceneBatch, known: Tensor | None, criterion: str | Threshold, plan: _Plan
+) -> Estimates:
     measurement = measure(scenes)
     interference = known is None or plan.slots > 1
     search = prepare_search(plan.detector, measurement, plan.domain, plan.lobe, interference)
-    if known is None:
-        count, parameters = _grow_by_bic(search, plan)
+    confidence = torch.full_like(measurement.energy, torch.nan)
+    if known is not None:
+        count = known
+    elif criterion in EIGENVALUE_CRITERIA:
+        count, confidence = eigenvalue_number(measurement, str(criterion), plan.slots)
+    if known is None and criterion not in EIGENVALUE_CRITERIA:
+        count, confidence, parameters = _grow(search, plan)
     else:
-        count, parameters = _grow_known(search, known, plan)
+        parameters = _grow_known(search, count, plan)
+    _settle(search, count, parameters, plan)
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
-    refined = refine(measurement, parameters, active, plan.domain)
+    refined = refine(search.white, parameters, active, plan.domain)
     dtype = scenes.snapshots.real.dtype
-    return report(measurement, refined, active, plan.domain, plan.width, dtype)
+    estimates = report(measurement, refined, active, plan.domain, plan.width, dtype)
+    return replace(estimates, confidence=confidence.to(dtype))
 
 
 def scenes_between(scenes: SceneBatch, start: int, stop: int) -> SceneBatch:
@@ -162,23 +222,29 @@ def locate(
     scenes: SceneBatch,
     number: int | Tensor | None = None,
     grid: SteeringGrid | None = None,
+    criterion: str | Threshold = "bic",
 ) -> Estimates:
     """Maximum-likelihood positions of the sources of each scene.
 
-        argmin over theta of sum_t |y_t - Phi_t A(theta) x_t|^2,   x_t eliminated
+        argmin over theta of sum_t |y_t - Phi_t A(theta) x_t|^2 + ridge |x_t|^2,   x_t eliminated
 
-    by greedy detection on a grid, each new source followed by a joint refinement. Uses the
+    by greedy detection on a grid, each new source followed by a joint refinement, and a second
+    search where the fit is in `doubt`. The ridge bounds amplitudes that cancel and moves nothing
+    that is resolved (`amplitude_ridge`). Uses the
     snapshots, channel, codes, panel and scenario limits of `scenes`, never its truth, its SNR or
     its noise variance. Computed in float64 (see `varpro`), detection in the dtype of the grid,
     returned in the dtype of the scenes. Distance is NaN with a plane wavefront, which has none.
 
     Args:
-        number: sources per scene, one for all or (B,) integers; None estimates it by BIC, 0 to
-        K_MAX. grid: as from `steering_grid`, to be reused over many calls.
+        number: sources per scene, one for all or (B,) integers; None estimates it, 0 to K_MAX.
+        grid: as from `steering_grid`, to be reused over many calls.
+        criterion: how the number is estimated, one of `CRITERIA` or a `Threshold` with its
+            probability of false alarm; see `source_number`. Not used where the number is given.
 
     Raises:
         InputError: non-finite data, shapes or dtypes that do not fit, a number outside what the
-            measurement can identify (at most K_MAX), a grid of another panel.
+            measurement can identify (at most K_MAX), a grid of another panel, a criterion that
+            does not exist or needs more blocks or rows than there are.
 
     Source: J. Li and P. Stoica, IEEE Trans. Signal Process. 44(2), 1996 (RELAX); G. H. Golub and
     V. Pereyra, Inverse Problems 19, 2003 (variable projection).
@@ -192,18 +258,21 @@ def locate(
     if grid is None:
         grid = steering_grid(scenes.scenario, scenes.snapshots.real.dtype, device)
     _check_grid(grid, scenes)
+    check_criterion(criterion, blocks, rows, elements)
     known, slots = None, most
     if number is not None:
         known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
         slots = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
-    plan = _plan(scenes.scenario, scenes.codes, grid, slots, identifiable > slots)
+    coordinates = int(free_coordinates(search_domain(scenes.scenario), grid.wavefront).sum())
+    penalty = source_penalty(criterion, blocks, rows, coordinates, grid.size)
+    plan = _plan(scenes.scenario, scenes.codes, grid, slots, penalty, identifiable > slots)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
         part = scenes_between(scenes, start, start + step)
         parts.append(
-            _locate_chunk(part, None if known is None else known[start : start + step], plan)
+            _locate_chunk(
+                part, None if known is None else known[start : start + step], criterion, plan
+            )
         )
-    return Estimates(
-        *(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Estimates))
-    )
+    return Estimates.joined(parts)

@@ -152,7 +152,7 @@ def _advance(state: _State, domain: Domain, fixed: Tensor, tolerance: float) -> 
     raw = state.fit.information @ moved[..., None]
     predicted = (2 * state.fit.score * moved).sum(1) - (moved * raw[..., 0]).sum(1)
     new = linearise(state.measurement, trial, state.active)
-    decrease = state.fit.rss - new.rss
+    decrease = state.fit.objective - new.objective
     accepted = (decrease > 0) & ~converged
     # A step cut at the border may predict no decrease; the ratio then says nothing: damp as at 0.
     ratio = torch.where(predicted > 0, decrease / predicted, torch.zeros_like(predicted))

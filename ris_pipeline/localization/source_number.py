@@ -1,23 +1,73 @@
-"""Number of sources by the Bayesian information criterion.
+"""Number of sources: by the residual of the fits, or by the eigenvalues of a covariance.
 
-BIC(K) = 2 T L M ln rss_K + K (d ln(2 T L M) + 2 T ln(2 L M))
+By the residual, the K of least
 
-The first term is -2 ln of the likelihood maximised over amplitudes and noise variance. A source has
-d coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers, and one complex
-amplitude a block, informed by the 2 L M of its block. At T = 1 that is 5 ln(2 L M).
+    2 T L M ln rss_K + K cost
+
+The first term is -2 ln of the likelihood maximised over amplitudes and noise variance, so a source
+is taken when twice its log-likelihood ratio exceeds its cost:
+
+bic         d ln(2 T L M) + 2 T ln(2 L M)
+aic         2 (d + 2 T)
+threshold   -2 T L M ln(1 - b),   b: exceeded by Beta(T, T (L M - 1)) with probability P_fa / G
+
+A source has d coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers,
+and one complex amplitude a block, informed by the 2 L M of its block: at T = 1 BIC is 5 ln(2 L M).
+The threshold makes the generalised likelihood ratio a test of constant false alarm: of white noise
+of any level, one place explains a part with that Beta distribution, and the best of G searched
+places exceeds b with probability at most P_fa.
+
+By eigenvalues (`eigenvalue_mdl`, `eigenvalue_aic` of `spectral`), where there are blocks to average
+over: see `whitened_eigenvalues`.
 
 Source: G. Schwarz, "Estimating the Dimension of a Model", Ann. Statist. 6(2), 1978; P. Stoica and
-Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (section on BIC: parameters
-whose information grows at different rates).
+Y. Selen, "Model-order selection", IEEE Signal Process. Mag. 21(4), 2004 (AIC, and BIC with
+parameters whose information grows at different rates); S. M. Kay, "Fundamentals of Statistical
+Signal Processing: Detection Theory", 1998, section 9.4 (noise of unknown variance).
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.stats import beta
 from torch import Tensor
 
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
+
+RESIDUAL_CRITERIA = ("bic", "aic", "threshold")
+EIGENVALUE_CRITERIA = ("eigenvalue_mdl", "eigenvalue_aic")
+CRITERIA = RESIDUAL_CRITERIA + EIGENVALUE_CRITERIA
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The criterion "threshold" at a chosen probability that noise alone gives a source."""
+
+    false_alarm: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarm < 1:
+            raise InputError(f"false_alarm = {self.false_alarm}: allowed is 0..1, both excluded")
+
+
+def check_criterion(criterion: str | Threshold, blocks: int, rows: int, elements: int) -> None:
+    """Raise `InputError` unless there is such a criterion and the data allow it."""
+    if isinstance(criterion, Threshold):
+        return
+    check_choice("criterion", criterion, CRITERIA)
+    if criterion not in EIGENVALUE_CRITERIA:
+        return
+    if blocks < 2:
+        raise InputError(f"criterion = {criterion!r} with blocks = 1: allowed is 2 or more blocks")
+    if rows < elements:
+        raise InputError(
+            f"criterion = {criterion!r} with {rows} numbers a block for {elements} elements: "
+            "allowed is at least as many"
+        )
 
 
 def bic_penalty(blocks: int, rows: int, coordinates: int = 3) -> float:
@@ -25,10 +75,34 @@ def bic_penalty(blocks: int, rows: int, coordinates: int = 3) -> float:
     return coordinates * math.log(2 * blocks * rows) + 2 * blocks * math.log(2 * rows)
 
 
-def bayesian_information(
-    measurement: Measurement, rss: Float[Tensor, " b"], number: int, coordinates: int = 3
+def aic_penalty(blocks: int, coordinates: int = 3) -> float:
+    """`2 (d + 2 T)`."""
+    return 2.0 * (coordinates + 2 * blocks)
+
+
+def threshold_penalty(blocks: int, rows: int, places: int, false_alarm: float) -> float:
+    """`-2 T L M ln(1 - b)` for G = places searched; rows = L M >= 2."""
+    part = float(beta.isf(false_alarm / places, blocks, blocks * (rows - 1)))
+    return -2 * blocks * rows * math.log1p(-part)
+
+
+def source_penalty(
+    criterion: str | Threshold, blocks: int, rows: int, coordinates: int, places: int
+) -> float:
+    """What one more source costs by one of the `RESIDUAL_CRITERIA`."""
+    if criterion == "threshold":
+        criterion = Threshold()
+    if isinstance(criterion, Threshold):
+        return threshold_penalty(blocks, rows, places, criterion.false_alarm)
+    if criterion == "aic":
+        return aic_penalty(blocks, coordinates)
+    return bic_penalty(blocks, rows, coordinates)
+
+
+def penalised_likelihood(
+    measurement: Measurement, rss: Float[Tensor, " b"], number: int, penalty: float
 ) -> Float[Tensor, " b"]:
-    """BIC of a fit with `number` sources that leaves the residual `rss`, up to a constant.
+    """`2 T L M ln rss + number penalty`: -2 ln likelihood up to a constant.
 
     A residual below the rounding of the data's energy, a sum of n = T L M squares and so known to
     `n eps` (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1),
@@ -37,5 +111,59 @@ def bayesian_information(
     samples = measurement.blocks * measurement.rows
     floor = samples * torch.finfo(rss.dtype).eps * measurement.energy
     tiny = torch.finfo(rss.dtype).tiny
-    cost = number * bic_penalty(measurement.blocks, measurement.rows, coordinates)
-    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
+    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + number * penalty
+
+
+def number_confidence(values: Float[Tensor, "b k"], count: Tensor) -> Float[Tensor, " b"]:
+    """`exp(-v_count / 2) / sum_k exp(-v_k / 2)`, v in units of -2 ln likelihood.
+
+    With BIC that is the posterior probability of the number among those tried, all equally probable
+    beforehand, to the order of the approximation that BIC is (A. E. Raftery, "Bayesian Model
+    Selection in Social Research", Sociol. Methodol. 25, 1995); with AIC the Akaike weight.
+    """
+    return torch.softmax(-values / 2, dim=1).gather(1, count[:, None])[:, 0]
+
+
+def whitened_eigenvalues(measurement: Measurement) -> tuple[Float[Tensor, "b m"], int]:
+    """Eigenvalues, DESCENDING, of a covariance in which the noise is white, and its samples n.
+
+        x_t = W_t^-1 Phi_t^H y_t = A g s_t + noise of covariance sigma^2 W_t^-1
+        u_t = V^-1/2 x_t,   V = mean_t W_t^-1
+
+    Codes change from block to block and with them the covariance of the noise; its mean over the
+    blocks is made white. N-dimensional u_t of T blocks have as many eigenvalues as the smaller of T
+    and N, of U^H U / N or U U^H / T: m is the smaller and n the larger. At most m - 1 sources can
+    be told.
+
+    Raises:
+        InputError: Phi_t without full rank, which has no such inverse.
+    """
+    assert measurement.gram is not None
+    factor, failed = torch.linalg.cholesky_ex(measurement.gram)
+    if bool(failed.any()):
+        raise InputError("codes leave Phi without full rank: allowed is rank N for eigenvalues")
+    split = measurement.matched[:, :, measurement.classes][..., None]
+    x = torch.cholesky_solve(split, factor)[..., 0]
+    # The inverse itself is wanted: it is the covariance of the noise.
+    noise = torch.cholesky_inverse(factor).mean(1)
+    root = torch.linalg.cholesky(noise)
+    u = torch.linalg.solve_triangular(root, x.movedim(1, -1), upper=False).flatten(1, 2)
+    elements, blocks = u.shape[1:]
+    if blocks <= elements:
+        return eigenvalues(u.mH @ u / elements), elements
+    return eigenvalues(u @ u.mH / blocks), blocks
+
+
+def eigenvalue_number(
+    measurement: Measurement, criterion: str, most: int
+) -> tuple[Tensor, Float[Tensor, " b"]]:
+    """Number of sources (B,), `most` or fewer, by one of the `EIGENVALUE_CRITERIA`, and its
+    confidence."""
+    values, samples = whitened_eigenvalues(measurement)
+    if criterion == "eigenvalue_mdl":
+        values = 2 * eigenvalue_mdl(values, samples)
+    else:
+        values = eigenvalue_aic(values, samples)
+    values = values[:, : most + 1]
+    count = values.argmin(1)
+    return count, number_confidence(values, count)

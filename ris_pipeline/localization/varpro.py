@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ris_pipeline.config import Wavefront
 from ris_pipeline.localization._cholesky import regular_cholesky
-from ris_pipeline.localization.backprojection import matched_filter, sensing_gram
+from ris_pipeline.localization.backprojection import element_classes, matched_filter
 from ris_pipeline.scene import Panel, SceneBatch, sensing_matrix, steering_derivatives
 
 
@@ -36,14 +36,17 @@ from ris_pipeline.scene import Panel, SceneBatch, sensing_matrix, steering_deriv
 class Measurement:
     """The sufficient statistics of a batch, complex128.
 
-    gram `Phi^H Phi` (B, T, N, N) or sensing `Phi` (B, T, LM, N), the smaller; the other is None.
-    matched `Phi^H y` (B, T, N); energy `|y|^2` (B,); rows = L M.
+    gram `Phi^H Phi` (B, T, C, N / C, N / C), its blocks on the C `classes` (C, N / C) of elements
+    that interfere, or sensing `Phi` (B, T, LM, N), the smaller; the other is None.
+    matched `Phi^H y` (B, T, N); energy `|y|^2` (B,); rows = L M; ridge (B,), see `ridge`.
     """
 
     gram: Tensor | None
     sensing: Tensor | None
+    classes: Tensor
     matched: Tensor
     energy: Tensor
+    ridge: Tensor
     rows: int
     panel: Panel
     wavefront: Wavefront
@@ -52,6 +55,11 @@ class Measurement:
     def blocks(self) -> int:
         """Number of coherence blocks T."""
         return self.matched.shape[1]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements N."""
+        return self.matched.shape[2]
 
     def take(self, index: Tensor) -> "Measurement":
         """The scenes `index` (an index or a mask)."""
@@ -63,12 +71,22 @@ class Measurement:
             sensing=None if self.sensing is None else self.sensing[index],
             matched=self.matched[index],
             energy=self.energy[index],
+            ridge=self.ridge[index],
         )
+
+    def entries(self, first: Tensor, second: Tensor) -> Complex[Tensor, "b t p"]:
+        """Entries (first, second) of `Phi_t^H Phi_t`, pairs of one class, where it is kept."""
+        assert self.gram is not None
+        size = self.classes.shape[1]
+        place = self.classes.flatten().argsort()
+        row, column = place[first], place[second] % size
+        return self.gram[..., row // size, row % size, column]
 
     def normal(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t n c"]:
         """`Phi_t^H Phi_t C`."""
         if self.gram is not None:
-            return self.gram @ columns[:, None]
+            image = self.gram @ columns[:, self.classes][:, None]
+            return image.flatten(2, 3)[:, :, self.classes.flatten().argsort()]
         assert self.sensing is not None
         # The conjugate is taken of the small factor.
         return (self._image(columns).mH @ self.sensing).mH
@@ -76,7 +94,8 @@ class Measurement:
     def inner(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t c c"]:
         """`C^H Phi_t^H Phi_t C`."""
         if self.gram is not None:
-            return columns.mH[:, None] @ (self.gram @ columns[:, None])
+            parts = columns[:, self.classes][:, None]
+            return parts.flatten(2, 3).mH @ (self.gram @ parts).flatten(2, 3)
         image = self._image(columns)
         return image.mH @ image
 
@@ -91,21 +110,32 @@ class Measurement:
 
 
 def measure(scenes: SceneBatch) -> Measurement:
-    """Sufficient statistics of the receiver's part of a batch."""
+    """Sufficient statistics of the receiver's part of a batch, without a ridge."""
     snapshots, channel, codes = (
         x.to(torch.complex128) for x in (scenes.snapshots, scenes.channel, scenes.codes)
     )
     rows = codes.shape[1] * channel.shape[1]
+    # In the precision of the scenes: what rounding leaves of a zero there is not interference.
+    classes = element_classes(scenes.codes)
     small = rows >= channel.shape[-1]
+    energy = snapshots.abs().square().sum((1, 2, 3))
     return Measurement(
-        sensing_gram(channel, codes) if small else None,
+        _class_grams(channel, codes, classes) if small else None,
         None if small else sensing_matrix(channel, codes),
+        classes,
         matched_filter(snapshots, channel, codes),
-        snapshots.abs().square().sum((1, 2, 3)),
+        energy,
+        torch.zeros_like(energy),
         rows,
         Panel(scenes.panel.positions.double(), scenes.panel.wavelength),
         scenes.scenario.wavefront,
     )
+
+
+def _class_grams(channel: Tensor, codes: Tensor, classes: Tensor) -> Complex[Tensor, "b t c n n"]:
+    """`Phi_t^H Phi_t` on each class: the product of `sensing_gram`, entry by entry."""
+    antennas, weights = (x[:, :, classes].transpose(1, 2) for x in (channel, codes))
+    return (antennas.mH @ antennas)[:, None] * (weights.mH @ weights)
 
 
 def model_columns(
@@ -131,25 +161,33 @@ def model_columns(
 class Fit:
     """Linearisation at one set of coordinates.
 
-    amplitudes (B, T, K); rss (B,), infinite where the sources coincide to rounding; score (B, 3K);
+    amplitudes (B, T, K); objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the
+    residual alone, both infinite where the sources coincide to rounding; score (B, 3K);
     information (B, 3K, 3K). Entries of inactive slots are zero.
     """
 
     amplitudes: Tensor
+    objective: Tensor
     rss: Tensor
     score: Tensor
     information: Tensor
 
 
 def eliminate(
-    inner: Complex[Tensor, "b t c c"], active: Bool[Tensor, "b k"]
+    inner: Complex[Tensor, "b t c c"],
+    active: Bool[Tensor, "b k"],
+    ridge: Float[Tensor, " b"] | None = None,
 ) -> tuple[Complex[Tensor, "b t k k"], Complex[Tensor, "b t d d"], Bool[Tensor, " b"]]:
-    """Cholesky factor of `B^H B`, Schur complement `D^H P D`, and where all blocks had them.
+    """Cholesky factor of `B^H B + ridge I`, Schur complement `D^H P D`, and where all blocks had
+    them.
 
     A block whose sources coincide tells nothing of where they are: its complement is zero.
     """
     k = active.shape[1]
-    idle = torch.diag_embed((~active).to(inner.dtype))
+    added = (~active).to(inner.real.dtype)
+    if ridge is not None:
+        added = added + ridge[:, None]
+    idle = torch.diag_embed(added.to(inner.dtype))
     factor, regular = regular_cholesky(inner[..., :k, :k] + idle[:, None])
     whitened = torch.linalg.solve_triangular(factor, inner[..., :k, k:], upper=False)
     schur = (inner[..., k:, k:] - whitened.mH @ whitened) * regular[..., None, None]
@@ -171,15 +209,17 @@ def linearise(
     k = active.shape[1]
     columns = model_columns(measurement, parameters, active)
     inner, seen = measurement.inner(columns), measurement.correlate(columns)[..., None]
-    factor, schur, regular = eliminate(inner, active)
+    factor, schur, regular = eliminate(inner, active, measurement.ridge)
     amplitudes = torch.cholesky_solve(seen[..., :k, :], factor)
     explained = (seen[..., :k, :].conj() * amplitudes).real.sum((1, 2, 3))
     residual = (seen[..., k:, :] - inner[..., k:, :k] @ amplitudes)[..., 0]
     amplitudes = amplitudes[..., 0]
     weights = amplitudes.repeat_interleave(3, dim=2)
+    objective = torch.where(regular, measurement.energy - explained, torch.inf)
     return Fit(
         amplitudes,
-        torch.where(regular, measurement.energy - explained, torch.inf),
+        objective,
+        objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),
         (weights.conj() * residual).real.sum(1),
         fisher_core(schur, amplitudes),
     )

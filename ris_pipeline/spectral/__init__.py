@@ -18,6 +18,7 @@ from ris_pipeline.spectral.covariance import (
 from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power_hinge
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl
 from ris_pipeline.spectral.norms import squared_norm
 from ris_pipeline.spectral.spectra import (
     bartlett_spectrum,
@@ -44,6 +45,8 @@ __all__ = [
     "decomposition",
     "eigengap",
     "eigengap_loss",
+    "eigenvalue_aic",
+    "eigenvalue_mdl",
     "eigenvalues",
     "eigh",
     "forward_backward",

@@ -39,6 +39,7 @@ def off_by(scenes: SceneBatch, angle: float) -> Estimates:
         torch.ones(*truth.active.shape, 3) + blank[..., None],
         torch.full_like(truth.azimuth, int(Status.CONVERGED), dtype=torch.int64),
         scenes.noise_variance,
+        torch.full_like(scenes.noise_variance, torch.nan),
     )
 
 
