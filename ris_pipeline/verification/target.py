@@ -35,6 +35,8 @@ PLACES = {
     "projector": "ris_pipeline.spectral.subspaces:projector",
     "noise_projection": "ris_pipeline.spectral.subspaces:noise_projection",
     "soft_alignment": "ris_pipeline.spectral.subspaces:soft_alignment",
+    "eigenvalue_mdl": "ris_pipeline.spectral.model_order:eigenvalue_mdl",
+    "eigenvalue_aic": "ris_pipeline.spectral.model_order:eigenvalue_aic",
     "bartlett_spectrum": "ris_pipeline.spectral.spectra:bartlett_spectrum",
     "mvdr_spectrum": "ris_pipeline.spectral.spectra:mvdr_spectrum",
     "music_spectrum": "ris_pipeline.spectral.spectra:music_spectrum",
