@@ -60,6 +60,11 @@ def aic_upside_down(eigenvalues: Tensor, samples: int) -> Tensor:
     return eigenvalue_aic(eigenvalues, samples) - 4 * _likelihood(eigenvalues, samples)
 
 
+def aic_of_loaded_eigenvalues(eigenvalues: Tensor, samples: int) -> Tensor:
+    """`log(l + 1e-6)`: with eigenvalues in watts the noise is the loading."""
+    return eigenvalue_aic(eigenvalues + 1e-6, samples)
+
+
 _CONVENTIONS = "MDL has the half, AIC the two; the two formulas get mixed."
 
 MODEL_ORDER_BUGS: tuple[KnownBug, ...] = (
@@ -89,5 +94,11 @@ MODEL_ORDER_BUGS: tuple[KnownBug, ...] = (
         Cause.SIGN,
         aic_upside_down,
         "The logarithm of a ratio, and which mean is on top.",
+    ),
+    known_bug(
+        "eigenvalue_aic",
+        Cause.LOADING_ADDED,
+        aic_of_loaded_eigenvalues,
+        "The usual guard of a logarithm.",
     ),
 )
