@@ -20,7 +20,7 @@ from ris_pipeline.localization.grid import (
     search_domain,
     steering_grid,
 )
-from ris_pipeline.localization.refinement import free_coordinates, refine
+from ris_pipeline.localization.refinement import STAGE_TOLERANCE, free_coordinates, refine
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
     Threshold,
@@ -33,9 +33,9 @@ from ris_pipeline.localization.source_number import (
 from ris_pipeline.localization.varpro import linearise, measure
 from ris_pipeline.scene import SceneBatch
 
-_CHUNK_ENTRIES = 2**21
-"""Complex numbers of Phi^H Phi worked on together (32 MiB): larger chunks leave the cache, smaller
-ones pay more for each call."""
+_CHUNK_ENTRIES = 2**22
+"""Complex numbers of a whole Phi^H Phi worked on together (64 MiB, and less by the number of
+`element_classes`): larger chunks leave the cache, smaller ones pay more for each call."""
 
 _PATIENCE = 2
 """Rises of the criterion in a row before a scene stops growing. One is not enough: of two equal
@@ -101,8 +101,8 @@ def _grow_known(search: Search, known: Tensor, plan: _Plan) -> Tensor:
 
 
 def _grow(search: Search, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
-    """Number of sources (B,) of the least criterion, its confidence (B,), and parameters
-    (B, slots, 3).
+    """Number of sources (B,) of the least criterion, the criterion of 0..slots (B, slots + 1),
+    infinite where it was not tried, and parameters (B, slots, 3).
 
     A scene stops growing when what is left is noise (`consistent`) and the best place for one more
     source could not pay for it, or after `_PATIENCE` rises in a row.
@@ -143,7 +143,7 @@ def _grow(search: Search, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
         search, index, parameters = _keep(search, index, parameters, wanted)
         if index.numel() == 0:
             break
-    return count, number_confidence(values, count), chosen
+    return count, values, chosen
 
 
 def _hoped(search: Search, parameters: Tensor, rss: Tensor) -> Tensor:
@@ -174,6 +174,30 @@ def _keep(
     return search.take(kept), index[kept], parameters[kept]
 
 
+def _doubt_number(
+    search: Search, count: Tensor, values: Tensor, parameters: Tensor, plan: _Plan
+) -> None:
+    """Take one source fewer where a second search finds a better fit of fewer; in place.
+
+    A fit of K sources that was caught in the wrong place is not seen as such while scenes grow, and
+    K + 1 then explain what K could.
+    """
+    for k in range(3, plan.slots + 1):
+        index = torch.nonzero(count == k)[:, 0]
+        if index.numel() == 0:
+            continue
+        part = search.take(index)
+        fewer, _ = drop_weakest(part, parameters[index, :k])
+        active = torch.ones(fewer.shape[:2], dtype=torch.bool, device=fewer.device)
+        refined = refine(part.white, fewer, active, plan.domain, STAGE_TOLERANCE)
+        fewer, objective = refined.parameters.clone(), refined.fit.objective.clone()
+        search_again(part, fewer, objective, plan.coordinates, one_more=False)
+        value = penalised_likelihood(part.white, objective, k - 1, plan.penalty)
+        better = value < values[index, k]
+        values[index, k - 1] = torch.minimum(values[index, k - 1], value)
+        count[index[better]], parameters[index[better], : k - 1] = k - 1, fewer[better]
+
+
 def _locate_chunk(
     scenes: SceneBatch, known: Tensor | None, criterion: str | Threshold, plan: _Plan
 ) -> Estimates:
@@ -186,7 +210,9 @@ def _locate_chunk(
     elif criterion in EIGENVALUE_CRITERIA:
         count, confidence = eigenvalue_number(measurement, str(criterion), plan.slots)
     if known is None and criterion not in EIGENVALUE_CRITERIA:
-        count, confidence, parameters = _grow(search, plan)
+        count, values, parameters = _grow(search, plan)
+        _doubt_number(search, count, values, parameters, plan)
+        confidence = number_confidence(values, count)
     else:
         parameters = _grow_known(search, count, plan)
     _settle(search, count, parameters, plan)

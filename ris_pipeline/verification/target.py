@@ -39,6 +39,8 @@ PLACES = {
     "spatial_smoothing": "ris_pipeline.spectral.averaging:spatial_smoothing",
     "soft_music_spectrum": "ris_pipeline.spectral.spectra:soft_music_spectrum",
     "soft_alignment": "ris_pipeline.spectral.subspaces:soft_alignment",
+    "eigenvalue_mdl": "ris_pipeline.spectral.model_order:eigenvalue_mdl",
+    "eigenvalue_aic": "ris_pipeline.spectral.model_order:eigenvalue_aic",
     "bartlett_spectrum": "ris_pipeline.spectral.spectra:bartlett_spectrum",
     "mvdr_spectrum": "ris_pipeline.spectral.spectra:mvdr_spectrum",
     "music_spectrum": "ris_pipeline.spectral.spectra:music_spectrum",

@@ -44,6 +44,20 @@ def gap_bound(values: Real, dtype: torch.dtype) -> Real:
     return 2 * eigenvalue_bound(values, dtype)
 
 
+def order_bound(values: Real, samples: int, dtype: torch.dtype) -> Real:
+    """Error of MDL or AIC for each k, from m positive eigenvalues.
+
+    Twice n times a sum of m logarithms and m times another: eigenvalues known to eps move each
+    logarithm by m eps, and a sum of 2 m terms no larger than max |ln l| rounds to `2 m eps` of
+    their sum (Higham, Accuracy and Stability of Numerical Algorithms, eq. (4.4)). The parameters,
+    at most `m^2 max(2, ln n)`, round once.
+    """
+    m = values.shape[-1]
+    logarithms = 1 + np.abs(np.log(values)).max(axis=-1, keepdims=True)
+    parameters = m**2 * max(2.0, np.log(samples))
+    return epsilon(dtype) * (4 * samples * m**2 * logarithms + parameters)
+
+
 def separation(values: Real, place: ArrayLike) -> Real:
     """Distance of `lambda_place` (from 0; one, or one for each matrix) to its nearest neighbour."""
     chosen = np.broadcast_to(np.asarray(place), values.shape[:-1])[..., None]

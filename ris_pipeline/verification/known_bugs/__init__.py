@@ -13,6 +13,7 @@ from ris_pipeline.verification.known_bugs.decompositions import DECOMPOSITION_BU
 from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
 from ris_pipeline.verification.known_bugs.localization import LOCALIZATION_BUGS
 from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
+from ris_pipeline.verification.known_bugs.model_order import MODEL_ORDER_BUGS
 from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
 from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
@@ -22,6 +23,7 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *DECOMPOSITION_BUGS,
     *LEARNING_BUGS,
     *SUBSPACE_BUGS,
+    *MODEL_ORDER_BUGS,
     *COVARIANCE_BUGS,
     *ARRAY_BUGS,
     *SCENE_BUGS,

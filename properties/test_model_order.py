@@ -1,0 +1,65 @@
+"""Law: the number of signals is where the smallest eigenvalues become equal, whatever their scale.
+
+MDL and AIC of Wax and Kailath, against the formula spelled out for each k.
+"""
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.verification.bounds import order_bound
+from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.target import TARGET, under_test
+
+CRITERIA = ("eigenvalue_mdl", "eigenvalue_aic")
+SAMPLES = st.sampled_from((8, 64, 1024))
+spectra = st.lists(st.integers(1, 4096), min_size=1, max_size=9).map(
+    lambda values: np.sort(np.array(values, dtype=np.float64) / 64)[::-1].copy()
+)
+
+
+def spelled_out(name: str, values: np.ndarray, samples: int) -> np.ndarray:
+    m, expected = len(values), []
+    for k in range(m):
+        tail = values[k:]
+        ratio = np.exp(np.log(tail).mean()) / tail.mean()
+        likelihood, parameters = -samples * (m - k) * math.log(ratio), k * (2 * m - k)
+        if name == "eigenvalue_mdl":
+            expected.append(likelihood + parameters / 2 * math.log(samples))
+        else:
+            expected.append(2 * likelihood + 2 * parameters)
+    return np.array(expected)
+
+
+@given(spectra, SAMPLES, st.sampled_from((torch.float64, torch.float32)))
+def test_the_criterion_is_the_formula(values: np.ndarray, samples: int, dtype) -> None:
+    for name in under_test(CRITERIA):
+        got = getattr(TARGET, name)(torch.from_numpy(values).to(dtype), samples)
+        bound = order_bound(values, samples, dtype)
+        assert_within(name, got.double().numpy(), spelled_out(name, values, samples), bound)
+
+
+@given(spectra, SAMPLES, st.integers(-30, 30))
+def test_the_unit_of_the_eigenvalues_does_not_matter(
+    values: np.ndarray, samples: int, exponent: int
+) -> None:
+    for name in under_test(CRITERIA):
+        criterion = getattr(TARGET, name)
+        batch = torch.from_numpy(np.stack((values, values * 2.0**exponent)))
+        first, second = criterion(batch, samples).numpy()
+        scaled = order_bound(values * 2.0**exponent, samples, torch.float64)
+        bound = order_bound(values, samples, torch.float64) + scaled
+        assert_within(f"{name} in other units", second, first, bound)
+
+
+@given(st.integers(0, 6), st.integers(2, 4), st.integers(-8, 8))
+def test_signals_far_above_equal_noise_are_counted(signals: int, noise: int, exponent: int) -> None:
+    # One eigenvalue 64 times the noise beside one of noise costs n (2 ln(65/2) - ln 64) = 2.8 n,
+    # far more than the at most 19 ln(n) / 2 or 38 of its parameters.
+    values = torch.cat((torch.full((signals,), 64.0), torch.ones(noise))).double() * 2.0**exponent
+    for name in under_test(CRITERIA):
+        count = int(getattr(TARGET, name)(values, 1024).argmin())
+        assert_true(f"number by {name}", count == signals, count)
