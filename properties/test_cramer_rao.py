@@ -11,7 +11,7 @@ from scipy.stats import unitary_group
 
 from ris_pipeline.scene import SceneBatch, sensing_matrix, steering_derivatives
 from ris_pipeline.verification.bounds import cramer_rao_rounding
-from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.checks import assert_relative, assert_true
 from ris_pipeline.verification.strategies import scene_batches
 from ris_pipeline.verification.target import TARGET
 
@@ -55,12 +55,7 @@ def _relative(scenes: SceneBatch) -> np.ndarray:
 
 
 def _agree(label: str, got: torch.Tensor, expected: torch.Tensor, scenes: SceneBatch) -> None:
-    bound = _relative(scenes)
-    rows = np.isfinite(bound)
-    known = scenes.sources.active.numpy()[rows]
-    first, second = (x.numpy()[rows][known] for x in (got, expected))
-    allowed = np.broadcast_to(bound[rows][:, None], known.shape)[known][:, None] * second
-    assert_within(label, first, second, allowed)
+    assert_relative(label, got, expected, scenes.sources.active, _relative(scenes))
 
 
 @given(scenes_of_one_or_two)

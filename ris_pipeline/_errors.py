@@ -9,6 +9,18 @@ class InputError(ValueError):
     """An argument, setting or file that cannot be used; the command line exits with code 2."""
 
 
+CALL_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a function of tensors or arrays raises when it is called as it was not meant to be."""
+
+
 def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     """Raise `InputError` unless `value` is one of `allowed`."""
     options = list(allowed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import CALL_ERRORS, InputError
 from ris_pipeline.evaluation.records import Records, Task, evaluate_unit
 from ris_pipeline.evaluation.store import UnitStore, software
 from ris_pipeline.localization.estimators import ESTIMATORS, Estimator
@@ -20,17 +20,6 @@ CONNECT_S = 10
 
 FIRST_WORKER_S = 60
 """Seconds after which a scheduler that still has no worker is given up."""
-
-_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What an estimator may fail with, and the others still run."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ def attempt(task: Task, estimator: Estimator) -> Outcome:
         return evaluate_unit(task, estimator)
     except InputError as error:
         return Missing(str(error), refused=True)
-    except _FAILURES as error:
+    except CALL_ERRORS as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         said = " ".join(str(error).split())

@@ -17,7 +17,7 @@ from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization._checks import check_number, check_scenes, identifiable_sources
 from ris_pipeline.localization.aperture import sample_covariance
 from ris_pipeline.localization.detection import build_detector, grid_gains
-from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.estimates import Estimates, strongest_first
 from ris_pipeline.localization.grid import SteeringGrid, search_domain, steering_grid
 from ris_pipeline.localization.locate import scenes_between
 from ris_pipeline.localization.modified_music import modified_music_finder, sub_panel_size
@@ -157,27 +157,16 @@ def _estimates(
     measurement: Measurement, positions: Positions, coordinates: int, dtype: torch.dtype
 ) -> Estimates:
     amplitudes, rss = _fit(measurement, positions)
-    found = positions.found
     power = amplitudes.abs().square().mean(1)
-    azimuth, elevation, inverse = positions.parameters.unbind(-1)
-    plane = measurement.wavefront == "plane"
-    distance = torch.full_like(inverse, torch.nan) if plane else 1 / inverse
-    order = torch.where(found, power, -1.0).argsort(dim=1, descending=True)
-    blank = torch.where(found, 0.0, torch.nan)
-
-    def slot(value: Tensor) -> Tensor:
-        return (value + blank).gather(1, order).to(dtype)
-
-    return Estimates(
-        slot(azimuth),
-        slot(elevation),
-        slot(distance),
-        slot(power),
-        found.sum(1),
-        torch.full((*found.shape, 3), torch.nan, dtype=dtype, device=found.device),
-        positions.status.gather(1, order),
-        noise_estimate(measurement, rss, found.sum(1), coordinates).to(dtype),
-        torch.full_like(rss, torch.nan, dtype=dtype),
+    noise = noise_estimate(measurement, rss, positions.found.sum(1), coordinates)
+    return strongest_first(
+        positions.parameters,
+        positions.found,
+        power,
+        positions.status,
+        noise,
+        measurement.wavefront,
+        dtype,
     )
 
 

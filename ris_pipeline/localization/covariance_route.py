@@ -12,7 +12,7 @@ from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization._checks import check_number
-from ris_pipeline.localization.estimates import Estimates
+from ris_pipeline.localization.estimates import Estimates, strongest_first
 from ris_pipeline.localization.grid import SteeringGrid
 from ris_pipeline.localization.spectrum_search import (
     Method,
@@ -156,21 +156,6 @@ def _estimates(
     values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     dtype = values.real.dtype
     power, noise = source_powers(covariance, (a * active[..., None]).mT.to(values.dtype), active)
-    distance = torch.full_like(inverse, torch.nan) if scenario.wavefront == "plane" else 1 / inverse
-    order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
-    blank = torch.where(active, 0.0, torch.nan)
-
-    def slot(value: Tensor) -> Tensor:
-        return (value + blank).gather(1, order).to(dtype)
-
-    return Estimates(
-        slot(azimuth),
-        slot(elevation),
-        slot(distance),
-        slot(power),
-        active.sum(1),
-        torch.full((*active.shape, 3), torch.nan, dtype=dtype, device=active.device),
-        found.status.gather(1, order),
-        noise.to(dtype),
-        torch.full_like(noise, torch.nan, dtype=dtype),
+    return strongest_first(
+        found.parameters, active, power, found.status, noise, scenario.wavefront, dtype
     )

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import (
     Refined,
@@ -60,6 +61,45 @@ def _status(refined: Refined, std: Tensor, active: Tensor, free: Tensor, width: 
     return torch.where(sharp & active, status, int(Status.UNRESOLVED))
 
 
+def strongest_first(
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    power: Float[Tensor, "b k"],
+    status: Int[Tensor, "b k"],
+    noise: Float[Tensor, " b"],
+    wavefront: Wavefront,
+    dtype: torch.dtype,
+    std: Float[Tensor, "b k 3"] | None = None,
+) -> Estimates:
+    """Estimates in real `dtype`, sorted by power, empty slots last.
+
+    Args:
+        parameters: azimuth (rad), elevation (rad), inverse distance (1/m); a plane wavefront has no
+            distance, whatever stands there.
+        std: of azimuth (rad), elevation (rad) and distance (m); None: not known.
+    """
+    azimuth, elevation, inverse = parameters.unbind(-1)
+    distance = torch.full_like(inverse, torch.nan) if wavefront == "plane" else 1 / inverse
+    std = torch.full_like(parameters, torch.nan) if std is None else std
+    order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
+    blank = torch.where(active, 0.0, torch.nan)
+
+    def slot(value: Tensor) -> Tensor:
+        return (value + blank).gather(1, order).to(dtype)
+
+    return Estimates(
+        slot(azimuth),
+        slot(elevation),
+        slot(distance),
+        slot(power),
+        active.sum(1),
+        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
+        status.gather(1, order),
+        noise.to(dtype),
+        torch.full_like(noise, torch.nan, dtype=dtype),
+    )
+
+
 def report(
     measurement: Measurement,
     refined: Refined,
@@ -76,26 +116,13 @@ def report(
     free = free_coordinates(domain, measurement.wavefront)
     noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), int(free.sum()))
     power = refined.fit.amplitudes.abs().square().mean(1)
-    distance = 1 / refined.parameters[..., 2]
     std = standard_deviations(refined, noise)
     # d r = r^2 d(1/r)
-    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * distance.square()), dim=-1)
+    by_inverse = refined.parameters[..., 2].square().reciprocal()
+    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * by_inverse), dim=-1)
     if measurement.wavefront == "plane":
-        distance, std[..., 2] = torch.full_like(distance, torch.nan), torch.inf
-    order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
-    blank = torch.where(active, 0.0, torch.nan)
-
-    def slot(value: Tensor) -> Tensor:
-        return (value + blank).gather(1, order).to(dtype)
-
-    return Estimates(
-        slot(refined.parameters[..., 0]),
-        slot(refined.parameters[..., 1]),
-        slot(distance),
-        slot(power),
-        active.sum(1),
-        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
-        _status(refined, std, active, free, width).gather(1, order),
-        noise.to(dtype),
-        torch.full_like(noise, torch.nan, dtype=dtype),
+        std[..., 2] = torch.inf
+    status = _status(refined, std, active, free, width)
+    return strongest_first(
+        refined.parameters, active, power, status, noise, measurement.wavefront, dtype, std
     )

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 import numpy as np
 from hypothesis import currently_in_test_context, target
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 _RULE = "error / bound"
 _WORST: ContextVar[dict[str, float] | None] = ContextVar("worst", default=None)
@@ -52,6 +53,24 @@ def assert_within(label: str, got: ArrayLike, expected: ArrayLike, bound: ArrayL
         f"off by {error[where]:.3e}, allowed {allowed[where]:.3e} "
         f"({int((~within).sum())} of {within.size} entries beyond)"
     )
+
+
+def assert_relative(
+    label: str, got: Tensor, expected: Tensor, active: Tensor, bound: ArrayLike
+) -> None:
+    """`assert_within` for positive numbers of each source, each to `bound` of itself.
+
+    Args:
+        got, expected: (B, K, ...); active: (B, K), which slots count; bound: (B,), relative, and
+            infinite for a scene about which nothing can be said.
+    """
+    __tracebackhide__ = True
+    relative = np.asarray(bound, dtype=np.float64)
+    rows = np.isfinite(relative)
+    known = active.numpy()[rows]
+    first, second = (x.numpy()[rows][known] for x in (got, expected))
+    allowed = np.broadcast_to(relative[rows][:, None], known.shape)[known][:, None] * second
+    assert_within(label, first, second, allowed)
 
 
 def _report(label: str, error: np.ndarray, allowed: np.ndarray) -> None:

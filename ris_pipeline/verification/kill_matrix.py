@@ -16,6 +16,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
+from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import Law, load_laws
 from ris_pipeline.verification.target import Usage, provide
@@ -33,15 +34,7 @@ QUICK = settings(
 )
 """The same examples in every run, no shrinking: the question is whether a law turns red."""
 
-FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+FAILURES = CALL_ERRORS
 """What a law fails with: its own assertion, or the error of a function that answered nonsense."""
 
 

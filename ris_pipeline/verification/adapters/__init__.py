@@ -6,8 +6,8 @@ wants to be called, torch or numpy, batched or one matrix at a time, is found ou
 
 from typing import Any, Protocol
 
-from ris_pipeline._errors import check_choice
-from ris_pipeline.verification.adapters._calling import CALL_ERRORS, Backend, Function, describe
+from ris_pipeline._errors import CALL_ERRORS, check_choice
+from ris_pipeline.verification.adapters._calling import Backend, Function, describe
 from ris_pipeline.verification.adapters._learning import adapt_epoch_mean, adapt_gradient_norm
 from ris_pipeline.verification.adapters._matrices import (
     MatrixFunction,

@@ -11,22 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import CALL_ERRORS, InputError
 from ris_pipeline.verification.target import DoesNotApply
 
 Backend = Literal["torch", "numpy"]
 Function = Callable[..., Any]
-
-CALL_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a function raises when it is called in a way that it was not written for."""
 
 
 def to_numpy(tensor: Tensor) -> Any:
