@@ -16,6 +16,7 @@ from ris_pipeline.scene import (
     direction_cosines,
     ideal_panel,
     steering_derivatives,
+    steering_second_derivatives,
     steering_vector,
     uniform_linear_array,
 )
@@ -121,6 +122,23 @@ def test_angles_come_back_from_cosines(az: float, el: float) -> None:
     u, v, _ = direction_cosines(*scalars(az, el)).unbind(-1)
     # asin loses eps / cos near the pole; 1.2 rad keeps cos above 0.36.
     assert [x.item() for x in angles_from_cosines(u, v)] == pytest.approx([az, el], abs=1e-14)
+
+
+def test_second_derivatives_of_a_panel_drawn_per_scene_are_those_of_each() -> None:
+    ideal = ideal_panel(SCENARIO, torch.float64)
+    stretch = torch.tensor([1.0, 1.1], dtype=torch.float64)
+    wavelength = SCENARIO.wavelength * torch.tensor([1.0, 0.9], dtype=torch.float64)
+    batched = Panel(ideal.positions * stretch[:, None, None], wavelength)
+    where = [
+        torch.tensor(x, dtype=torch.float64)
+        for x in ([[0.1], [0.4]], [[0.2], [0.3]], [[2.0], [3.0]])
+    ]
+    together = steering_second_derivatives(batched, *where)
+    for i in range(2):
+        single = Panel(batched.positions[i], float(wavelength[i]))
+        alone = steering_second_derivatives(single, *(x[i] for x in where), "spherical")
+        scale = alone.abs().max().item()
+        assert (together[i] - alone).abs().max() <= 100 * DOUBLE * scale
 
 
 def test_derivatives_of_a_panel_that_is_not_flat() -> None:

@@ -221,6 +221,8 @@ REJECTED = [
     (lambda R: spectral.bartlett_spectrum(R, R[:3]), r"steering has shape \(3, 4\)"),
     (lambda R: LowRankCovariance(R, -0.1), r"loading = -0\.1: allowed is 0\.0\.\.inf"),
     (lambda R: LowRankCovariance(R[:, :0]), r"factor has shape \(4, 0\)"),
+    (lambda R: LowRankCovariance(R / 0).eigenvalues(), "^factor has 16 non-finite entries"),
+    (lambda R: LowRankCovariance(R / 0).signal_basis(1), "^factor has 16 non-finite entries"),
 ]
 
 

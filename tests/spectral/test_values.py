@@ -12,10 +12,12 @@ from ris_pipeline.spectral import (
     forward_backward,
     music_spectrum,
     nmse,
+    noise_projection,
     noise_subspace,
     noise_weight,
     prepare_covariance,
     shrinkage_weight,
+    signal_power_hinge,
     soft_alignment,
     soft_music_spectrum,
     spatial_smoothing,
@@ -31,6 +33,27 @@ BOUND = 1e3 * N * DOUBLE.eps
 def draw(seed: int, *shape: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, dtype=torch.complex128, generator=generator)
+
+
+def test_a_matrix_of_one_entry_decomposes() -> None:
+    values, vectors, rest = decomposition(torch.full((1, 1), 4.0, dtype=torch.complex128))
+    assert (values.tolist(), vectors.abs().tolist(), rest.item()) == ([4.0], [[1.0]], 0.0)
+
+
+def test_a_distance_keeps_its_digits_whatever_the_length_of_the_vector() -> None:
+    # |x|^2 - |U^H x|^2 is off by eps |x|^2, 1e-7 of what is left here; the residual by eps |x|.
+    basis = torch.eye(N, 2, dtype=torch.complex128)
+    x = torch.full((N, 9), 1.0, dtype=torch.complex128)
+    x[:2, 0], x[2:, 0] = 100 / 3, 1e-3
+    distance = noise_projection(basis, x)
+    relative = N * DOUBLE.eps * 100 / 1e-3
+    assert_within("of the near one", distance[0], 4e-6, relative * 4e-6)
+    assert_within("of the others", distance[1:], torch.full((8,), N - 2.0), relative)
+
+
+def test_the_margin_of_an_empty_batch_takes_a_tensor_of_orders() -> None:
+    empty, orders = torch.zeros(0, 4, 4, dtype=torch.complex128), torch.zeros(0, dtype=torch.int64)
+    assert torch.isnan(signal_power_hinge(empty, orders, 0.9))
 
 
 @pytest.mark.parametrize(
