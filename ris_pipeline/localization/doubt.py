@@ -11,36 +11,46 @@ At low SNR it does not, and any source that explains little may be in the wrong 
 
 weak         min_k (rise of the residual without source k) < WEAK sigma^2
 
-Fits in doubt are searched again: for each source the best places in other lobes, then one source
-more and the weakest dropped, which frees a fit in which one source stands between two.
+Fits in doubt are searched again. For each source the best places in other lobes are tried; for each
+pair closer than two beamwidths, new pairs, since neither can move while the other stands in its
+way; then one source more and the weakest dropped, which frees a fit in which one source stands
+between two.
 
 Source: R. A. Fisher's variance ratio, as in S. Weisberg, "Applied Linear Regression", 4th ed. 2014,
 section 7.2 (test of lack of fit against pure error).
 """
+
+from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
 from scipy.stats import f as variance_ratio
 from torch import Tensor
 
+from ris_pipeline.localization.detection import next_places, next_source
 from ris_pipeline.localization.greedy import (
     Search,
     add_source,
     drop_weakest,
+    line_of_sight,
     loss_without,
     relocate,
+    try_from,
 )
 from ris_pipeline.localization.refinement import noise_estimate
 
 LEVEL = 0.02
 """Part of the right fits that are called inconsistent: it costs time, not accuracy."""
 
-WEAK = 100.0
-"""A source is weak below this. It is 20 dB after all of the measurement: a place in another lobe
-explains at best half of what the right one does, and noise lifts it by 10 among all places."""
+WEAK = 120.0
+"""A source is weak below this, 21 dB after all of the measurement. Noise alone explains 10 at the
+best of all places, and two close sources leave a wrong pair a few per cent of what one explains."""
 
 _PLACES = 3
 """Places tried for each source, in different lobes."""
+
+_PAIRS = 4
+"""Places tried for the first source of a pair, half a lobe apart; the other goes to its best."""
 
 
 def consistent(
@@ -89,8 +99,33 @@ def search_again(
     everything = torch.arange(doubt.numel(), device=doubt.device)
     for source in range(k):
         relocate(part, here, rss, everything, source, _PLACES)
+    for pair in combinations(range(k), 2):
+        _replace_pair(part, here, rss, pair)
     if one_more:
         fewer, lower = drop_weakest(part, add_source(part, here)[0])
         better = lower < rss
         here[better], rss[better] = fewer[better], lower[better]
     parameters[doubt], objective[doubt] = here, rss
+
+
+def _replace_pair(search: Search, parameters: Tensor, rss: Tensor, pair: tuple[int, int]) -> None:
+    """Try new places for two sources at once where they are close; in place."""
+    first, second = (line_of_sight(parameters[:, source]) for source in pair)
+    # A lobe is half a beamwidth.
+    close = ((first - second).abs()[:, :2] < 4 * search.lobe[:2]).all(1)
+    index = torch.nonzero(close)[:, 0]
+    if index.numel() == 0:
+        return
+    part, k = search.take(index), parameters.shape[1]
+    others = parameters[index][:, [source for source in range(k) if source not in pair]]
+    active = torch.ones(index.numel(), k, dtype=torch.bool, device=index.device)
+    data, gains = part.white, part.white_gains
+    places, _ = next_places(
+        part.detector, data, gains, others, active[:, : k - 2], _PAIRS, part.lobe / 2
+    )
+    starts = []
+    for place in places.unbind(1):
+        start = torch.cat((others, part.detector.grid.coordinates(place)[:, None]), dim=1)
+        beside, _ = next_source(part.detector, data, gains, start, active[:, : k - 1])
+        starts.append(torch.cat((start, part.detector.grid.coordinates(beside)[:, None]), dim=1))
+    try_from(search, parameters, rss, index.repeat(_PAIRS), torch.cat(starts))

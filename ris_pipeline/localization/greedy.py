@@ -12,7 +12,7 @@ feature extraction", IEEE Trans. Signal Process. 44(2), 1996 (the second look is
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ris_pipeline.localization._cholesky import regular_cholesky
@@ -181,20 +181,23 @@ def relocate(
         places,
         2 * search.lobe,
     )
-    moved = torch.zeros_like(rss, dtype=torch.bool)
-    for where, score in zip(found.unbind(1), scores.unbind(1), strict=True):
-        start = here.clone()
-        start[:, source] = search.detector.grid.coordinates(where)
-        tried = ~_same_lobe(start[:, source], here[:, source], search.lobe)
-        tried &= score > _WORTH_TRYING * scores[:, 0]
-        moved |= _try(search, parameters, rss, waiting[tried], start[tried])
-    return moved
+    start = here[:, None].repeat(1, places, 1, 1)
+    start[:, :, source] = search.detector.grid.coordinates(found)
+    now = here[:, None, source].expand(-1, places, -1)
+    tried = ~_same_lobe(start[:, :, source].flatten(0, 1), now.flatten(0, 1), search.lobe)
+    tried = tried.unflatten(0, found.shape) & (scores > _WORTH_TRYING * scores[:, :1])
+    return try_from(search, parameters, rss, waiting[tried.nonzero()[:, 0]], start[tried])
 
 
-def _try(
-    search: Search, parameters: Tensor, rss: Tensor, index: Tensor, start: Tensor
+def try_from(
+    search: Search,
+    parameters: Float[Tensor, "b k 3"],
+    rss: Float[Tensor, " b"],
+    index: Int[Tensor, " s"],
+    start: Float[Tensor, "s k 3"],
 ) -> Bool[Tensor, " b"]:
-    """Refine the scenes `index` from `start` and keep what is better, in place; True where kept."""
+    """Refine the scenes `index`, in which one may occur often, each from its `start`, and keep what
+    is best and better, in place; True where a scene moved."""
     moved = torch.zeros_like(rss, dtype=torch.bool)
     if index.numel() == 0:
         return moved
@@ -203,8 +206,9 @@ def _try(
     refined = refine(data, start, active, search.domain, STAGE_TOLERANCE)
     samples = data.blocks * data.rows
     lower = refined.fit.objective
+    least = torch.full_like(rss, torch.inf).scatter_reduce(0, index, lower, "amin")
     gain = samples * (rss[index] / lower.clamp_min(noise_floor(data))).log()
-    better = (gain > _WORTH_MOVING) & (lower < rss[index])
+    better = (gain > _WORTH_MOVING) & (lower < rss[index]) & (lower == least[index])
     index = index[better]
     parameters[index], rss[index] = refined.parameters[better], lower[better]
     moved[index] = True
@@ -219,7 +223,9 @@ def noise_floor(measurement: Measurement) -> Float[Tensor, " b"]:
 
 
 def _same_lobe(place: Tensor, other: Tensor, lobe: Tensor) -> Bool[Tensor, " b"]:
-    def cosines(x: Tensor) -> Tensor:
-        return torch.cat((direction_cosines(x[:, 0], x[:, 1])[:, :2], x[:, 2:]), dim=1)
+    return ((line_of_sight(place) - line_of_sight(other)).abs() < lobe).all(1)
 
-    return ((cosines(place) - cosines(other)).abs() < lobe).all(1)
+
+def line_of_sight(place: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
+    """(u, v, 1/r) of (azimuth, elevation, 1/r): where lobes have one size."""
+    return torch.cat((direction_cosines(place[:, 0], place[:, 1])[:, :2], place[:, 2:]), dim=1)

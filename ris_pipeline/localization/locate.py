@@ -132,25 +132,26 @@ def _grow(search: Search, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
             improve(*drop_weakest(search, parameters), k - 1)
         if k == plan.slots:
             break
-        hoped = penalised_likelihood(
-            search.white, _hoped(search, parameters, rss), k + 1, plan.penalty
-        )
+        quiet = torch.nonzero(consistent(search, rss, k, plan.coordinates))[:, 0]
+        hoped = _hoped(search.take(quiet), parameters[quiet], rss[quiet], plan)
+        hopeless = hoped >= best[index[quiet]]
+        settled = quiet[hopeless]
         # Where growth stops here, the hope stands for the number that was not tried.
-        values[index, k + 1] = hoped
-        settled = (hoped >= best[index]) & consistent(search, rss, k, plan.coordinates)
-        wanted = (rises[index] < _PATIENCE) & ~settled
-        values[index[wanted], k + 1] = torch.inf
+        values[index[settled], k + 1] = hoped[hopeless]
+        wanted = rises[index] < _PATIENCE
+        wanted[settled] = False
         search, index, parameters = _keep(search, index, parameters, wanted)
         if index.numel() == 0:
             break
     return count, values, chosen
 
 
-def _hoped(search: Search, parameters: Tensor, rss: Tensor) -> Tensor:
-    """The least residual that one source more could leave, as far as the grid shows."""
+def _hoped(search: Search, parameters: Tensor, rss: Tensor, plan: _Plan) -> Tensor:
+    """The least criterion that one source more could give, as far as the grid shows."""
     active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=rss.device)
     _, score = next_source(search.detector, search.white, search.white_gains, parameters, active)
-    return (rss - score / _SEEN).clamp_min(0)
+    least = (rss - score / _SEEN).clamp_min(0)
+    return penalised_likelihood(search.white, least, parameters.shape[1] + 1, plan.penalty)
 
 
 def _settle(search: Search, count: Tensor, parameters: Tensor, plan: _Plan) -> None:

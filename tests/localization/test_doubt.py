@@ -9,7 +9,7 @@ from ris_pipeline.config import Scenario
 from ris_pipeline.localization import measure, steering_grid
 from ris_pipeline.localization.detection import build_detector
 from ris_pipeline.localization.doubt import LEVEL, consistent, search_again
-from ris_pipeline.localization.greedy import Search, prepare_search
+from ris_pipeline.localization.greedy import Search, prepare_search, try_from
 from ris_pipeline.localization.grid import beamwidths, depth_of_focus, search_domain
 from ris_pipeline.localization.refinement import refine
 from ris_pipeline.localization.varpro import linearise
@@ -83,3 +83,19 @@ def test_sources_do_not_cancel(index: int):
     found = locate(scenes, 4)
     assert (found.power < 4).all()
     assert found.noise_variance < 1.5 * scenes.noise_variance
+
+
+def test_of_several_starts_of_a_scene_the_best_is_kept():
+    scenes = draw(4, sources=(2, 2), snr_db=(20, 20))
+    search, active = searched(scenes), scenes.sources.active
+    right = refine(search.white, true_parameters(scenes), active, search.domain)
+    wrong = true_parameters(scenes).flip(0)
+    parameters, objective = wrong.clone(), linearise(search.white, wrong, active).objective
+    before = objective.clone()
+    index = torch.tensor([0, 2, 0, 2, 0])
+    start = torch.stack((wrong[0], wrong[2], right.parameters[0], right.parameters[2], wrong[0]))
+    moved = try_from(search, parameters, objective, index, start)
+    assert moved.tolist() == [True, False, True, False]
+    assert (objective[index] <= right.fit.objective[index] * (1 + 1e-3)).all()
+    assert torch.equal(objective[[1, 3]], before[[1, 3]])
+    assert torch.equal(parameters[[1, 3]], wrong[[1, 3]])
