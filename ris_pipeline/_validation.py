@@ -1,5 +1,7 @@
 """Shared validators: a rejected argument is one line naming the value and what is allowed."""
 
+import cmath
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def check_finite(name: str, value: Tensor) -> None:
     """Raise `InputError` if any entry is NaN or infinite; the message says how many and where."""
     # A sum with a NaN or an infinity in it is never finite, and fifty times as fast to form as
     # `isfinite`. The reverse may fail, by overflow: then every entry is looked at.
-    if bool(torch.isfinite(value.sum())):
+    if cmath.isfinite(value.sum().item()):
         return
     bad = ~torch.isfinite(value)
     if bool(bad.any()):

@@ -22,7 +22,7 @@ from ris_pipeline._validation import check_range, check_shape
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
-from ris_pipeline.spectral.norms import column_power
+from ris_pipeline.spectral.norms import column_power, projected_power
 from ris_pipeline.spectral.subspaces import decomposition, noise_projection, signal_subspace
 
 
@@ -40,7 +40,7 @@ def bartlett_spectrum(
     """
     check_shape("steering", steering, (order_of(covariance), None))
     if isinstance(covariance, LowRankCovariance):
-        power = column_power(covariance.factor.mH @ steering)
+        power = projected_power(covariance.factor.mH, steering)
         return power + covariance.loading_column() * column_power(steering)
     return (steering.conj() * (hermitize(covariance) @ steering)).real.sum(-2)
 
@@ -82,7 +82,7 @@ def _factored_mvdr(covariance: LowRankCovariance, steering: Tensor) -> Tensor:
     # Whitening F rather than F^H A: one triangular solve of n columns instead of G.
     whitened = torch.linalg.solve_triangular(cholesky, covariance.factor.mH, upper=False)
     power = column_power(steering)
-    rest = power - column_power(whitened @ steering)
+    rest = power - projected_power(whitened, steering)
     # Rounding must not undercut a^H R^-1 a >= |a|^2 / lambda_1, and lambda_1 <= tr F^H F + delta.
     largest = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True) + delta
     return torch.maximum(rest / delta, power / largest).reciprocal()
@@ -143,9 +143,10 @@ def soft_music_spectrum(
     limits = torch.finfo(values.dtype)
     check_range("noise", noise, limits.tiny, limits.max)
     level = torch.as_tensor(noise, dtype=values.dtype, device=values.device)
-    inside = noise_weight(values, level, sharpness).sqrt()[..., None] * (vectors.mH @ steering)
+    weights = noise_weight(values, level, sharpness).sqrt()[..., None]
+    inside = projected_power(weights * vectors.mH, steering)
     power = column_power(steering)
     outside = noise_projection(vectors, steering, power)
-    distance = column_power(inside) + noise_weight(rest[..., None], level, sharpness) * outside
+    distance = inside + noise_weight(rest[..., None], level, sharpness) * outside
     floor = (n * torch.finfo(distance.dtype).eps) ** 2 * power
     return torch.maximum(distance, floor).reciprocal()

@@ -13,7 +13,7 @@ from ris_pipeline._validation import check_order
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
-from ris_pipeline.spectral.norms import column_power
+from ris_pipeline.spectral.norms import column_power, projected_power
 
 NEAR = 1e-2
 """Share of a vector's power outside the signal subspace below which a difference of squares will
@@ -79,7 +79,7 @@ def noise_projection(
     where less than `NEAR` of the power is left, the residual itself is formed.
     """
     power = column_power(x) if power is None else power
-    distance = power - column_power(basis.mH @ x)
+    distance = power - projected_power(basis.mH, x)
     near = distance.detach() < NEAR * power.detach()
     where = near.nonzero(as_tuple=True)
     if 8 * where[0].numel() > near.numel():

@@ -22,6 +22,7 @@ from ris_pipeline.spectral import (
     soft_music_spectrum,
     spatial_smoothing,
 )
+from ris_pipeline.spectral.norms import projected_power
 from ris_pipeline.verification.checks import assert_within
 
 DOUBLE = torch.finfo(torch.float64)
@@ -272,3 +273,12 @@ def test_a_noiseless_soft_peak_is_the_floor() -> None:
     spectrum = soft_music_spectrum(LowRankCovariance(basis[:, :2]), steering, 1e-20)
     floor = (N * DOUBLE.eps) ** 2 * 4
     assert spectrum.tolist() == pytest.approx([1 / floor, 1.0], rel=10 * DOUBLE.eps)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("along", [True, False])
+def test_projected_power_whichever_way_the_columns_lie(count: int, along: bool) -> None:
+    x, rows = draw(0, 2, N, 7), draw(1, 2, N, count).mH
+    x = x.mT.contiguous().mT if along else x
+    expected = np.square(np.abs(rows.resolve_conj().numpy() @ x.numpy())).sum(-2)
+    assert_within("power", projected_power(rows, x), torch.from_numpy(expected), BOUND)
