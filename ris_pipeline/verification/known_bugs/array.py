@@ -126,12 +126,14 @@ def steering_always_plane(
 def steering_by_lengths(
     panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
 ) -> Tensor:
-    """`r - |p - q|` as it is written: two lengths of 10 m, and a phase of their difference."""
+    """`r - |p - q|` as it is written, in float32: two lengths of 10 m, a phase of the difference."""
     if wavefront != "spherical":
         return steering_vector(panel, azimuth, elevation, distance, wavefront)
     p = distance[..., None] * direction_cosines(azimuth, elevation)
-    lengths = torch.linalg.vector_norm(p[..., None, :] - panel.positions, dim=-1)
-    phase = 2 * math.pi / panel.wavelength * (distance[..., None] - lengths)
+    apart = p[..., None, :] - panel.positions
+    lengths = torch.linalg.vector_norm(apart.float(), dim=-1)
+    path = (distance[..., None].float() - lengths).to(distance.dtype)
+    phase = 2 * math.pi / panel.wavelength * path
     return torch.polar(torch.full_like(phase, panel.elements**-0.5), phase)
 
 
@@ -276,7 +278,7 @@ ARRAY_BUGS: tuple[KnownBug, ...] = (
         "steering_vector",
         Cause.CANCELLATION,
         steering_by_lengths,
-        "The formula as it is written; in float32 1e-6 m are left of 10 m, 2e-5 rad at 1 GHz.",
+        "The formula as it is written, in float32: 1e-6 m are left of 10 m, 2e-5 rad at 1 GHz.",
     ),
     known_bug(
         "steering_vector",

@@ -144,7 +144,7 @@ class FactoredByRoots(LowRankCovariance):
 
     def _without_loading(self, places: Tensor) -> Tensor:
         """The slope of the root is infinite at zero: infinity times zero is NaN."""
-        return super()._without_loading(places).sqrt().square()
+        return super()._without_loading(places).clamp_min(0).sqrt().square()
 
 
 def _power_hinge(values: Tensor, count: Any, margin: float) -> Tensor:
