@@ -12,7 +12,7 @@ from hypothesis import settings
 from ris_pipeline.verification.plugin import add_options, plugin_of
 from ris_pipeline.verification.tightness import Tightness
 
-settings.register_profile("dev", max_examples=30, deadline=None)
+settings.register_profile("dev", max_examples=12, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, database=None)
 settings.register_profile("nightly", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
