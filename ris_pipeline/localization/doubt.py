@@ -13,8 +13,8 @@ weak         min_k (rise of the residual without source k) < WEAK sigma^2
 
 Fits in doubt are searched again. For each source the best places in other lobes are tried; for each
 pair closer than two beamwidths, new pairs, since neither can move while the other stands in its
-way; then one source more and the weakest dropped, which frees a fit in which one source stands
-between two.
+way, and so for each pair with a faint source, which is wasted where the other stands between two;
+then one source more and the weakest dropped, which frees such a fit as well.
 
 Source: R. A. Fisher's variance ratio, as in S. Weisberg, "Applied Linear Regression", 4th ed. 2014,
 section 7.2 (test of lack of fit against pure error).
@@ -45,6 +45,10 @@ LEVEL = 0.02
 WEAK = 120.0
 """A source is weak below this, 21 dB after all of the measurement. Noise alone explains 10 at the
 best of all places, and two close sources leave a wrong pair a few per cent of what one explains."""
+
+FAINT = 30.0
+"""A source is faint below this: it may be noise, taken for a source because one of the others
+stands between two and explains most of both."""
 
 _PLACES = 3
 """Places tried for each source, in different lobes."""
@@ -100,7 +104,7 @@ def search_again(
     for source in range(k):
         relocate(part, here, rss, everything, source, _PLACES)
     for pair in combinations(range(k), 2):
-        _replace_pair(part, here, rss, pair)
+        _replace_pair(part, here, rss, pair, FAINT * noise[doubt])
     if one_more:
         fewer, lower = drop_weakest(part, add_source(part, here)[0])
         better = lower < rss
@@ -108,12 +112,16 @@ def search_again(
     parameters[doubt], objective[doubt] = here, rss
 
 
-def _replace_pair(search: Search, parameters: Tensor, rss: Tensor, pair: tuple[int, int]) -> None:
-    """Try new places for two sources at once where they are close; in place."""
+def _replace_pair(
+    search: Search, parameters: Tensor, rss: Tensor, pair: tuple[int, int], level: Tensor
+) -> None:
+    """Try new places for two sources at once where they are close or one is faint; in place."""
+    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
+    faint = loss_without(search.white, parameters, active)[:, pair].amin(1) < level
     first, second = (line_of_sight(parameters[:, source]) for source in pair)
     # A lobe is half a beamwidth.
     close = ((first - second).abs()[:, :2] < 4 * search.lobe[:2]).all(1)
-    index = torch.nonzero(close)[:, 0]
+    index = torch.nonzero(close | faint)[:, 0]
     if index.numel() == 0:
         return
     part, k = search.take(index), parameters.shape[1]

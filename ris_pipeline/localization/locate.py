@@ -33,9 +33,9 @@ from ris_pipeline.localization.source_number import (
 from ris_pipeline.localization.varpro import linearise, measure
 from ris_pipeline.scene import SceneBatch
 
-_CHUNK_ENTRIES = 2**22
-"""Complex numbers of a whole Phi^H Phi worked on together (64 MiB, and less by the number of
-`element_classes`): larger chunks leave the cache, smaller ones pay more for each call."""
+_CHUNK_ENTRIES = 2**23
+"""Complex numbers of a whole Phi^H Phi worked on together (128 MiB, and less by the number of
+`element_classes`): smaller chunks pay more for each call, larger ones gain nothing."""
 
 _PATIENCE = 2
 """Rises of the criterion in a row before a scene stops growing. One is not enough: of two equal

@@ -6,7 +6,7 @@ from localization_helpers import MOVING, draw, true_parameters
 from scipy.stats import binom
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.localization import measure, steering_grid
+from ris_pipeline.localization import locate, measure, steering_grid
 from ris_pipeline.localization.detection import build_detector
 from ris_pipeline.localization.doubt import LEVEL, consistent, search_again
 from ris_pipeline.localization.greedy import Search, prepare_search, try_from
@@ -14,7 +14,7 @@ from ris_pipeline.localization.grid import beamwidths, depth_of_focus, search_do
 from ris_pipeline.localization.refinement import refine
 from ris_pipeline.localization.varpro import linearise
 from ris_pipeline.localization.whitening import outside_energy
-from ris_pipeline.scene import SceneSet
+from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 RARE = 1e-6  # probability of a test that fails though the code is right
 
@@ -72,14 +72,28 @@ def test_a_source_in_the_wrong_lobe_is_brought_back():
     assert (objective < (1 + 1e-3) * right.fit.objective).sum() >= 11
 
 
+def four_sources(index: int) -> SceneBatch:
+    scenario = Scenario(power="power_control", sources=(4, 4), snr_db=(10, 10))
+    return SceneSet(scenario, 2, 1000, Split.TEST).scenes(index, index + 1)
+
+
+@pytest.mark.parametrize("index", [403, 461, 900, 904])
+def test_one_source_between_two_is_parted(index: int):
+    """Four scenes in which the fourth source went to where noise is and one stood for two."""
+    scenes = four_sources(index)
+    search, active = searched(scenes), scenes.sources.active
+    right = refine(search.white, true_parameters(scenes), active, search.domain).fit
+    found = locate(scenes, 4)
+    places = torch.stack((found.azimuth, found.elevation, 1 / found.distance), dim=-1).double()
+    objective = linearise(search.white, places, active).objective
+    # Half a unit of ln likelihood, M L = 256: less is not another place.
+    assert objective < right.objective * (1 + 0.5 / 256)
+
+
 @pytest.mark.parametrize("index", [65, 95])
 def test_sources_do_not_cancel(index: int):
     """Two scenes in which the plain likelihood ended with amplitudes in the hundreds."""
-    from ris_pipeline.localization import locate
-    from ris_pipeline.scene import Split
-
-    scenario = Scenario(power="power_control", sources=(4, 4), snr_db=(10, 10))
-    scenes = SceneSet(scenario, 2, 200, Split.TEST).scenes(index, index + 1)
+    scenes = four_sources(index)
     found = locate(scenes, 4)
     assert (found.power < 4).all()
     assert found.noise_variance < 1.5 * scenes.noise_variance

@@ -126,7 +126,7 @@ def steering_always_plane(
 def steering_by_lengths(
     panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Any = "spherical"
 ) -> Tensor:
-    """`r - |p - q|` as it is written, in float32: two lengths of 10 m, a phase of the difference."""
+    """`r - |p - q|` as it is written, in float32: a phase of the difference of two lengths."""
     if wavefront != "spherical":
         return steering_vector(panel, azimuth, elevation, distance, wavefront)
     p = distance[..., None] * direction_cosines(azimuth, elevation)
