@@ -13,8 +13,8 @@ weak         min_k (rise of the residual without source k) < WEAK sigma^2
 
 Fits in doubt are searched again. For each source the best places in other lobes are tried; for each
 pair closer than two beamwidths, new pairs, since neither can move while the other stands in its
-way, and so for each pair with a faint source, which is wasted where the other stands between two;
-then one source more and the weakest dropped, which frees such a fit as well.
+way, and for each pair with the only faint source, which is wasted where the other stands between
+two; then one source more and the weakest dropped, which frees such a fit as well.
 
 Source: R. A. Fisher's variance ratio, as in S. Weisberg, "Applied Linear Regression", 4th ed. 2014,
 section 7.2 (test of lack of fit against pure error).
@@ -115,13 +115,15 @@ def search_again(
 def _replace_pair(
     search: Search, parameters: Tensor, rss: Tensor, pair: tuple[int, int], level: Tensor
 ) -> None:
-    """Try new places for two sources at once where they are close or one is faint; in place."""
+    """Try new places for two sources at once, in place: where they are close, and where one of them
+    is the only faint one. Where more are faint the noise is too strong to part anything."""
     active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    faint = loss_without(search.white, parameters, active)[:, pair].amin(1) < level
+    faint = loss_without(search.white, parameters, active) < level[:, None]
+    wasted = faint[:, pair].any(1) & (faint.sum(1) == 1)
     first, second = (line_of_sight(parameters[:, source]) for source in pair)
     # A lobe is half a beamwidth.
     close = ((first - second).abs()[:, :2] < 4 * search.lobe[:2]).all(1)
-    index = torch.nonzero(close | faint)[:, 0]
+    index = torch.nonzero(close | wasted)[:, 0]
     if index.numel() == 0:
         return
     part, k = search.take(index), parameters.shape[1]
