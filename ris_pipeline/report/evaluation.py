@@ -142,7 +142,7 @@ def _range(ends: Sequence[float]) -> str:
 
 
 def _write_item(console: Console, folder: Path, item: Item, lines: Sequence[Line]) -> None:
-    write_text(folder / f"{item.name}.csv", item_csv(item, lines))
+    write_text(folder / f"{item.name}.csv", item_csv(lines))
     curves = [
         Curve(series, [(n.value, n.second, n.row) for n in lines if n.series == series])
         for series in dict.fromkeys(line.series for line in lines)

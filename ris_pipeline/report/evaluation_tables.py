@@ -133,9 +133,9 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def item_csv(item: Item, lines: Sequence[Line]) -> str:
+def item_csv(lines: Sequence[Line]) -> str:
     """The table of an item; blank where there is nothing to say."""
-    header = (item.axis, "second", "estimator", "number", *COLUMNS, "note")
+    header = ("value", "second", "estimator", "number", *COLUMNS, "note")
     rows = [
         [
             line.value,

@@ -60,8 +60,8 @@ def test_what_is_written(tmp_path):
         "units",
     ]
     rows = read(tmp_path / "snr.csv")
-    assert list(rows[0]) == ["SNR (dB)", "second", "estimator", "number", *COLUMNS, "note"]
-    assert [(r["SNR (dB)"], r["estimator"], r["number"]) for r in rows] == [
+    assert list(rows[0]) == ["value", "second", "estimator", "number", *COLUMNS, "note"]
+    assert [(r["value"], r["estimator"], r["number"]) for r in rows] == [
         (value, s.estimator, s.number) for value in ("-5", "0.5") for s in PAIR
     ]
     assert {r["scenes"] for r in rows} == {"20"}
@@ -119,10 +119,10 @@ def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
     passed, _ = run(tmp_path, plan)
     assert passed
     rows = read(tmp_path / "codes.csv")
-    notes = {(r["codes L"], r["number"]): r["note"] for r in rows}
+    notes = {(r["value"], r["number"]): r["note"] for r in rows}
     assert notes.pop(("1", "known")) == "number holds 2: allowed is 1..1"
     assert set(notes.values()) == {""}
-    told = {(r["codes L"], r["number"]): r for r in rows}
+    told = {(r["value"], r["number"]): r for r in rows}
     # It cannot say two, and has no bound to be compared with.
     assert told["1", "estimated"]["right_number"] == "0"
     assert told["1", "estimated"]["azimuth_ratio"] == ""
@@ -136,11 +136,11 @@ def test_the_whole_battery(tmp_path):
     assert "heat_map: 140 lines" in text
     names = {p.stem for p in tmp_path.glob("*.png")} - {"comparison"}
     assert names == {item.name for item in plan.items}
-    assert [r["azimuth (deg)"] for r in read(tmp_path / "by_azimuth.csv")][::4] == [
+    assert [r["value"] for r in read(tmp_path / "by_azimuth.csv")][::4] == [
         *("-60..-40", "-40..-20", "-20..0", "0..20", "20..40", "40..60"),
     ]
     heat = read(tmp_path / "heat_map.csv")
-    assert {(r["sources x SNR (dB)"], r["second"]) for r in heat} == {
+    assert {(r["value"], r["second"]) for r in heat} == {
         (str(k), str(s)) for k in range(1, 6) for s in (-10, -5, 0, 5, 10, 15, 20)
     }
     whole = read(tmp_path / "all.csv")
@@ -309,4 +309,4 @@ def test_the_command(capsys, tmp_path):
         main([*words, "--sweep", "bits", "--sweep", "power_law", *alone])
     assert stop.value.code == 0
     assert {p.name for p in tmp_path.glob("*.csv")} == {"bits.csv", "power_law.csv", "timings.csv"}
-    assert [r["phase bits"] for r in read(tmp_path / "bits.csv")] == ["1", "2", "3", "4", "none"]
+    assert [r["value"] for r in read(tmp_path / "bits.csv")] == ["1", "2", "3", "4", "none"]
