@@ -129,7 +129,7 @@ def _run_on_cluster(
         cluster = LocalCluster(
             n_workers=min(workers, len(pending)),
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
             memory_limit=None,
             # What becomes of a unit is said here; dask's warnings of workers that are told to stop
             # in the middle of one would bury it.

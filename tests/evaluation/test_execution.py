@@ -61,7 +61,7 @@ def test_the_same_bits_on_any_number_of_workers(alone, workers, tmp_path):
 def test_the_same_bits_on_a_worker_that_runs_several_units_at_a_time(alone, tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=3, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=3, processes=False, dashboard_address=":0"
     ) as cluster:
         store = UnitStore(tmp_path)
         run_tasks(TASKS, store, scheduler=cluster.scheduler_address)
@@ -167,7 +167,7 @@ def test_a_scheduler_without_workers_is_given_up(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(execution, "FIRST_WORKER_S", 0.5)
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(InputError, match=r"no worker came within 0.5 s"),
     ):
         run_tasks(TASKS[:1], UnitStore(tmp_path), scheduler=cluster.scheduler_address)

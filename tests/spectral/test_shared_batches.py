@@ -113,4 +113,4 @@ def _sum_of_eigenvalues(_: int) -> float:
 def test_a_fork_starts_threads_of_its_own():
     expected = eigenvalues(matrices()).sum().item()
     with multiprocessing.get_context("fork").Pool(1) as processes:
-        assert processes.map_async(_sum_of_eigenvalues, [0]).get(timeout=60) == [expected]
+        assert processes.map_async(_sum_of_eigenvalues, [0]).get(timeout=10) == [expected]
