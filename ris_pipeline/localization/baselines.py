@@ -30,7 +30,7 @@ from ris_pipeline.localization.spectrum_search import (
     spectrum_positions,
 )
 from ris_pipeline.localization.sub_panels import smooth_panel
-from ris_pipeline.localization.varpro import Measurement, linearise, measure, model_columns
+from ris_pipeline.localization.varpro import Measurement, linearise, measure, source_columns
 from ris_pipeline.localization.whitening import diffuse_ratio
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.spectral import LowRankCovariance, forward_backward, shrink
@@ -119,7 +119,7 @@ def _matched_residual(
     """`Phi_t^H P_t y_t`, P_t the projection that removes the sources found."""
     if parameters.shape[1] == 0:
         return measurement.matched
-    a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
+    a = source_columns(measurement, parameters, active)
     amplitudes = linearise(measurement, parameters, active).amplitudes
     return measurement.matched - (measurement.normal(a) @ amplitudes[..., None])[..., 0]
 

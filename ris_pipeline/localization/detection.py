@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.backprojection import linked_elements
 from ris_pipeline.localization.grid import SteeringGrid
-from ris_pipeline.localization.varpro import Measurement, model_columns
+from ris_pipeline.localization.varpro import Measurement, source_columns
 from ris_pipeline.scene import direction_cosines
 
 COLLINEAR = 0.1
@@ -129,14 +129,13 @@ def next_places(
     grid = detector.grid
     cosines = direction_cosines(grid.azimuth, grid.elevation)[:, :2]
     points = torch.cat((cosines, grid.inverse_distance[:, None]), dim=1).double()
-    found = []
-    for _ in range(places):
-        score, where = scores.max(1)
-        found.append((where, score.to(measurement.energy.dtype)))
-        near = ((points - points[where][:, None]).abs() <= apart).all(-1)
+    found = [scores.max(1)]
+    for _ in range(places - 1):
+        near = ((points - points[found[-1][1]][:, None]).abs() <= apart).all(-1)
         scores = scores.masked_fill(near, 0.0)
-    indices, peaks = zip(*found, strict=True)
-    return torch.stack(indices, dim=1), torch.stack(peaks, dim=1)
+        found.append(scores.max(1))
+    peaks, indices = zip(*found, strict=True)
+    return torch.stack(indices, dim=1), torch.stack(peaks, dim=1).to(measurement.energy.dtype)
 
 
 def _spectrum(
@@ -155,7 +154,7 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
     k = active.shape[1]
     if k == 0:
         return measurement.matched[:, :, None]
-    a = model_columns(measurement, parameters, active)[..., :k].to(measurement.matched.dtype)
+    a = source_columns(measurement, parameters, active).to(measurement.matched.dtype)
     image = measurement.normal(a)
     inner = a.mH[:, None] @ image
     # Sources that the refinement has drawn together would make this singular to rounding.

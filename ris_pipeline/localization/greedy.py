@@ -19,7 +19,7 @@ from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.detection import Detector, grid_gains, next_places, next_source
 from ris_pipeline.localization.grid import Domain
 from ris_pipeline.localization.refinement import STAGE_TOLERANCE, noise_estimate, refine
-from ris_pipeline.localization.varpro import Measurement, model_columns
+from ris_pipeline.localization.varpro import Measurement, source_columns
 from ris_pipeline.localization.whitening import (
     amplitude_ridge,
     noise_over_power,
@@ -140,7 +140,7 @@ def loss_without(
     measurement: Measurement, parameters: Tensor, active: Tensor
 ) -> Float[Tensor, "b k"]:
     """By how much the residual rises without each source: `sum_t |x_k|^2 / [(B^H B)^-1]_kk`."""
-    a = model_columns(measurement, parameters, active)[..., : active.shape[1]]
+    a = source_columns(measurement, parameters, active)
     # Sources that coincide to rounding: without one of them nothing is lost.
     factor, apart = regular_cholesky(measurement.inner(a))
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]

@@ -85,15 +85,27 @@ def _held(parameters: Tensor, score: Tensor, domain: Domain, fixed: Tensor) -> T
     return outward | fixed
 
 
-def _restricted(fit: Fit, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Score, information and scale on the coordinates that may move, scaled to a unit diagonal."""
+@dataclass(frozen=True)
+class _Slope:
+    """Score (B, D), information `unit` (B, D, D) and scale (B, D) on the coordinates that may move,
+    scaled to a unit diagonal."""
+
+    score: Tensor
+    unit: Tensor
+    scale: Tensor
+
+    def take(self, keep: Tensor) -> "_Slope":
+        return _Slope(self.score[keep], self.unit[keep], self.scale[keep])
+
+
+def _restricted(fit: Fit, held: Tensor) -> _Slope:
     free = ~held.flatten(1)
     score = fit.score * free
     diagonal = fit.information.diagonal(dim1=1, dim2=2)
     free = free & (diagonal > 0)
     scale = torch.where(free, diagonal, torch.ones_like(diagonal)).rsqrt() * free
     unit = fit.information * scale[:, :, None] * scale[:, None, :]
-    return score * scale, unit + torch.diag_embed((~free).to(unit.dtype)), scale
+    return _Slope(score * scale, unit + torch.diag_embed((~free).to(unit.dtype)), scale)
 
 
 def solve_damped(unit: Tensor, score: Tensor, damping: Tensor) -> Tensor:
@@ -141,19 +153,17 @@ def _start(measurement: Measurement, parameters: Tensor, active: Tensor) -> _Sta
     return _State(measurement, parameters, active, fit, damping, torch.full_like(damping, 2.0))
 
 
-def _advance(state: _State, domain: Domain, fixed: Tensor, tolerance: float) -> Tensor:
-    """One Levenberg-Marquardt step of every scene, in place; True where it has converged."""
-    held = _held(state.parameters, state.fit.score, domain, fixed)
-    score, unit, scale = _restricted(state.fit, held)
-    converged = _small_newton_step(state, score, unit, int((~fixed).sum()), tolerance)
-    step = (solve_damped(unit, score, state.damping) * scale).reshape_as(state.parameters)
-    trial = torch.clamp(state.parameters + step, domain.lower, domain.upper)
+def _advance(state: _State, slope: _Slope, domain: Domain, waiting: Tensor) -> None:
+    """One Levenberg-Marquardt step of the scenes that are not `waiting`, in place."""
+    step = solve_damped(slope.unit, slope.score, state.damping) * slope.scale
+    trial = state.parameters + step.reshape_as(state.parameters)
+    trial = torch.clamp(trial, domain.lower, domain.upper)
     moved = (trial - state.parameters).flatten(1)
     raw = state.fit.information @ moved[..., None]
     predicted = (2 * state.fit.score * moved).sum(1) - (moved * raw[..., 0]).sum(1)
     new = linearise(state.measurement, trial, state.active)
     decrease = state.fit.objective - new.objective
-    accepted = (decrease > 0) & ~converged
+    accepted = (decrease > 0) & ~waiting
     # A step cut at the border may predict no decrease; the ratio then says nothing: damp as at 0.
     ratio = torch.where(predicted > 0, decrease / predicted, torch.zeros_like(predicted))
     shrink = (1 - (2 * ratio.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
@@ -161,13 +171,13 @@ def _advance(state: _State, domain: Domain, fixed: Tensor, tolerance: float) -> 
     state.growth = torch.where(accepted, 2.0, 2 * state.growth)
     state.parameters = torch.where(accepted[:, None, None], trial, state.parameters)
     state.fit = _merge(accepted, new, state.fit)
-    return converged
 
 
 def _small_newton_step(
-    state: _State, score: Tensor, unit: Tensor, coordinates: int, tolerance: float
-) -> Tensor:
+    state: _State, slope: _Slope, coordinates: int, tolerance: float
+) -> Bool[Tensor, " b"]:
     """`step^T (2 F / sigma^2) step < tolerance^2` for the undamped step: a length in deviations."""
+    score, unit = slope.score, slope.unit
     rounding = torch.full_like(state.damping, unit.shape[-1] * torch.finfo(unit.dtype).eps)
     newton = solve_damped(unit, score, rounding)
     solved = newton.abs().sum(1) + (score == 0).all(1) > 0
@@ -196,15 +206,18 @@ def refine(
     converged = torch.zeros_like(active[:, 0])
     alive = torch.arange(final.shape[0], device=final.device)
     for _ in range(max_steps):
-        if alive.numel() == 0:
-            break
-        done = _advance(state, domain, fixed, tolerance)
+        slope = _restricted(state.fit, _held(state.parameters, state.fit.score, domain, fixed))
+        done = _small_newton_step(state, slope, int((~fixed).sum()), tolerance)
         converged[alive[done]] = True
         moving = ~done & (state.damping < _DAMPING_LIMIT)
-        # Copying the data costs as much as a step, so finished scenes are dropped by halves.
-        if 2 * int(moving.sum()) <= alive.numel():
+        # Copying the data costs as much as a step, so finished scenes are dropped when they are a third.
+        if 3 * int(moving.sum()) <= 2 * alive.numel():
             _store(final, fit, alive, state)
-            alive, state = alive[moving], state.take(moving)
+            alive, done = alive[moving], done[moving]
+            state, slope = state.take(moving), slope.take(moving)
+        if alive.numel() == 0:
+            break
+        _advance(state, slope, domain, done)
     _store(final, fit, alive, state)
     return Refined(final, fit, _held(final, fit.score, domain, fixed), converged)
 
@@ -225,8 +238,8 @@ def standard_deviations(refined: Refined, noise: Float[Tensor, " b"]) -> Float[T
     A held coordinate has no deviation of its own (0: the border is where it is); an unidentifiable
     one has an infinite one.
     """
-    _, unit, scale = _restricted(refined.fit, refined.held)
-    return invert_information(unit, scale, noise).reshape_as(refined.parameters)
+    slope = _restricted(refined.fit, refined.held)
+    return invert_information(slope.unit, slope.scale, noise).reshape_as(refined.parameters)
 
 
 def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tensor, "b d"]:

@@ -29,7 +29,13 @@ from torch import Tensor
 from ris_pipeline.config import Wavefront
 from ris_pipeline.localization._cholesky import regular_cholesky
 from ris_pipeline.localization.backprojection import element_classes, matched_filter
-from ris_pipeline.scene import Panel, SceneBatch, sensing_matrix, steering_derivatives
+from ris_pipeline.scene import (
+    Panel,
+    SceneBatch,
+    sensing_matrix,
+    steering_derivatives,
+    steering_vector,
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,16 @@ def _class_grams(channel: Tensor, codes: Tensor, classes: Tensor) -> Complex[Ten
     """`Phi_t^H Phi_t` on each class: the product of `sensing_gram`, entry by entry."""
     antennas, weights = (x[:, :, classes].transpose(1, 2) for x in (channel, codes))
     return (antennas.mH @ antennas)[:, None] * (weights.mH @ weights)
+
+
+def source_columns(
+    measurement: Measurement, parameters: Float[Tensor, "b k 3"], active: Bool[Tensor, "b k"]
+) -> Complex[Tensor, "b n k"]:
+    """`A`, the first K of `model_columns`; columns of inactive slots are zero."""
+    azimuth, elevation, inverse = parameters.unbind(-1)
+    panel, wavefront = measurement.panel, measurement.wavefront
+    a = steering_vector(panel, azimuth, elevation, 1 / inverse, wavefront)
+    return (a * active[..., None]).mT
 
 
 def model_columns(

@@ -11,9 +11,12 @@ from ris_pipeline.localization.detection import (
     COLLINEAR,
     Detector,
     build_detector,
+    detection_spectrum,
     grid_gains,
+    next_places,
     next_source,
 )
+from ris_pipeline.localization.greedy import line_of_sight
 from ris_pipeline.scene import sensing_matrix
 
 SETTINGS = {
@@ -92,6 +95,22 @@ def test_the_best_point_is_the_best_of_all_and_not_a_neighbour_of_the_source():
         falls[:, g] = torch.where(free, fall, 0.0)
     torch.testing.assert_close(score, falls.amax(1), rtol=EXACT, atol=EXACT)
     assert torch.equal(where, falls.argmax(1))
+
+
+def test_places_fall_in_score_and_are_the_best_of_those_left():
+    scenes = draw(4, sources=(2, 2), snr_db=(20, 20))
+    grid = steering_grid(scenes.scenario, torch.float64, density=0.7)
+    detector, data = build_detector(grid, scenes.codes), measure(scenes)
+    apart = torch.tensor([0.2, 0.2, 0.5], dtype=torch.float64)
+    none = torch.zeros(4, 0, 3, dtype=torch.float64), torch.zeros(4, 0, dtype=torch.bool)
+    where, scores = next_places(detector, data, grid_gains(detector, data), *none, 3, apart)
+    left = detection_spectrum(data, grid)
+    sight = line_of_sight(grid.coordinates(torch.arange(grid.size)))
+    for place in range(3):
+        torch.testing.assert_close(scores[:, place], left.amax(1), rtol=EXACT, atol=EXACT)
+        assert torch.equal(where[:, place], left.argmax(1))
+        gap = (sight - sight[where[:, place]][:, None]).abs()
+        left = left.masked_fill((gap <= apart).all(-1), 0.0)
 
 
 def _steering(scenes, parameters):

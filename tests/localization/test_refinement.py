@@ -99,3 +99,15 @@ def test_a_scene_does_not_feel_its_batch():
         alone = refine(data.take(one), start[one], scenes.sources.active[one], domain)
         # Both stop within 1e-3 of a deviation; deviations here are below 0.1.
         torch.testing.assert_close(alone.parameters, together.parameters[one], rtol=0, atol=1e-4)
+
+
+def test_a_scene_that_has_arrived_waits_where_it_is_for_the_others():
+    scenes = draw(6, sources=(2, 2), snr_db=(5, 5))
+    data, domain, active = measure(scenes), search_domain(scenes.scenario), scenes.sources.active
+    start = refine(data, true_parameters(scenes), active, domain).parameters
+    # One of six: too few to be dropped while the others move.
+    start[1:] += PUSH
+    refined = refine(data, start, active, domain)
+    assert refined.converged[0]
+    assert torch.equal(refined.parameters[0], start[0])
+    assert (refined.parameters[1:] != start[1:]).flatten(1).any(1).all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from localization_helpers import MOVING, SMALL, columns, draw, residual, true_parameters
 
-from ris_pipeline.localization.varpro import linearise, measure
+from ris_pipeline.localization.varpro import linearise, measure, model_columns, source_columns
 
 STEP = 1e-6
 DIFFERENCE = 1e-6  # central differences in float64: step^2 plus rounding / step
@@ -85,6 +85,15 @@ def test_inactive_slots_change_nothing_and_report_zero():
     torch.testing.assert_close(fit.information[:, :6, :6], two.information)
     assert (fit.score[:, 6:] == 0).all()
     assert (fit.information[:, 6:] == 0).all()
+
+
+def test_source_columns_are_the_first_of_the_model(scenes):
+    parameters, active = away_from_truth(scenes), scenes.sources.active.clone()
+    active[0, 1] = False
+    data = measure(scenes)
+    first = model_columns(data, parameters, active)[..., :2]
+    assert torch.equal(source_columns(data, parameters, active), first)
+    assert (first[0, :, 1] == 0).all()
 
 
 def test_coinciding_sources_have_an_infinite_residual():
