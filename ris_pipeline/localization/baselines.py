@@ -5,7 +5,7 @@ from a least-squares fit of the measurement at these positions: the same BIC tha
 that a comparison is one of positions. `std` is NaN: no method here states one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,11 +18,11 @@ from ris_pipeline.localization._checks import check_number, check_scenes, identi
 from ris_pipeline.localization.aperture import sample_covariance
 from ris_pipeline.localization.detection import build_detector, grid_gains
 from ris_pipeline.localization.estimates import Estimates, strongest_first
-from ris_pipeline.localization.grid import SteeringGrid, search_domain, steering_grid
+from ris_pipeline.localization.grid import SteeringGrid, grid_size, search_domain, steering_grid
 from ris_pipeline.localization.locate import scenes_between
 from ris_pipeline.localization.modified_music import modified_music_finder, sub_panel_size
 from ris_pipeline.localization.refinement import Status, free_coordinates, noise_estimate
-from ris_pipeline.localization.source_number import bic_penalty, penalised_likelihood
+from ris_pipeline.localization.source_number import penalised_likelihood, source_costs
 from ris_pipeline.localization.spectrum_search import (
     Positions,
     default_search,
@@ -170,13 +170,14 @@ def _estimates(
     )
 
 
-def _of_least_bic(measurement: Measurement, find: Find, most: int, coordinates: int) -> Positions:
-    """The positions of the number, 0 to `most`, whose least-squares fit has the least BIC."""
+def _of_least_cost(measurement: Measurement, find: Find, costs: Sequence[float]) -> Positions:
+    """The positions of the number, 0 to the most with a cost, whose least-squares fit has the least
+    criterion."""
+    most = len(costs) - 1
     scenes = measurement.energy.shape[0]
     device = measurement.energy.device
     chosen = torch.zeros(scenes, dtype=torch.int64, device=device)
-    penalty = bic_penalty(measurement.blocks, measurement.rows, coordinates)
-    best = penalised_likelihood(measurement, measurement.energy, 0, penalty)
+    best = penalised_likelihood(measurement, measurement.energy, costs[0])
     kept = Positions(
         torch.ones(scenes, most, 3, dtype=torch.float64, device=device),
         torch.zeros(scenes, most, dtype=torch.bool, device=device),
@@ -185,9 +186,9 @@ def _of_least_bic(measurement: Measurement, find: Find, most: int, coordinates: 
     for k in range(1, most + 1):
         positions = find(torch.full_like(chosen, k))
         rss = _fit(measurement, positions)[1]
-        bic = penalised_likelihood(measurement, rss, k, penalty)
-        better = (bic < best) & (positions.found.sum(1) == k)
-        best = torch.where(better, bic, best)
+        value = penalised_likelihood(measurement, rss, costs[k])
+        better = (value < best) & (positions.found.sum(1) == k)
+        best = torch.where(better, value, best)
         kept.parameters[better, :k] = positions.parameters[better]
         kept.found[better, :k] = True
         kept.status[better, :k] = positions.status[better]
@@ -211,6 +212,8 @@ def _run(
     domain = search_domain(scenes.scenario, scenes.snapshots.device)
     wavefront = "plane" if plane else scenes.scenario.wavefront
     coordinates = int(free_coordinates(domain, wavefront).sum())
+    places = grid_size(scenes.scenario.replace(wavefront=wavefront))
+    costs = source_costs("bic", blocks, rows, coordinates, places, most)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
@@ -219,7 +222,7 @@ def _run(
         find = prepare(part, measurement)
         measurement = replace(measurement, wavefront=wavefront)
         if known is None:
-            positions = _of_least_bic(measurement, find, most, coordinates)
+            positions = _of_least_cost(measurement, find, costs)
         else:
             positions = _padded(find(known[start : start + step]), most)
         dtype = scenes.snapshots.real.dtype

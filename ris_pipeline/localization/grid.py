@@ -129,6 +129,14 @@ def _directions(scenario: Scenario, density: float) -> tuple[Tensor, Tensor]:
     return azimuth.clamp(left, right), elevation.clamp(down, up)
 
 
+def _depths(scenario: Scenario, density: float) -> Tensor:
+    """Inverse distances (1/m) of the grid, the same for every direction."""
+    near, far = scenario.distance
+    if scenario.wavefront == "plane":
+        return torch.tensor([1 / far], dtype=torch.float64)
+    return _axis(1 / far, 1 / near, depth_of_focus(scenario) / density)
+
+
 def steering_grid(
     scenario: Scenario,
     dtype: torch.dtype = torch.float32,
@@ -148,17 +156,18 @@ def steering_grid(
     check_range("density", density, 0.5, 64)
     check_choice("dtype", dtype, (torch.float32, torch.float64))
     azimuth, elevation = _directions(scenario, density)
-    near, far = scenario.distance
-    if scenario.wavefront == "plane":
-        depth = torch.tensor([1 / far], dtype=torch.float64)
-    else:
-        depth = _axis(1 / far, 1 / near, depth_of_focus(scenario) / density)
+    depth = _depths(scenario, density)
     return grid_at(
         scenario,
         azimuth.repeat_interleave(depth.numel()).to(device, dtype),
         elevation.repeat_interleave(depth.numel()).to(device, dtype),
         depth.repeat(azimuth.numel()).to(device, dtype),
     )
+
+
+def grid_size(scenario: Scenario, density: float = DEFAULT_DENSITY) -> int:
+    """Points of `steering_grid`, without making it."""
+    return _directions(scenario, density)[0].numel() * _depths(scenario, density).numel()
 
 
 def grid_at(

@@ -28,7 +28,7 @@ from ris_pipeline.localization.source_number import (
     eigenvalue_number,
     number_confidence,
     penalised_likelihood,
-    source_penalty,
+    source_costs,
 )
 from ris_pipeline.localization.varpro import linearise, measure
 from ris_pipeline.scene import SceneBatch
@@ -57,8 +57,8 @@ class _Plan:
     coordinates: int
     lobe: Tensor
     width: float
-    penalty: float
-    """What a source costs, by the criterion; see `source_number`."""
+    costs: tuple[float, ...]
+    """What 0..slots sources cost, by the criterion; see `source_number`."""
     one_more: bool
     """Whether the data could hold one source beyond `slots`."""
 
@@ -68,7 +68,7 @@ def _plan(
     codes: Tensor,
     grid: SteeringGrid,
     slots: int,
-    penalty: float,
+    costs: tuple[float, ...],
     one_more: bool,
 ) -> _Plan:
     domain = search_domain(scenario, codes.device)
@@ -81,7 +81,7 @@ def _plan(
         int(free_coordinates(domain, scenario.wavefront).sum()),
         extent.to(codes.device) / 2,
         max(widths),
-        penalty,
+        costs,
         one_more,
     )
 
@@ -116,7 +116,7 @@ def _grow(search: Search, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
     values = torch.full_like(energy, torch.inf)[:, None].repeat(1, plan.slots + 1)
 
     def improve(parameters: Tensor, rss: Tensor, k: int) -> Tensor:
-        value = penalised_likelihood(search.white, rss, k, plan.penalty)
+        value = penalised_likelihood(search.white, rss, plan.costs[k])
         values[index, k] = torch.minimum(values[index, k], value)
         better = value < best[index]
         winners = index[better]
@@ -151,7 +151,7 @@ def _hoped(search: Search, parameters: Tensor, rss: Tensor, plan: _Plan) -> Tens
     active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=rss.device)
     _, score = next_source(search.detector, search.white, search.white_gains, parameters, active)
     least = (rss - score / _SEEN).clamp_min(0)
-    return penalised_likelihood(search.white, least, parameters.shape[1] + 1, plan.penalty)
+    return penalised_likelihood(search.white, least, plan.costs[parameters.shape[1] + 1])
 
 
 def _settle(search: Search, count: Tensor, parameters: Tensor, plan: _Plan) -> None:
@@ -193,7 +193,7 @@ def _doubt_number(
         refined = refine(part.white, fewer, active, plan.domain, STAGE_TOLERANCE)
         fewer, objective = refined.parameters.clone(), refined.fit.objective.clone()
         search_again(part, fewer, objective, plan.coordinates, one_more=False)
-        value = penalised_likelihood(part.white, objective, k - 1, plan.penalty)
+        value = penalised_likelihood(part.white, objective, plan.costs[k - 1])
         better = value < values[index, k]
         values[index, k - 1] = torch.minimum(values[index, k - 1], value)
         count[index[better]], parameters[index[better], : k - 1] = k - 1, fewer[better]
@@ -291,8 +291,8 @@ def locate(
         known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
         slots = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
     coordinates = int(free_coordinates(search_domain(scenes.scenario), grid.wavefront).sum())
-    penalty = source_penalty(criterion, blocks, rows, coordinates, grid.size)
-    plan = _plan(scenes.scenario, scenes.codes, grid, slots, penalty, identifiable > slots)
+    costs = source_costs(criterion, blocks, rows, coordinates, grid.size, slots)
+    plan = _plan(scenes.scenario, scenes.codes, grid, slots, costs, identifiable > slots)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):

@@ -210,7 +210,7 @@ def refine(
         done = _small_newton_step(state, slope, int((~fixed).sum()), tolerance)
         converged[alive[done]] = True
         moving = ~done & (state.damping < _DAMPING_LIMIT)
-        # Copying the data costs as much as a step, so finished scenes are dropped when they are a third.
+        # Copying the data costs as much as a step: finished scenes go when they are a third.
         if 3 * int(moving.sum()) <= 2 * alive.numel():
             _store(final, fit, alive, state)
             alive, done = alive[moving], done[moving]

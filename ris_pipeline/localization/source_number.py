@@ -2,20 +2,24 @@
 
 By the residual, the K of least
 
-    2 T L M ln rss_K + K cost
+    2 T L M ln rss_K + sum_{k < K} cost_k
 
 The first term is -2 ln of the likelihood maximised over amplitudes and noise variance, so a source
-is taken when twice its log-likelihood ratio exceeds its cost:
+beside k others is taken when twice its log-likelihood ratio exceeds its cost:
 
-bic         d ln(2 T L M) + 2 T ln(2 L M)
 aic         2 (d + 2 T)
-threshold   -2 T L M ln(1 - b),   b: exceeded by Beta(T, T (L M - 1)) with probability P_fa / G
+threshold   -2 T L M ln(1 - b_k),   b_k: exceeded by Beta(T, n_k - T) with probability P_fa / G
+            n_k = T L M - k (T + d / 2)
+bic         d ln(2 T L M) + 2 T ln(2 L M),   at least threshold with P_fa = 0.01
 
 A source has d coordinates (3, or 2 for a plane wavefront), informed by all 2 T L M real numbers,
 and one complex amplitude a block, informed by the 2 L M of its block: at T = 1 BIC is 5 ln(2 L M).
 The threshold makes the generalised likelihood ratio a test of constant false alarm: of white noise
-of any level, one place explains a part with that Beta distribution, and the best of G searched
-places exceeds b with probability at most P_fa.
+of any level in the n_k complex numbers that k sources leave free, one place explains a part with
+that Beta distribution, and the best of G searched places exceeds b_k with probability at most P_fa.
+BIC is an expansion for many numbers, in which a search costs nothing; where they are few, noise
+alone would pay for a source (reference preset with one code: BIC costs 17, the threshold 27 and
+more).
 
 By eigenvalues (`eigenvalue_mdl`, `eigenvalue_aic` of `spectral`), where there are blocks to average
 over: see `whitened_eigenvalues`.
@@ -28,6 +32,7 @@ Signal Processing: Detection Theory", 1998, section 9.4 (noise of unknown varian
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Float
@@ -80,29 +85,41 @@ def aic_penalty(blocks: int, coordinates: int = 3) -> float:
     return 2.0 * (coordinates + 2 * blocks)
 
 
-def threshold_penalty(blocks: int, rows: int, places: int, false_alarm: float) -> float:
-    """`-2 T L M ln(1 - b)` for G = places searched; rows = L M >= 2."""
-    part = float(beta.isf(false_alarm / places, blocks, blocks * (rows - 1)))
+def threshold_penalty(
+    blocks: int, rows: int, places: int, false_alarm: float, found: float = 0.0
+) -> float:
+    """`-2 T L M ln(1 - b)` for G = places searched; rows = L M >= 2.
+
+    Args:
+        found: complex numbers that the sources found have taken, `k (T + d / 2)`.
+    """
+    free = blocks * (rows - 1) - found
+    part = float(beta.isf(false_alarm / places, blocks, free))
     return -2 * blocks * rows * math.log1p(-part)
 
 
-def source_penalty(
-    criterion: str | Threshold, blocks: int, rows: int, coordinates: int, places: int
-) -> float:
-    """What one more source costs by one of the `RESIDUAL_CRITERIA`."""
-    if criterion == "threshold":
-        criterion = Threshold()
-    if isinstance(criterion, Threshold):
-        return threshold_penalty(blocks, rows, places, criterion.false_alarm)
+def source_costs(
+    criterion: str | Threshold, blocks: int, rows: int, coordinates: int, places: int, most: int
+) -> tuple[float, ...]:
+    """What 0, 1, .. `most` sources cost by one of the `RESIDUAL_CRITERIA`, `most` identifiable."""
     if criterion == "aic":
-        return aic_penalty(blocks, coordinates)
-    return bic_penalty(blocks, rows, coordinates)
+        costs = [aic_penalty(blocks, coordinates)] * most
+    else:
+        test = criterion if isinstance(criterion, Threshold) else Threshold()
+        least = bic_penalty(blocks, rows, coordinates) if criterion == "bic" else 0.0
+        taken = blocks + coordinates / 2
+        alarms = (
+            threshold_penalty(blocks, rows, places, test.false_alarm, k * taken)
+            for k in range(most)
+        )
+        costs = [max(least, cost) for cost in alarms]
+    return tuple(accumulate(costs, initial=0.0))
 
 
 def penalised_likelihood(
-    measurement: Measurement, rss: Float[Tensor, " b"], number: int, penalty: float
+    measurement: Measurement, rss: Float[Tensor, " b"], cost: float
 ) -> Float[Tensor, " b"]:
-    """`2 T L M ln rss + number penalty`: -2 ln likelihood up to a constant.
+    """`2 T L M ln rss + cost`: -2 ln likelihood up to a constant.
 
     A residual below the rounding of the data's energy, a sum of n = T L M squares and so known to
     `n eps` (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1),
@@ -111,7 +128,7 @@ def penalised_likelihood(
     samples = measurement.blocks * measurement.rows
     floor = samples * torch.finfo(rss.dtype).eps * measurement.energy
     tiny = torch.finfo(rss.dtype).tiny
-    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + number * penalty
+    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
 
 
 def number_confidence(values: Float[Tensor, "b k"], count: Tensor) -> Float[Tensor, " b"]:

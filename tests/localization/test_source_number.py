@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from localization_helpers import MOVING, SMALL, draw, noiseless
@@ -15,7 +16,7 @@ from ris_pipeline.localization.source_number import (
     bic_penalty,
     eigenvalue_number,
     number_confidence,
-    source_penalty,
+    source_costs,
     threshold_penalty,
     whitened_eigenvalues,
 )
@@ -29,19 +30,23 @@ def test_penalties_are_those_of_the_papers():
     assert bic_penalty(1, 256) == pytest.approx(5 * math.log(512))
     assert aic_penalty(1) == 10
     assert aic_penalty(4, coordinates=2) == 20
-    assert source_penalty("aic", 1, 256, 3, 1000) == aic_penalty(1)
-    assert source_penalty("bic", 1, 256, 2, 1000) == bic_penalty(1, 256, 2)
+    assert source_costs("aic", 1, 256, 3, 1000, 3) == (0, 10, 20, 30)
+    bic = bic_penalty(1, 256, 2)
+    assert source_costs("bic", 1, 256, 2, 1000, 2) == (0, bic, 2 * bic)
 
 
-@pytest.mark.parametrize(("blocks", "rows"), [(1, 48), (6, 8)])
-def test_one_place_of_white_noise_passes_as_often_as_stated(blocks: int, rows: int):
+@pytest.mark.parametrize("found", [0, 2])
+@pytest.mark.parametrize(("blocks", "rows"), [(1, 48), (1, 8), (6, 8)])
+def test_one_place_of_white_noise_passes_as_often_as_stated(blocks: int, rows: int, found: int):
     draws, stated = 20_000, 0.05
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(draws, blocks, rows, 2, generator=generator, dtype=torch.float64)
     power = noise.square().sum(-1)
+    # One number a block is explained, `found` others in all were taken by sources before.
+    power[:, 0, rows - found :] = 0
     left, whole = power[..., 1:].sum((1, 2)), power.sum((1, 2))
     ratio = 2 * blocks * rows * (whole / left).log()
-    passed = int((ratio > threshold_penalty(blocks, rows, 1, stated)).sum())
+    passed = int((ratio > threshold_penalty(blocks, rows, 1, stated, float(found))).sum())
     low, high = binom.ppf([RARE, 1 - RARE], draws, stated)
     assert low <= passed <= high
 
@@ -49,7 +54,28 @@ def test_one_place_of_white_noise_passes_as_often_as_stated(blocks: int, rows: i
 def test_more_places_and_fewer_false_alarms_cost_more():
     costs = [threshold_penalty(1, 256, places, p) for places, p in ((1, 0.1), (9, 0.1), (9, 0.01))]
     assert costs == sorted(costs)
-    assert source_penalty("threshold", 1, 256, 3, 9) == costs[-1]
+    assert source_costs("threshold", 1, 256, 3, 9, 1) == (0, costs[-1])
+
+
+def test_a_source_beside_others_costs_more():
+    steps = np.diff(source_costs(Threshold(0.1), 2, 8, 3, 9, 4))
+    # Each has taken two amplitudes and half of three coordinates.
+    alone = [threshold_penalty(2, 8, 9, 0.1, 3.5 * k) for k in range(4)]
+    assert steps == pytest.approx(alone)
+    assert (np.diff(steps) > 0).all()
+
+
+def test_bic_of_few_numbers_costs_what_the_search_does():
+    few, many = (source_costs("bic", 1, rows, 3, 5000, 2) for rows in (16, 256))
+    assert few == source_costs(Threshold(0.01), 1, 16, 3, 5000, 2)
+    assert many == (0, bic_penalty(1, 256), 2 * bic_penalty(1, 256))
+
+
+def test_noise_alone_gives_bic_no_source_where_few_numbers_are_measured():
+    scenes = 100
+    noise = draw(scenes, snr_db=(10, 10), codes=2)
+    noise = replace(noise, snapshots=noise.snapshots - noiseless(noise).snapshots)
+    assert int((locate(noise).count > 0).sum()) <= binom.ppf(1 - RARE, scenes, 0.01)
 
 
 def test_noise_gives_a_source_no_more_often_than_stated():
