@@ -86,6 +86,11 @@ class Impairments(_Frozen):
     panel_seed: int = 0
     """Which panel, when it is fixed."""
 
+    @property
+    def perfect(self) -> bool:
+        """Whether the panel is the one that the receiver believes in."""
+        return self.model_copy(update={"fixed": True, "panel_seed": 0}) == Impairments()
+
 
 class Scenario(_Frozen):
     """What is measured: geometry, codes, sources and noise."""

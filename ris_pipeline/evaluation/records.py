@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
-from ris_pipeline.localization import Status, cramer_rao_bound, estimation_errors, gospa
+from ris_pipeline.localization import (
+    Status,
+    cramer_rao_bound,
+    estimation_errors,
+    gospa,
+    misspecified_cramer_rao_bound,
+)
 from ris_pipeline.localization.estimators import Estimator
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
@@ -59,7 +65,8 @@ class Records:
 
     active, detected, resolved (B, K) bool; azimuth, elevation (rad), distance (m) of the truth
     and own_snr_db, the source's own power over the noise at the receiver: (B, K); error and bound
-    (B, K, 3): estimate less truth, and variance, of azimuth (rad), elevation (rad), distance (m);
+    (B, K, 3): estimate less truth, and bound on its mean square, of azimuth (rad), elevation (rad),
+    distance (m);
     snr_db, count, estimated, false_alarms, gospa (rad): (B,); seconds: (1,), for all of them.
     """
 
@@ -106,6 +113,13 @@ def _own_snr_db(scenes: SceneBatch) -> Tensor:
     return 10 * torch.log10(power.double() / scenes.noise_variance.double()[:, None])
 
 
+def _bound(scenes: SceneBatch) -> Tensor:
+    """On the squared errors (B, K, 3) of a receiver that believes in a perfect panel."""
+    if scenes.scenario.impairments.perfect:
+        return cramer_rao_bound(scenes)
+    return misspecified_cramer_rao_bound(scenes).mean_squared_error
+
+
 def evaluate_unit(task: Task, estimator: Estimator) -> Records:
     """Draw, locate and score the scenes of a task on one thread."""
     threads = torch.get_num_threads()
@@ -140,7 +154,7 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
         distance,
         _slots(_own_snr_db(scenes) + blank, np.nan),
         _slots(errors.error, np.nan),
-        _slots(cramer_rao_bound(scenes), np.nan),
+        _slots(_bound(scenes), np.nan),
         scenes.snr_db.double().numpy(),
         truth.count.numpy(),
         estimates.count.numpy(),

@@ -34,7 +34,9 @@ def _columns() -> dict[str, str]:
     columns["resolved"] = "part of the sources detected and not reported as unresolved"
     for axis, unit, _ in AXES:
         columns[f"{axis}_rmse_{unit}"] = "root mean square error of the resolved sources"
-        columns[f"{axis}_bound_{unit}"] = "root of their mean Cramer-Rao bound"
+        columns[f"{axis}_bound_{unit}"] = (
+            "root of their mean bound, misspecified on an impaired panel"
+        )
         columns |= {f"{axis}_ratio": "RMSE / root of the mean bound"} | _ends(f"{axis}_ratio")
         columns[f"{axis}_normalised"] = "root mean square of each error over its own bound"
     return columns

@@ -9,6 +9,9 @@ from evaluation_helpers import FAKES, OFF, TINY, records, same
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation import COLUMNS, NOTHING, Task, evaluate_unit, parts, statistics
+from ris_pipeline.localization import cramer_rao_bound, misspecified_cramer_rao_bound
+from ris_pipeline.localization.estimators import ESTIMATORS
+from ris_pipeline.scene import SceneSet, Split
 
 HALF_PERCENT = 5e-3
 """Relative rounding of single precision angles and distances, whose errors are a hundredth of
@@ -42,6 +45,21 @@ def test_own_snr_adds_up_to_that_of_the_scene():
     np.testing.assert_allclose(one.own_snr_db[:, 0], one.snr_db, atol=1e-3)
     moving = unit("near", scenario=TINY.replace(sources=(1, 1), blocks=3))
     np.testing.assert_allclose(moving.own_snr_db[:, 0], moving.snr_db, atol=1e-3)
+
+
+def test_on_an_impaired_panel_the_bound_is_the_misspecified_one():
+    impaired = TINY.replace(
+        sources=(1, 1), snr_db=(40, 40), impairments={"phase_error_deg": 8.0, "panel_seed": 1}
+    )
+    task = Task(impaired, "maximum_likelihood", True, 0, 0, 60)
+    found = evaluate_unit(task, ESTIMATORS["maximum_likelihood"])
+    scenes = SceneSet(impaired, 0, 60, Split.TEST).scenes(0, 60)
+    bound = misspecified_cramer_rao_bound(scenes).mean_squared_error.numpy()
+    np.testing.assert_array_equal(found.bound[:, :1], bound)
+    row = statistics(found)
+    # At 40 dB nearly all is bias, the same for everyone; the noise in 60 errors is 1 / sqrt(120).
+    assert row["azimuth_normalised"] == pytest.approx(1, abs=1 / math.sqrt(120))
+    assert cramer_rao_bound(scenes)[..., 0].mean() < 0.01 * bound[..., 0].mean()
 
 
 def test_nothing_found():

@@ -222,3 +222,11 @@ def test_a_fixed_panel_is_one_panel() -> None:
 def test_scenes_outside_the_set_are_rejected() -> None:
     with pytest.raises(InputError, match=r"stop = 5: allowed is 0\.\.4"):
         SceneSet(SCENARIO, 0, 4).scenes(0, 5)
+
+
+def test_a_panel_is_perfect_unless_something_is_wrong_with_it():
+    assert Impairments().perfect
+    assert Impairments(fixed=False, panel_seed=3).perfect
+    assert not IMPAIRED.perfect
+    assert not Impairments(dead_fraction=0.1).perfect
+    assert not Impairments(phase_amplitude=PhaseAmplitude()).perfect
