@@ -3,7 +3,8 @@
 angle(e, s) = 2 asin(|p_e - p_s| / 2),   p: unit vectors towards estimate and source
 
 The assignment that minimises the sum of angles over all pairs; the chord form of the great-circle
-distance keeps its accuracy at small angles.
+distance keeps its accuracy at small angles. Two sources one behind the other have nearly the same
+direction, and which is which their distances say (`exchange_neighbours`).
 
 Source: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Res. Logist. Q. 2(1-2),
 1955.
@@ -65,3 +66,31 @@ def match_sources(
         rows, columns = linear_sum_assignment(angles[scene][sources][:, found].numpy())
         match[scene, sources[rows]] = found[columns]
     return match.to(true_azimuth.device)
+
+
+def exchange_neighbours(
+    match: Int[Tensor, "b k"], allowed: Bool[Tensor, "b k e"], mismatch: Float[Tensor, "b k e"]
+) -> Int[Tensor, "b k"]:
+    """Exchange estimates among the matched sources of a scene where their places then fit better.
+
+    The same sources keep an estimate, each one that is allowed, at the least sum of `mismatch`.
+    Sources whose match is not allowed are left as they are.
+
+    Args:
+        match: the index of the estimate of each source, or -1, as from `match_sources`.
+        allowed: whether an estimate may belong to a source.
+        mismatch: how badly it fits, 0 or more; what is not allowed is not looked at.
+    """
+    kept = (match >= 0) & allowed.gather(2, match.clamp_min(0)[..., None])[..., 0]
+    result = match.clone()
+    # Only where an estimate could belong to two of them is there anything to exchange.
+    shared = (allowed & kept[..., None]).sum(1).amax(1) > 1
+    for scene in torch.nonzero(shared)[:, 0].tolist():
+        rows = torch.nonzero(kept[scene])[:, 0]
+        columns = match[scene, rows]
+        cost = mismatch[scene][rows][:, columns]
+        forbidden = cost.diagonal().sum() + 1
+        cost = torch.where(allowed[scene][rows][:, columns], cost, forbidden)
+        first, second = linear_sum_assignment(cost.cpu().numpy())
+        result[scene, rows[first]] = columns[second]
+    return result

@@ -1,6 +1,7 @@
 """How good the estimates are, and how good they could be.
 
-detected     = matched within 2 degrees of great-circle distance
+detected     = matched within 2 degrees of great-circle distance, by angle; among sources of one
+               direction by u, v and 1/r in parts of a lobe
 ratio        = RMSE / sqrt(mean CRB)              over detected sources, per coordinate
 normalised   = sqrt(mean(error^2 / CRB))          the same, every source weighing alike
 
@@ -19,8 +20,9 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_shape
 from ris_pipeline.localization.bound import cramer_rao_bound
 from ris_pipeline.localization.estimates import Estimates
-from ris_pipeline.localization.matching import great_circle, match_sources
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.localization.grid import beamwidths, depth_of_focus
+from ris_pipeline.localization.matching import exchange_neighbours, great_circle, match_sources
+from ris_pipeline.scene import SceneBatch, direction_cosines
 
 DETECTION_ANGLE = math.radians(2.0)
 """Largest angle (rad) between a source and its estimate for the source to count as detected."""
@@ -83,6 +85,7 @@ def estimation_errors(
         truth.elevation,
         truth.active,
     )
+    match = _by_place(estimates, scenes, match, angle)
     found = match >= 0
     pairs = (
         (estimates.azimuth, truth.azimuth),
@@ -97,6 +100,26 @@ def estimation_errors(
     detected = found & (distance < angle)
     correct = estimates.count == truth.count
     return Errors(distance, error, detected, truth.active, correct, match)
+
+
+def _by_place(estimates: Estimates, scenes: SceneBatch, match: Tensor, angle: float) -> Tensor:
+    """`match` with the estimates of detected sources exchanged where that brings them nearer.
+
+    Places are compared by squared differences in (u, v, 1/r), each in beamwidths or depths of
+    focus: what the aperture tells apart alike, and so what errors scatter alike in.
+    """
+    truth, scenario = scenes.sources, scenes.scenario
+    there = [x.double()[:, None] for x in (estimates.azimuth, estimates.elevation)]
+    true = [x.double()[:, :, None] for x in (truth.azimuth, truth.elevation)]
+    both = estimates.active[:, None] & truth.active[:, :, None]
+    allowed = both & (great_circle(*there, *true) < angle)
+    cosines = direction_cosines(*there) - direction_cosines(*true)
+    depth = 1 / estimates.distance.double()[:, None] - 1 / truth.distance.double()[:, :, None]
+    apart = torch.stack((cosines[..., 0], cosines[..., 1], depth), dim=-1)
+    # A plane-wave estimator gives no distance.
+    lobe = apart.new_tensor([*beamwidths(scenario), depth_of_focus(scenario)])
+    mismatch = (apart / lobe).nan_to_num(0.0).square().sum(-1)
+    return exchange_neighbours(match, allowed, mismatch)
 
 
 def summarise(

@@ -19,6 +19,7 @@ from ris_pipeline.localization import (
     match_sources,
     summarise,
 )
+from ris_pipeline.localization.matching import exchange_neighbours
 
 ANGLE = st.floats(-1.4, 1.4)
 PLACES = st.lists(st.tuples(ANGLE, ANGLE), min_size=1, max_size=4)
@@ -66,6 +67,57 @@ def test_inactive_slots_match_nothing():
     assert match.tolist() == [[0, -1]]
     nothing = torch.tensor([[False, False]])
     assert match_sources(azimuth, azimuth, nothing, azimuth, azimuth, active).tolist() == [[-1, -1]]
+
+
+def test_of_two_sources_one_behind_the_other_each_gets_its_distance():
+    scenes = draw(1, sources=(2, 2))
+    near, far = 0.6, 5.0
+    sources = replace(
+        scenes.sources,
+        azimuth=torch.tensor([[0.100, 0.107]]),
+        elevation=torch.tensor([[0.0, 0.0]]),
+        distance=torch.tensor([[near, far]]),
+    )
+    scenes = replace(scenes, sources=sources)
+    # By angle alone the near one would be matched to the far estimate, and the other way round.
+    found = replace(
+        locate(scenes, 2),
+        azimuth=torch.tensor([[0.106, 0.103]]),
+        elevation=sources.elevation,
+        distance=sources.distance,
+    )
+    errors = estimation_errors(found, scenes)
+    assert errors.match.tolist() == [[0, 1]]
+    assert errors.detected.all()
+    assert errors.error[..., 2].abs().max() == 0
+    # Without distances only the angles count.
+    flat = replace(found, distance=torch.full_like(found.distance, torch.nan))
+    assert estimation_errors(flat, scenes).match.tolist() == [[1, 0]]
+    # An estimate beyond the gate of a source is not given to it, however well its distance fits.
+    beyond = estimation_errors(found, scenes, angle=0.005)
+    assert beyond.match.tolist() == [[1, 0]]
+    assert beyond.detected.all()
+
+
+@given(st.data())
+def test_exchanges_keep_who_is_matched_and_never_fit_worse(data):
+    k = data.draw(st.integers(1, 4))
+    match = torch.tensor([data.draw(st.permutations([-1, *range(k)]))[:k]])
+    flags = st.lists(st.booleans(), min_size=k, max_size=k)
+    costs = st.lists(st.integers(0, 9), min_size=k, max_size=k)
+    allowed = torch.tensor([data.draw(st.lists(flags, min_size=k, max_size=k))])
+    mismatch = torch.tensor([data.draw(st.lists(costs, min_size=k, max_size=k))]).double()
+    new = exchange_neighbours(match, allowed, mismatch)[0].tolist()
+    old = match[0].tolist()
+    fixed = [i for i in range(k) if old[i] < 0 or not allowed[0, i, old[i]]]
+    moving = [i for i in range(k) if i not in fixed]
+    assert [new[i] for i in fixed] == [old[i] for i in fixed]
+    assert sorted(new[i] for i in moving) == sorted(old[i] for i in moving)
+    assert all(allowed[0, i, new[i]] for i in moving)
+    orders = itertools.permutations([old[i] for i in moving])
+    possible = [o for o in orders if all(allowed[0, i, e] for i, e in zip(moving, o, strict=True))]
+    sums = [sum(mismatch[0, i, e] for i, e in zip(moving, o, strict=True)) for o in possible]
+    assert sum(mismatch[0, i, new[i]] for i in moving) == min(sums)
 
 
 @pytest.fixture(scope="module")
