@@ -94,8 +94,9 @@ def threshold_penalty(
         found: complex numbers that the sources found have taken, `k (T + d / 2)`.
     """
     free = blocks * (rows - 1) - found
-    part = float(beta.isf(false_alarm / places, blocks, free))
-    return -2 * blocks * rows * math.log1p(-part)
+    # 1 - b has the mirrored distribution; b itself rounds to 1 where few numbers are free.
+    left = float(beta.ppf(false_alarm / places, free, blocks))
+    return -2 * blocks * rows * math.log(left)
 
 
 def source_costs(

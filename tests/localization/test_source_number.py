@@ -57,6 +57,13 @@ def test_more_places_and_fewer_false_alarms_cost_more():
     assert source_costs("threshold", 1, 256, 3, 9, 1) == (0, costs[-1])
 
 
+def test_the_threshold_of_one_block_is_a_power():
+    # T = 1: the probability of Beta(1, n) above b is (1 - b)^n.
+    for alarm in (0.3, 1e-12, 1e-200):
+        cost = threshold_penalty(1, 16, 10, alarm, 12.5)
+        assert cost == pytest.approx(-2 * 16 * math.log(alarm / 10) / 2.5)
+
+
 def test_a_source_beside_others_costs_more():
     steps = np.diff(source_costs(Threshold(0.1), 2, 8, 3, 9, 4))
     # Each has taken two amplitudes and half of three coordinates.
