@@ -85,7 +85,7 @@ def search_again(
     coordinates: int,
     one_more: bool,
 ) -> None:
-    """Search again where a fit of K >= 2 sources is in doubt; in place.
+    """Search again where a fit of K >= 1 sources is in doubt; in place.
 
     Args:
         coordinates: unknown coordinates of a source.
@@ -96,7 +96,7 @@ def search_again(
     noise = _noise(search, objective, k, coordinates)
     weak = loss_without(search.white, parameters, active).amin(1) < WEAK * noise
     doubt = torch.nonzero(weak | ~consistent(search, objective, k, coordinates))[:, 0]
-    if k < 2 or doubt.numel() == 0:
+    if k == 0 or doubt.numel() == 0:
         return
     part = search.take(doubt)
     here, rss = parameters[doubt], objective[doubt]

@@ -84,9 +84,9 @@ def prepare_search(
         interference: False where no scene has more than one source: the white filter is then exact.
     """
     gains = grid_gains(detector, measurement)
-    whitened, whitened_gains, outside = measurement, gains, None
+    whitened, whitened_gains = measurement, gains
+    outside = outside_energy(measurement)
     if interference:
-        outside = outside_energy(measurement)
         dtype = detector.grid.panel.positions.dtype.to_complex()
         whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
         whitened_gains = grid_gains(detector, whitened)

@@ -156,7 +156,7 @@ def _hoped(search: Search, parameters: Tensor, rss: Tensor, plan: _Plan) -> Tens
 
 def _settle(search: Search, count: Tensor, parameters: Tensor, plan: _Plan) -> None:
     """Search again where a fit of the chosen number is in doubt; in place."""
-    for k in range(2, plan.slots + 1):
+    for k in range(1, plan.slots + 1):
         index = torch.nonzero(count == k)[:, 0]
         if index.numel() == 0:
             continue

@@ -72,6 +72,18 @@ def test_a_source_in_the_wrong_lobe_is_brought_back():
     assert (objective < (1 + 1e-3) * right.fit.objective).sum() >= 11
 
 
+def test_a_single_source_is_searched_again_too():
+    """With three codes a side lobe is the highest point of the grid in this scene."""
+    scenario = Scenario(power="power_control", sources=(1, 1), snr_db=(10, 10), codes=3)
+    scenes = SceneSet(scenario, 2, 1000, Split.TEST).scenes(276, 277)
+    search, active = searched(scenes), scenes.sources.active
+    right = refine(search.white, true_parameters(scenes), active, search.domain).fit
+    found = locate(scenes, 1)
+    places = torch.stack((found.azimuth, found.elevation, 1 / found.distance), dim=-1).double()
+    objective = linearise(search.white, places, active).objective
+    assert objective < right.objective * (1 + 0.5 / 48)
+
+
 def four_sources(index: int) -> SceneBatch:
     scenario = Scenario(power="power_control", sources=(4, 4), snr_db=(10, 10))
     return SceneSet(scenario, 2, 1000, Split.TEST).scenes(index, index + 1)
