@@ -4,16 +4,27 @@
 """
 
 import os
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
+from ris_pipeline.verification.checks import steering
 from ris_pipeline.verification.plugin import add_options, plugin_of
+from ris_pipeline.verification.reproducible import without_local_constants
 from ris_pipeline.verification.tightness import Tightness
 
 settings.register_profile("dev", max_examples=12, deadline=None)
-settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "ci",
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
 settings.register_profile("nightly", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
@@ -25,7 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Matrices here are tiny, and the workers of pytest-xdist share the cores.
     torch.set_num_threads(1)
+    without_local_constants()
     config.pluginmanager.register(Tightness(), "ris-pipeline-tightness")
     plugin = plugin_of(config)
     if plugin is not None:
         config.pluginmanager.register(plugin, "ris-pipeline-target")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    with steering(Phase.target in settings.default.phases):
+        return (yield)

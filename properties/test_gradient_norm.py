@@ -17,17 +17,26 @@ def _truth(parameters: list[torch.Tensor]) -> tuple[float, int]:
     return oracles.group_norm(grads)
 
 
-@given(gradients())
-def test_the_norm_is_that_of_the_finite_gradients(parameters: list[torch.Tensor]) -> None:
+def _check(parameters: list[torch.Tensor], got: object) -> None:
     expected, _ = _truth(parameters)
     entries = sum(p.numel() for p in parameters)
-    got = TARGET.gradient_norm(parameters).norm
     # A Python float is a double; what a plain function answers has the digits of its gradients.
     got = torch.as_tensor(got, dtype=torch.float64 if isinstance(got, float) else None)
     bound = entry_bound(expected, entries + 2, got.dtype)
     # Squares below the smallest normal number lose their digits.
     bound += entries * math.sqrt(smallest(got.dtype))
     assert_within("group norm", got.double().numpy(), expected, bound)
+
+
+@given(gradients())
+def test_the_norm_is_that_of_the_finite_gradients(parameters: list[torch.Tensor]) -> None:
+    _check(parameters, TARGET.gradient_norm(parameters).norm)
+
+
+@given(gradients())
+def test_parameters_may_come_one_by_one(parameters: list[torch.Tensor]) -> None:
+    # As `model.parameters()` does: it has no length and can be read once.
+    _check(parameters, TARGET.gradient_norm(p for p in parameters).norm)
 
 
 @given(gradients())

@@ -1,6 +1,7 @@
 """Somebody's functions by name: `package.module`, `module:object`, `module:function=name`."""
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -11,17 +12,21 @@ from typing import Any
 
 import torch
 
-from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._errors import CALL_ERRORS, InputError, check_choice
 from ris_pipeline.verification.adapters import (
-    CALL_ERRORS,
     PLACE,
     SIGNATURES,
     Backend,
+    PlainMatrixFunction,
+    Stopped,
+    TheirError,
+    across,
     adapt,
     describe,
+    parameters_of,
 )
 from ris_pipeline.verification.strategies import SEMIDEFINITE, WAVEFRONTS, Domain
-from ris_pipeline.verification.target import PLACES
+from ris_pipeline.verification.target import PLACES, Claim
 
 DOMAINS: dict[str, tuple[Any, ...]] = {
     "all": tuple(Domain),
@@ -32,10 +37,14 @@ DOMAINS: dict[str, tuple[Any, ...]] = {
 }
 """Domains by the name that a target states: families of spectra, or a wavefront."""
 
+HERMITIAN = "hermitian"
+"""The domain of what takes matrices for Hermitian as they are; it goes with any other."""
+
 DOMAIN_WORDS = {
     "positive": "positive semidefinite matrices",
     "distinct": "matrices whose eigenvalues are all distinct",
     "indefinite": "indefinite matrices",
+    HERMITIAN: "Hermitian matrices",
     "plane": "plane waves",
     "fresnel": "the Fresnel wavefront",
     "spherical": "the spherical wavefront",
@@ -50,11 +59,13 @@ def outside(domain: str) -> frozenset[Any]:
         InputError: an unknown domain.
     """
     chosen: set[Any] = set()
-    for name in domain.split(","):
-        check_choice("domain", name, DOMAINS)
-        chosen |= set(DOMAINS[name])
+    names = domain.split(",")
+    for name in names:
+        check_choice("domain", name, (HERMITIAN, *DOMAINS))
+        chosen |= set(DOMAINS.get(name, ()))
     kinds = [kind for kind in (tuple(Domain), WAVEFRONTS) if chosen & set(kind)]
-    return frozenset(value for kind in kinds for value in kind if value not in chosen)
+    left = frozenset(value for kind in kinds for value in kind if value not in chosen)
+    return left | ({Claim.NOT_HERMITIAN} if HERMITIAN in names else frozenset())
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Implementation:
 
     name: public name, or a name of `target.PLACES`; label: where it was found; function: called as
     ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what
-    goes without saying; never: what it takes on no domain.
+    goes without saying; never: what it takes on no domain; given: the function itself, where
+    `function` is an adapter around it.
     """
 
     name: str
@@ -73,6 +85,7 @@ class Implementation:
     domain: str = ""
     assumed: str = ""
     never: frozenset[Any] = frozenset()
+    given: Callable[..., Any] | None = None
 
     def without(self, domain: str = "") -> frozenset[Any]:
         """What it does not take on a domain, by default on its own."""
@@ -126,15 +139,20 @@ def implementation(
         adapted = adapt(name, function, backend, batched)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    plain = Implementation(name, label, adapted, adapted.how, domain)
+    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE}
+    if isinstance(adapted, PlainMatrixFunction) and Claim.NOT_HERMITIAN not in adapted.claims:
+        never.add(Claim.NOT_HERMITIAN)
+    plain = Implementation(
+        name, label, adapted, adapted.how, domain, never=frozenset(never), given=function
+    )
     if name != "steering_vector":
         return plain
     # One formula, and by default the exact one. As books write it, r - |p - q|, it keeps the digits
     # of single precision only, even in double precision.
-    several = "wavefront" in _parameters(function)
+    several = "wavefront" in {p.name for p in parameters_of(function) or ()}
     fronts = () if several or set(domain.split(",")) & set(WAVEFRONTS) else ("spherical",)
     assumed = ",".join((*filter(None, (domain,)), *fronts))
-    return replace(plain, assumed=assumed, never=frozenset({torch.float64}))
+    return replace(plain, assumed=assumed, never=frozenset({torch.float64, *never}))
 
 
 def load(
@@ -153,8 +171,9 @@ def load(
             raises.
     """
     place, _, given = spec.partition("=")
-    module_name, colon, path = place.partition(":")
-    found = _attribute(_module(module_name), path, place) if colon else _module(module_name)
+    module_name, path = _parts(place)
+    module = _module(module_name)
+    found = _attribute(module, path, place) if path else module
     name = given or name
     if name is None and callable(found) and not isinstance(found, type):
         own = getattr(found, "__name__", "")
@@ -170,11 +189,22 @@ def load(
         return (implementation(name, place, found, options),)
     provided = _provided(found)
     if not provided:
-        raise InputError(f"{place} provides none of {', '.join(SIGNATURES)}")
+        raise InputError(
+            f"{place} provides none of {', '.join(SIGNATURES)} itself; of another name, say "
+            f"{module_name}:FUNCTION=NAME"
+        )
     return tuple(
-        implementation(key, f"{place}{'.' if colon else ':'}{key}", function, options)
+        implementation(key, f"{place}{'.' if path else ':'}{key}", function, options)
         for key, function in provided.items()
     )
+
+
+def _parts(place: str) -> tuple[str, str]:
+    """Module or file, and what is asked of it."""
+    head, colon, path = place.rpartition(":")
+    if not colon or path.endswith(".py") or "/" in path or "\\" in path:
+        return place, ""
+    return head, path
 
 
 def _module(name: str) -> ModuleType:
@@ -182,16 +212,39 @@ def _module(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    if name.endswith(".py"):
+        return _file(Path(name))
     if not all(part.isidentifier() for part in name.split(".")):
         raise InputError(f"target = {name!r}: expected is package.module or module:function")
+    return _imported(name, lambda: importlib.import_module(name))
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"target {str(path)!r}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"target {str(path)!r} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[path.stem] = module
+    execute = spec.loader.exec_module
+    _imported(path.stem, lambda: execute(module))
+    return module
+
+
+def _imported(name: str, load: Callable[[], Any]) -> Any:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"target {name!r}: no module named {error.name!r}") from error
-        raise InputError(f"target {name!r} cannot be imported: {error}") from error
-    except (ImportError, SyntaxError, *CALL_ERRORS) as error:
-        raise InputError(f"target {name!r} cannot be imported: {describe(error)}") from error
+        return across(load)
+    except Stopped as error:
+        raise InputError(f"target {name!r} cannot be imported: it raises {error}") from error
+    except CALL_ERRORS as error:
+        missing = error.__cause__
+        lost = missing.name if isinstance(missing, ModuleNotFoundError) else None
+        if lost is not None and (name == lost or name.startswith(f"{lost}.")):
+            raise InputError(f"target {name!r}: no module named {lost!r}") from error
+        said = str(error) if isinstance(error, TheirError) else describe(error)
+        raise InputError(f"target {name!r} cannot be imported: {said}") from error
 
 
 def _attribute(module: ModuleType, path: str, place: str) -> Any:
@@ -202,26 +255,39 @@ def _attribute(module: ModuleType, path: str, place: str) -> Any:
             raise InputError(
                 f"{place}: no attribute {part!r}; {module.__name__} has {', '.join(known)}"
             )
+        if isinstance(found, type) and inspect.isfunction(inspect.getattr_static(found, part)):
+            # A method needs an object.
+            found = across(found) if not isinstance(getattr(found, part), type) else found
         found = getattr(found, part)
     return found
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    try:
-        return tuple(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return ()
+    return tuple(p.name for p in parameters_of(function) or ())
 
 
 def _provided(holder: Any) -> dict[str, Callable[..., Any]]:
-    """Attributes of public names, and those of other names that take what ours takes: a name such
-    as `trace` or `angle` alone says little."""
+    """Attributes of public names that are the holder's own, not imported from elsewhere.
+
+    Of this package itself those of other names too, where they take what ours takes: a name such
+    as `trace` or `angle` alone says little, and elsewhere it says nothing.
+    """
+    own_name = getattr(holder, "__name__", "") if isinstance(holder, ModuleType) else ""
+    ours = own_name.startswith("ris_pipeline.")
     found = {name: getattr(holder, name, None) for name in SIGNATURES}
-    for name, home in PLACES.items():
+    if own_name and not ours:
+        found = {n: f for n, f in found.items() if _stands_in(f, own_name)}
+    for name, home in PLACES.items() if ours else ():
         module, _, attribute = home.partition(":")
         other = getattr(holder, name, None)
         if name not in found and callable(other):
-            ours = getattr(importlib.import_module(module), attribute)
-            if other is ours or _parameters(other) == _parameters(ours):
+            original = getattr(importlib.import_module(module), attribute)
+            if other is original or _parameters(other) == _parameters(original):
                 found[name] = other
     return {name: function for name, function in found.items() if callable(function)}
+
+
+def _stands_in(function: Any, module: str) -> bool:
+    """Whether a module's attribute was made there, or in a part of the same package."""
+    home = getattr(function, "__module__", None) or module
+    return home == module or home.startswith(f"{module}.")

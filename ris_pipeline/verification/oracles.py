@@ -65,11 +65,24 @@ def steering(
     where: tuple[float, float, float],
     wavefront: str = "spherical",
 ) -> Complex:
-    """`exp(+j k (r - |p - q_n|)) / sqrt(N)`, one element at a time in extended precision.
+    """`exp(+j k (r - |p - q_n|)) / sqrt(N)`, in extended precision.
 
     spacing in wavelengths; where: azimuth, elevation (rad) and distance in wavelengths. Horizontal
     index fastest, centred.
     """
+    along = (np.arange(panel[0]) - np.longdouble(panel[0] - 1) / 2) * spacing[0]
+    across = (np.arange(panel[1]) - np.longdouble(panel[1] - 1) / 2) * spacing[1]
+    positions = np.array([(x, y, 0) for y in across for x in along], dtype=np.longdouble)
+    return steering_at(positions, where, 1.0, wavefront)
+
+
+def steering_at(
+    positions: NDArray[Any],
+    where: tuple[float, float, float],
+    wavelength: float,
+    wavefront: str = "spherical",
+) -> Complex:
+    """`steering` of elements anywhere, (N, 3), in the unit of the wavelength and the distance."""
     azimuth, elevation, distance = (np.longdouble(x) for x in where)
     towards = np.array(
         [
@@ -78,22 +91,18 @@ def steering(
             np.cos(azimuth) * np.cos(elevation),
         ]
     )
-    phases = []
-    for vertical in range(panel[1]):
-        for horizontal in range(panel[0]):
-            x = (np.longdouble(horizontal) - np.longdouble(panel[0] - 1) / 2) * spacing[0]
-            y = (np.longdouble(vertical) - np.longdouble(panel[1] - 1) / 2) * spacing[1]
-            along = towards[0] * x + towards[1] * y
-            paths = {
-                "plane": along,
-                "fresnel": along - (x * x + y * y - along * along) / (2 * distance),
-                "spherical": distance
-                - np.sqrt(((distance * towards - np.array([x, y, 0])) ** 2).sum()),
-            }
-            phases.append(2 * np.longdouble(np.pi) * paths[wavefront])
-    phase = np.array(phases)
-    response = (np.cos(phase) + 1j * np.sin(phase)) / np.sqrt(np.longdouble(len(phases)))
-    return response.astype(np.complex128)
+    q = np.asarray(positions, dtype=np.longdouble)
+    along, square = q @ towards, (q * q).sum(axis=-1)
+    paths = {
+        "plane": along,
+        "fresnel": along - (square - along * along) / (2 * distance),
+        # r - |p - q| rationalised: far away the difference loses the digits of extended precision.
+        "spherical": (2 * distance * along - square)
+        / (distance + np.sqrt(((distance * towards - q) ** 2).sum(axis=-1))),
+    }
+    phase = 2 * np.longdouble(np.pi) / np.longdouble(wavelength) * paths[wavefront]
+    response = (np.cos(phase) + 1j * np.sin(phase)) / np.sqrt(np.longdouble(len(q)))
+    return np.asarray(response.astype(np.complex128))
 
 
 def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
@@ -103,7 +112,7 @@ def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
     """
     present = [gradient for gradient in gradients if gradient is not None]
     finite = [gradient for gradient in present if np.isfinite(gradient).all()]
-    entries = (abs(complex(entry)) for gradient in finite for entry in gradient.ravel())
+    entries = (abs(complex(entry)) for gradient in finite for entry in gradient.ravel().tolist())
     return math.hypot(*entries), len(present) - len(finite)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib import import_module
 from typing import Any, TypeVar
 from unittest import SkipTest
@@ -94,6 +95,19 @@ class DoesNotApply(SkipTest):
     """
 
 
+class Claim(StrEnum):
+    """What a function may or may not take beyond plain matrices and plain numbers."""
+
+    NOT_HERMITIAN = "matrices that are not Hermitian"
+    ORDERS = "one k for each matrix"
+    STEERING = "steering vectors for each matrix"
+    EMPTY = "an empty batch"
+    GRADIENT = "a gradient"
+    SECOND_DERIVATIVE = "a second derivative"
+    RANGE = "gradients whose squares overflow"
+    PEAK = "a spectrum that keeps its digits at a peak"
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a block under `provide` looked up.
@@ -150,6 +164,12 @@ def taken(options: Collection[T]) -> tuple[T, ...]:
     if not left:
         raise DoesNotApply(f"needs {' or '.join(map(str, options))}")
     return left
+
+
+def takes(option: Any) -> bool:
+    """Whether the functions under test take that."""
+    usage = _USAGE.get()
+    return usage is None or option not in usage.without
 
 
 def under_test(names: Collection[str]) -> tuple[str, ...]:

@@ -7,14 +7,27 @@ wants to be called, torch or numpy, batched or one matrix at a time, is found ou
 from typing import Any, Protocol
 
 from ris_pipeline._errors import CALL_ERRORS, check_choice
-from ris_pipeline.verification.adapters._calling import Backend, Function, describe
+from ris_pipeline.verification.adapters._binding import constructed
+from ris_pipeline.verification.adapters._calling import Backend, Function
 from ris_pipeline.verification.adapters._learning import adapt_epoch_mean, adapt_gradient_norm
 from ris_pipeline.verification.adapters._matrices import (
     MatrixFunction,
     PlainMatrixFunction,
     adapt_matrix,
 )
-from ris_pipeline.verification.adapters._steering import PlainSteering, adapt_steering
+from ris_pipeline.verification.adapters._steering import (
+    BY_POSITIONS,
+    PlainSteering,
+    adapt_steering,
+)
+from ris_pipeline.verification.adapters._strangers import (
+    Stopped,
+    TheirError,
+    across,
+    describe,
+    guarded,
+    parameters_of,
+)
 
 MATRIX_FUNCTIONS = {
     "hermitize": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
@@ -37,6 +50,14 @@ SIGNATURES = {
     "epoch_mean": "epoch_mean(losses, accumulation)",
 }
 """The plain signature of each public name."""
+
+PLAIN = {
+    **{name: kind.parameters for name, kind in MATRIX_FUNCTIONS.items()},
+    "steering_vector": BY_POSITIONS,
+    "gradient_norm": ("parameters",),
+    "epoch_mean": ("losses", "accumulation"),
+}
+"""The plain parameters of each public name; a steering vector may take a shape and a spacing."""
 
 PLACE = {name: name for name in SIGNATURES} | {"epoch_mean": "run_epoch"}
 """The name in `target.PLACES` that each public name stands for."""
@@ -66,7 +87,9 @@ def adapt(
         InputError: another name, or a function that cannot be called so.
     """
     check_choice("name", name, SIGNATURES)
-    signature = SIGNATURES[name]
+    if isinstance(function, type):
+        function = constructed(function, PLAIN[name])
+    signature, function = SIGNATURES[name], guarded(function)
     if name == "steering_vector":
         return adapt_steering(function, signature, backend)
     if name == "gradient_norm":
@@ -80,12 +103,18 @@ __all__ = [
     "CALL_ERRORS",
     "MATRIX_FUNCTIONS",
     "PLACE",
+    "PLAIN",
     "SIGNATURES",
     "Adapted",
     "Backend",
     "Function",
     "PlainMatrixFunction",
     "PlainSteering",
+    "Stopped",
+    "TheirError",
+    "across",
     "adapt",
     "describe",
+    "guarded",
+    "parameters_of",
 ]

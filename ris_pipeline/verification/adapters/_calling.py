@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import CALL_ERRORS, InputError
+from ris_pipeline.verification.adapters._strangers import describe, parameters_of
 from ris_pipeline.verification.target import DoesNotApply
 
 Backend = Literal["torch", "numpy"]
@@ -50,8 +52,11 @@ def to_tensor(answer: Any) -> Tensor:
     array = np.asarray(first)
     if array.dtype.kind not in "fciu":
         raise TypeError(f"answers {type(first).__name__}: expected are numbers")
-    # A view with negative strides, as `[::-1]` makes, is not taken by torch.
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+    # torch takes no view with negative strides, as `[::-1]` makes, and none that is read only. A
+    # copy always has new strides; `ascontiguousarray` keeps those of an axis of length 1.
+    if min(array.strides, default=0) < 0 or not array.flags.writeable:
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def real_part(answer: Tensor) -> Tensor:
@@ -72,31 +77,39 @@ def real_part(answer: Tensor) -> Tensor:
     return answer.real
 
 
-def describe(error: BaseException) -> str:
-    """Type and first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def likely_backend(function: Function) -> Backend | None:
     """The backend that the first parameter's annotation names, or else the only one that the
     function's module imports."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
+    parameters = parameters_of(function)
     text = str(parameters[0].annotation) if parameters else ""
     names = {"torch": "Tensor" in text, "numpy": "ndarray" in text or "NDArray" in text}
     if not any(names.values()):
-        seen = getattr(inspect.unwrap(function), "__globals__", {}).values()
+        seen = _globals(function).values()
         imported = {module.__name__ for module in seen if isinstance(module, ModuleType)}
         names = {backend: backend in imported for backend in names}
     found: list[Backend] = [b for b in ("torch", "numpy") if names[b]]
     return found[0] if len(found) == 1 else None
 
 
-def find_backend(function: Function, probes: Sequence[Sequence[Any]], signature: str) -> Backend:
-    """The backend of a function, by the first of these that says it:
+def _globals(function: Function) -> dict[str, Any]:
+    """What the module of a function, a method or a module's forward sees."""
+    inner: Any = inspect.unwrap(function)
+    inner = getattr(inner, "forward", inner) if isinstance(inner, torch.nn.Module) else inner
+    inner = getattr(inner, "func", inner)
+    inner = getattr(inner, "__func__", inner)
+    if hasattr(inner, "__globals__"):
+        return dict(inner.__globals__)
+    return vars(sys.modules.get(type(inner).__module__, inspect))
+
+
+def find_backend(
+    function: Function,
+    probes: Sequence[Sequence[Any]],
+    signature: str,
+    inner: Function | None = None,
+) -> Backend:
+    """The backend of a function, by the first of these that says it; inner: the function whose
+    annotations and module are read, if not itself.
 
     1. its annotation, or what its module imports (`likely_backend`), if it can be called so;
     2. torch, if it takes tensors that ask for gradients and answers a tensor;
@@ -106,7 +119,7 @@ def find_backend(function: Function, probes: Sequence[Sequence[Any]], signature:
     Raises:
         InputError: it takes neither.
     """
-    likely = likely_backend(function)
+    likely = likely_backend(inner or function)
     for arguments in probes:
         if likely and call(function, arguments_for(likely, arguments))[1] is None:
             return likely
@@ -121,7 +134,7 @@ def find_backend(function: Function, probes: Sequence[Sequence[Any]], signature:
             return "torch"
     error = call(function, probes[0])[1]
     said = "" if error is None else describe(error)
-    raise InputError(f"it cannot be called as {signature}: {said}")
+    raise InputError(f"it cannot be called as {signature}: {said}") from error
 
 
 def _leaf(value: Any) -> bool:

@@ -1,24 +1,26 @@
 """The norm of a group's gradients and the mean loss of an epoch, from plain functions."""
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.verification.adapters._binding import Binding, bindings
 from ris_pipeline.verification.adapters._calling import (
     Backend,
     Function,
     call,
-    describe,
     likely_backend,
     to_tensor,
 )
+from ris_pipeline.verification.adapters._strangers import describe
 from ris_pipeline.verification.target import DoesNotApply
+
+Taken = Literal["parameters", "module", "gradients", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -36,51 +38,95 @@ class PlainNorm:
         return self.counted
 
 
+class _Holder(nn.Module):
+    """A module of given parameters, complex ones and those without a gradient among them."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        super().__init__()
+        for index, tensor in enumerate(parameters):
+            parameter = nn.Parameter(tensor.detach())
+            parameter.grad = tensor.grad
+            self.register_parameter(f"p{index}", parameter)
+
+
 @dataclass(frozen=True)
 class PlainGradientNorm:
-    """Somebody's group norm: of torch parameters, or of a list of numpy gradients."""
+    """Somebody's group norm: of parameters, of a module, or of the gradients themselves."""
 
     function: Function
-    backend: Backend
+    taken: Taken
 
     @property
     def how(self) -> str:
         """In words."""
-        taken = "parameters" if self.backend == "torch" else "a list of gradients"
-        return f"{self.backend}, {taken}"
+        return {
+            "parameters": "torch, parameters",
+            "module": "torch, a module",
+            "gradients": "torch, a list of gradients",
+            "arrays": "numpy, a list of gradients",
+        }[self.taken]
 
     def __call__(self, parameters: Iterable[Tensor]) -> PlainNorm:
         """The norm, and the count where the answer has one."""
-        given: list[Any] = list(parameters)
-        dtypes = [p.grad.real.dtype for p in given if p.grad is not None]
-        coarsest = max(dtypes, key=lambda d: torch.finfo(d).eps, default=torch.float64)
-        if self.backend == "numpy":
-            given = [p.grad.numpy() for p in given if p.grad is not None]
-        answer = self.function(given)
+        given = list(parameters)
+        dtypes = [p.grad.dtype for p in given if p.grad is not None]
+        if self.taken == "arrays" and torch.bfloat16 in dtypes:
+            raise DoesNotApply("needs bfloat16, which numpy has not")
+        real = [torch.zeros((), dtype=d).real.dtype for d in dtypes]
+        coarsest = max(real, key=lambda d: torch.finfo(d).eps, default=torch.float64)
+        one_by_one = not isinstance(parameters, Sequence)
+        answer = self._answer(given, one_by_one)
         pair = answer if isinstance(answer, tuple) else (answer,)
-        return PlainNorm(to_tensor(pair).to(coarsest), int(pair[1]) if len(pair) > 1 else None)
+        # A second number that is no whole one is something else, such as a factor to clip by.
+        counts = len(pair) > 1 and isinstance(pair[1], int | np.integer)
+        return PlainNorm(to_tensor(pair).to(coarsest), int(pair[1]) if counts else None)
+
+    def _answer(self, given: list[Tensor], one_by_one: bool) -> Any:
+        if self.taken == "module":
+            return self.function(_Holder(given))
+        values: list[Any] = list(given)
+        if self.taken != "parameters":
+            values = [p.grad for p in given if p.grad is not None]
+        if self.taken == "arrays":
+            values = [g.resolve_conj().numpy() for g in values]
+        if not one_by_one:
+            return self.function(values)
+        try:
+            return self.function(iter(values))
+        except TypeError as error:
+            raise DoesNotApply("needs parameters that come one by one") from error
 
 
 def adapt_gradient_norm(
     function: Function, signature: str, backend: Backend | None = None
 ) -> PlainGradientNorm:
-    """Parameters with gradients if it takes them, the gradients themselves if not.
+    """Whatever of parameters, a module, gradients and arrays it answers best: 5 for (3, 4).
 
     Raises:
-        InputError: it takes neither.
+        InputError: it takes none of them.
     """
-    parameter = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    parameter.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
-    every: tuple[Backend, ...] = (backend,) if backend else ("torch", "numpy")
-    order = sorted(every, key=lambda one: one != likely_backend(function))
-    errors = []
-    for chosen in order:
-        plain = PlainGradientNorm(function, chosen)
-        _, error = call(plain, ([parameter],))
-        if error is None:
+    torch_ways: tuple[Taken, ...] = ("parameters", "module", "gradients")
+    ways: dict[Backend, tuple[Taken, ...]] = {"torch": torch_ways, "numpy": ("arrays",)}
+    chosen = list(ways) if backend is None else [backend]
+    order = sorted(chosen, key=lambda one: one != likely_backend(function))
+    answered, first = [], None
+    for taken in (taken for one in order for taken in ways[one]):
+        parameter = torch.full((2,), 7.0, dtype=torch.float64, requires_grad=True)
+        parameter.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
+        plain = PlainGradientNorm(function, taken)
+        norm, error = call(plain, ([parameter],))
+        first = first or error
+        if error is not None or norm.norm.ndim:
+            continue
+        if abs(float(norm.norm) - 5.0) < 1e-5:
             return plain
-        errors.append(error)
-    raise InputError(f"it cannot be called as {signature}: {describe(errors[0])}")
+        answered.append((plain, float(norm.norm)))
+    # A wrong norm of gradients; not a right one of the parameters, 7 sqrt(2), taken for gradients.
+    looked = [plain for plain, value in answered if abs(value - 7 * 2**0.5) > 1e-5]
+    if looked or answered:
+        return looked[0] if looked else answered[0][0]
+    said = "another shape" if first is None else describe(first)
+    raise InputError(f"it cannot be called as {signature}: {said}")
 
 
 @dataclass(frozen=True)
@@ -100,17 +146,28 @@ class PlainEpoch:
         raise DoesNotApply("needs the number of optimiser steps")
 
 
+# numpy's floats: torch.tensor makes a double of them, and a single of python's.
+_FORMS: dict[str, Callable[[Sequence[float]], Any]] = {
+    "a list": lambda losses: [np.float64(x) for x in losses],
+    "an array": lambda losses: np.asarray(losses, dtype=np.float64),
+    "a list of tensors": lambda losses: [torch.tensor(x, dtype=torch.float64) for x in losses],
+    "a tensor": lambda losses: torch.tensor(losses, dtype=torch.float64),
+}
+
+
 @dataclass(frozen=True)
 class PlainEpochMean:
-    """Somebody's mean over the losses of an epoch; alone: it takes no accumulation factor."""
+    """Somebody's mean over the losses of an epoch; binding None: it takes the losses alone."""
 
     function: Function
-    alone: bool
+    binding: Binding | None
+    form: str = "a list"
 
     @property
     def how(self) -> str:
         """In words."""
-        return "losses" if self.alone else "losses, accumulation"
+        taken = ("losses",) if self.binding is None else self.binding.order
+        return ", ".join(taken) + ("" if self.form == "a list" else f" as {self.form}")
 
     def __call__(
         self,
@@ -124,24 +181,37 @@ class PlainEpochMean:
         return PlainEpoch(self.mean(losses, accumulation))
 
     def mean(self, losses: Sequence[float], accumulation: int) -> float:
-        """The function's answer to losses in double precision."""
-        # numpy's floats: torch.tensor makes a double of them, and a single of python's.
-        rest = () if self.alone else (accumulation,)
-        return float(to_tensor(self.function([np.float64(x) for x in losses], *rest)))
+        """The function's answer to losses in double precision.
+
+        Raises:
+            AssertionError: it changes the losses that it is given.
+        """
+        given = _FORMS[self.form](losses)
+        if self.binding is None:
+            answer = self.function(given)
+        else:
+            answer = self.binding(self.function, {"losses": given, "accumulation": accumulation})
+        left = [float(x) for x in given]
+        if not np.array_equal(left, np.asarray(losses, dtype=float), equal_nan=True):
+            raise AssertionError(f"the losses are changed: {len(left)} are left of {len(losses)}")
+        return float(to_tensor(answer))
 
 
 def adapt_epoch_mean(function: Function, signature: str) -> PlainEpochMean:
     """With the accumulation factor if it takes two arguments.
 
     Raises:
-        InputError: it takes neither one list nor a list and a number.
+        InputError: it takes neither losses nor losses and a number.
     """
-    try:
-        count = len(inspect.signature(function).parameters)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"its parameters cannot be read: {describe(error)}") from error
-    plain = PlainEpochMean(function, alone=count == 1)
-    _, error = call(plain.mean, ([1.0, 2.0, 3.0], 2))
-    if error is not None:
-        raise InputError(f"it cannot be called as {signature}: {describe(error)}")
-    return plain
+    two = [*bindings(function, ("losses", "accumulation"))]
+    ways = [*two, None] if two else [None]
+    first: Exception | None = None
+    for form in _FORMS:
+        for binding in ways:
+            plain = PlainEpochMean(function, binding, form)
+            _, error = call(plain.mean, ([1.0, 2.0, 3.0], 2))
+            if error is None or isinstance(error, AssertionError):
+                return plain
+            first = first or error
+    said = "" if first is None else describe(first)
+    raise InputError(f"it cannot be called as {signature}: {said}")

@@ -1,8 +1,8 @@
-"""Functions of a Hermitian matrix: batched or not, complex64 or not."""
+"""Functions of a Hermitian matrix: batched or not, in one precision or both."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.verification.adapters._binding import Binding, bindings
 from ris_pipeline.verification.adapters._calling import (
     Backend,
     Function,
     arguments_for,
     call,
-    describe,
     find_backend,
     real_part,
     to_tensor,
 )
-from ris_pipeline.verification.target import DoesNotApply
+from ris_pipeline.verification.adapters._strangers import describe
+from ris_pipeline.verification.target import Claim, DoesNotApply
 
-PROBE_ORDER, PROBE_K = 5, 2
+PROBE_ORDER, PROBE_K, PROBE_STEERING = 5, 2, 3
 # Axes of different lengths, the first shorter than k + 1: one taken for another does not fit.
 PROBE_BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
-SAME = math.sqrt(torch.finfo(torch.float64).eps)
-"""Relative distance of answers below which they are one answer: half of the digits."""
+WIDE, NARROW = torch.complex128, torch.complex64
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,29 @@ class MatrixFunction:
     real: bool = True
     mean: bool = False
 
-    def probe(self, batch: tuple[int, ...]) -> list[Any]:
+    def probe(self, batch: tuple[int, ...], dtype: torch.dtype = WIDE) -> dict[str, Any]:
         """Arguments of that batch: positive definite matrices, k = 2, a margin beyond any gap."""
         generator = np.random.default_rng(0)
-        shape = (*batch, PROBE_ORDER, PROBE_ORDER)
-        factor = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
-        matrix = factor @ factor.conj().swapaxes(-1, -2) + np.eye(PROBE_ORDER)
-        basis, steering = np.linalg.qr(factor)[0][..., :PROBE_K], np.linalg.qr(factor)[0]
-        every = {
-            "matrix": torch.from_numpy(matrix),
-            "basis": torch.from_numpy(np.ascontiguousarray(basis)),
-            "steering": torch.from_numpy(steering.reshape(-1, *shape[-2:])[0]),
-            "k": PROBE_K,
-            "margin": 1e3,
-        }
-        return [every[name] for name in self.parameters]
 
-    def shape(self, arguments: Sequence[Any]) -> tuple[int, ...]:
+        def draw(*shape: int) -> Any:
+            return generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+
+        factor = draw(*batch, PROBE_ORDER, PROBE_ORDER)
+        matrix = factor @ factor.conj().swapaxes(-1, -2) + np.eye(PROBE_ORDER)
+        basis = np.ascontiguousarray(np.linalg.qr(factor)[0][..., :PROBE_K])
+        # Fewer than rows, so that one axis taken for the other does not fit.
+        steering = np.ascontiguousarray(np.linalg.qr(draw(PROBE_ORDER, PROBE_STEERING))[0])
+        tensors = {"matrix": matrix, "basis": basis, "steering": steering}
+        every: dict[str, Any] = {name: torch.from_numpy(x).to(dtype) for name, x in tensors.items()}
+        every |= {"k": PROBE_K, "margin": 1e3}
+        return {name: every[name] for name in self.parameters}
+
+    def shape(self, given: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of a right answer."""
-        given = dict(zip(self.parameters, arguments, strict=True))
-        *batch, n, m = arguments[0].shape
-        steering = given.get("steering")
+        *batch, n, m = given[self.parameters[0]].shape
+        steering, k = given.get("steering"), given.get("k", 0)
         g = 0 if steering is None else steering.shape[-1]
-        core = self.core(n, m, given.get("k", 0), g)
+        core = self.core(n, m, k if isinstance(k, int) else 0, g)
         return core if self.mean else (*batch, *core)
 
 
@@ -73,58 +73,113 @@ class MatrixFunction:
 class PlainMatrixFunction:
     """Somebody's function, to be called as ours: the convention was found by `adapt_matrix`.
 
-    axes: numbers of leading axes that it takes; wide: complex128 only.
+    axes: numbers of leading axes that it takes; dtype: the only complex dtype it takes, None for
+    both; claims: what it takes beyond plain matrices; listed: k is a list, one for each matrix.
     """
 
     function: Function
     kind: MatrixFunction
     backend: Backend
-    axes: frozenset[int]
-    wide: bool = False
-    note: str = ""
+    binding: Binding
+    axes: frozenset[int] = frozenset({0, 1, 2})
+    dtype: torch.dtype | None = None
+    claims: frozenset[Claim] = field(default_factory=lambda: frozenset(Claim))
+    listed: bool = False
 
     @property
     def how(self) -> str:
         """In words, e.g. `numpy, one matrix at a time`."""
         batches = {0: "one matrix at a time", 1: "one batch axis", 2: "batched"}[max(self.axes)]
-        precision = ", complex128 only" if self.wide else ""
-        return f"{self.backend}, {batches}{precision}{self.note and f' ({self.note})'}"
+        words = [self.backend, batches]
+        words += [f"{str(self.dtype).removeprefix('torch.')} only"] if self.dtype else []
+        words += [] if Claim.NOT_HERMITIAN in self.claims else ["Hermitian matrices only"]
+        plain = self.binding.natural and self.binding.order == self.kind.parameters
+        words += [] if plain else [f"called with {', '.join(self.binding.order)}"]
+        return ", ".join(words)
 
     def __call__(self, matrix: Any, *rest: Any) -> Tensor:
         """The answer of the function, as the laws want it."""
         if not isinstance(matrix, Tensor):
             raise DoesNotApply("needs a LowRankCovariance argument")
-        if any(isinstance(x, Tensor) and not x.is_complex() for x in rest):
-            raise DoesNotApply("needs one k or margin for each matrix")
-        if self.wide:
-            matrix = matrix.to(torch.complex128)
-            rest = tuple(x.to(torch.complex128) if isinstance(x, Tensor) else x for x in rest)
-        answer = self._spread(matrix, rest)
+        given = dict(zip(self.kind.parameters, (matrix, *rest), strict=True))
+        if isinstance(given.get("margin"), Tensor):
+            raise DoesNotApply("needs one margin for each matrix")
+        live = any(isinstance(x, Tensor) and x.requires_grad for x in given.values())
+        if live and Claim.GRADIENT not in self.claims:
+            raise DoesNotApply("needs a gradient, and it answers plain numbers")
+        if self.dtype is not None:
+            given = {
+                name: x.to(self.dtype) if isinstance(x, Tensor) and x.is_complex() else x
+                for name, x in given.items()
+            }
+        answer = self._spread(given)
         return real_part(answer) if self.kind.real else answer
 
-    def _spread(self, matrix: Tensor, rest: Sequence[Any]) -> Tensor:
+    def _spread(self, given: dict[str, Any]) -> Tensor:
+        first = self.kind.parameters[0]
+        matrix = given[first]
         batch = matrix.shape[:-2]
+        empty = 0 in batch
+        if empty and Claim.EMPTY not in self.claims:
+            raise DoesNotApply("needs a batch, also an empty one")
         if min(len(batch), 2) in self.axes:
-            return self._once(matrix, rest)
-        if any(isinstance(x, Tensor) and x.ndim > 2 for x in rest):
-            raise DoesNotApply("needs steering vectors for each matrix")
-        flat = matrix.reshape(-1, *matrix.shape[-2:])
+            self._check_claims(given)
+            return self.once(given)
+        count = math.prod(batch)
+        flat = {
+            name: self._flat(name, x, batch, count, always=name == first)
+            for name, x in given.items()
+        }
         if 1 in self.axes:
-            answer = self._once(flat, rest)
-        elif not flat.shape[0]:
+            self._check_claims(given)
+            answer = self.once(flat)
+        elif not count:
             raise DoesNotApply("needs a batch, also an empty one")
         else:
-            answer = torch.stack([self._once(one, rest) for one in flat])
+            answer = torch.stack([self.once(self._one(flat, given, i)) for i in range(count)])
             answer = answer.mean(0) if self.kind.mean else answer
         return answer if self.kind.mean else answer.reshape(*batch, *answer.shape[1:])
 
-    def _once(self, matrix: Tensor, rest: Sequence[Any]) -> Tensor:
-        return to_tensor(self.function(*arguments_for(self.backend, (matrix, *rest))))
+    def _check_claims(self, given: Mapping[str, Any]) -> None:
+        if isinstance(given.get("k"), Tensor) and Claim.ORDERS not in self.claims:
+            raise DoesNotApply("needs one k for each matrix")
+        steering = given.get("steering")
+        if steering is not None and steering.ndim > 2 and Claim.STEERING not in self.claims:
+            raise DoesNotApply("needs steering vectors for each matrix")
 
-    def answers(self, arguments: Sequence[Any]) -> Tensor | None:
+    @staticmethod
+    def _flat(name: str, value: Any, batch: tuple[int, ...], count: int, always: bool) -> Any:
+        """With one batch axis; what is common to the batch as it is."""
+        if not isinstance(value, Tensor):
+            return value
+        core = 0 if name == "k" else 2
+        if value.ndim == core and not always:
+            return value
+        tail = value.shape[value.ndim - core :]
+        return value.expand(*batch, *tail).reshape(count, *tail)
+
+    @staticmethod
+    def _one(flat: Mapping[str, Any], given: Mapping[str, Any], index: int) -> dict[str, Any]:
+        one = {}
+        for name, value in flat.items():
+            own = isinstance(value, Tensor) and value.ndim > (0 if name == "k" else 2)
+            one[name] = value[index] if own else value
+            if name == "k" and isinstance(one[name], Tensor):
+                one[name] = int(one[name])
+        return one
+
+    def once(self, given: Mapping[str, Any]) -> Tensor:
+        """One call of the function."""
+        values = dict(given)
+        if self.listed and not isinstance(values["k"], Tensor):
+            values["k"] = torch.full(values[self.kind.parameters[0]].shape[:-2], values["k"])
+        handed = arguments_for(self.backend, list(values.values()))
+        return to_tensor(self.binding(self.function, dict(zip(values, handed, strict=True))))
+
+    def answers(self, given: Mapping[str, Any]) -> Tensor | None:
         """The answer if it comes and has the right shape."""
-        answer, error = call(self._once, (arguments[0], arguments[1:]))
-        if error is not None or tuple(answer.shape) != self.kind.shape(arguments):
+        answer, error = call(self.once, (given,))
+        if error is not None or tuple(answer.shape) != self.kind.shape(given):
             return None
         return answer
 
@@ -138,51 +193,124 @@ def adapt_matrix(
 ) -> PlainMatrixFunction:
     """Find out by calling how a function wants to be called.
 
+    A batch that is answered in the shape of one counts as claimed, right or wrong.
+
     Raises:
         InputError: it cannot be called so, or answers something of another shape.
     """
-    single, one, two = (kind.probe(batch) for batch in PROBE_BATCHES)
-    backend = backend or find_backend(function, (single, one), signature)
-    plain = PlainMatrixFunction(function, kind, backend, frozenset({0, 1, 2}))
-    if batched:
-        return plain
-    axes = {0} if batched is False else _axes(plain, (single, one, two))
-    if not axes:
-        _, error = call(function, arguments_for(backend, single))
-        said = "another shape" if error is None else describe(error)
-        raise InputError(f"it cannot be called as {signature}: {said}")
+    plain = _bound(function, kind, signature, backend)
+    dtype = plain.dtype or WIDE
+    axes = {
+        count
+        for count, batch in enumerate(PROBE_BATCHES)
+        if plain.answers(kind.probe(batch, dtype)) is not None
+    }
+    if batched is not None:
+        axes = {0, 1, 2} if batched else {0}
     plain = replace(plain, axes=frozenset(axes))
-    if batched is None and max(axes) == 0 and plain.answers(one) is not None:
-        plain = replace(plain, note="a batch it answers otherwise than its matrices")
-    narrow = [x.to(torch.complex64) if isinstance(x, Tensor) else x for x in single]
-    _, error = call(plain, narrow)
-    return replace(plain, wide=error is not None)
+    if plain.dtype is None:
+        _, error = call(plain, tuple(kind.probe((), NARROW).values()))
+        plain = replace(plain, dtype=None if error is None else WIDE)
+    return replace(plain, claims=frozenset(_claims(plain, dtype)))
 
 
-def _axes(plain: PlainMatrixFunction, probes: Sequence[list[Any]]) -> set[int]:
-    """Numbers of leading axes at which the answer is that to the matrices one by one."""
-    answers = [plain.answers(arguments) for arguments in probes]
-    if answers[0] is None:
-        # Nothing to compare with: taken by its shapes.
-        return {axes for axes, answer in enumerate(answers) if answer is not None}
-    axes = {0}
-    for count in (1, 2):
-        answer, (matrix, *rest) = answers[count], probes[count]
-        flat = matrix.reshape(-1, *matrix.shape[-2:])
-        alone = [plain.answers((one, *rest)) for one in flat]
-        if answer is None or any(x is None for x in alone):
-            continue
-        stacked = torch.stack([x for x in alone if x is not None])
-        if plain.kind.mean:
-            # A sum in the place of the mean is a batch all the same, and for the laws to find.
-            fits = _same(answer, stacked.mean(0)) or _same(answer, stacked.sum(0))
-        else:
-            fits = _same(answer, stacked.reshape(answer.shape))
-        if fits:
-            axes.add(count)
-    return axes
+def _bound(
+    function: Function, kind: MatrixFunction, signature: str, backend: Backend | None
+) -> PlainMatrixFunction:
+    """The first way to call it that is answered in the right shape, by any number of axes."""
+    first: Exception | None = None
+    ways = list(bindings(function, kind.parameters))
+    if not ways:
+        raise InputError(f"it takes other parameters: expected is {signature}")
+    for dtype in (None, NARROW):
+        for binding in ways:
+            for listed in (False, True) if "k" in kind.parameters else (False,):
+                plain, error = _tried(function, kind, signature, backend, binding, dtype, listed)
+                if plain is not None:
+                    return plain
+                first = first or error
+    said = "another shape" if first is None else describe(first)
+    raise InputError(f"it cannot be called as {signature}: {said}")
 
 
-def _same(first: Tensor, second: Tensor) -> bool:
-    distance = float((first - second).detach().abs().max())
-    return distance <= SAME * float(second.detach().abs().max())
+def _tried(
+    function: Function,
+    kind: MatrixFunction,
+    signature: str,
+    backend: Backend | None,
+    binding: Binding,
+    dtype: torch.dtype | None,
+    listed: bool,
+) -> tuple[PlainMatrixFunction | None, Exception | None]:
+    """One way to call it, if the answer to a matrix or a batch has the right shape."""
+    batches = PROBE_BATCHES[1:] if listed else PROBE_BATCHES
+    probes = [kind.probe(batch, dtype or WIDE) for batch in batches]
+    if listed:
+        for batch, probe in zip(batches, probes, strict=True):
+            probe["k"] = torch.full(batch, PROBE_K)
+
+    def placed(*values: Any) -> Any:
+        return binding(function, dict(zip(kind.parameters, values, strict=True)))
+
+    try:
+        chosen = backend or find_backend(
+            placed, [list(p.values()) for p in probes[:2]], signature, function
+        )
+    except InputError as error:
+        return None, error.__cause__ if isinstance(error.__cause__, Exception) else error
+    plain = PlainMatrixFunction(function, kind, chosen, binding, dtype=dtype, listed=listed)
+    if any(plain.answers(probe) is not None for probe in probes):
+        return plain, None
+    return None, call(plain.once, (probes[0],))[1]
+
+
+def _claims(plain: PlainMatrixFunction, dtype: torch.dtype) -> set[Claim]:
+    """What it takes beyond plain matrices: what it answers in the right shape, without an error."""
+    kind, first = plain.kind, plain.kind.parameters[0]
+    single = 0 in plain.axes
+    base, batch = kind.probe(() if single else (2,), dtype), kind.probe((2,), dtype)
+    claims = set()
+    skew = {**base, first: base[first] + 0.1j * torch.ones_like(base[first])}
+    if plain.answers(skew) is not None:
+        claims.add(Claim.NOT_HERMITIAN)
+    empty = {**batch, first: batch[first][:0]}
+    if max(plain.axes) and (kind.mean or plain.answers(empty) is not None):
+        claims.add(Claim.EMPTY)
+    if max(plain.axes) == 0 or _takes_orders(plain, batch):
+        claims.add(Claim.ORDERS)
+    if "steering" in kind.parameters:
+        each = {**batch, "steering": torch.stack((batch["steering"], batch["steering"].flip(-1)))}
+        if max(plain.axes) == 0 or plain.answers(each) is not None:
+            claims.add(Claim.STEERING)
+    if plain.backend == "torch" and _answers_live(plain, base):
+        claims.add(Claim.GRADIENT)
+    return claims
+
+
+def _answers_live(plain: PlainMatrixFunction, given: Mapping[str, Any]) -> bool:
+    """Whether it answers a tensor to a tensor that asks for a gradient, attached or not."""
+    first = plain.kind.parameters[0]
+    live = {**given, first: given[first].clone().requires_grad_()}
+    if plain.listed:
+        live["k"] = torch.full(live[first].shape[:-2], PROBE_K)
+    answer, error = call(plain.binding, (plain.function, live))
+    if error is not None:
+        return False
+    return isinstance(answer[0] if isinstance(answer, tuple) else answer, Tensor)
+
+
+def _takes_orders(plain: PlainMatrixFunction, batch: Mapping[str, Any]) -> bool:
+    """Whether a tensor of orders is taken as one for each matrix, right or wrong."""
+    if "k" not in plain.kind.parameters:
+        return False
+    given = {**batch, "k": torch.tensor([1, 3])}
+    answer, error = call(plain.once, (given,))
+    if error is not None or tuple(answer.shape) != plain.kind.shape(given):
+        return False
+    if not plain.kind.mean:
+        return plain.kind.core(2, 2, 1, 1) == ()
+    # `S[..., k - 1]` with a tensor of orders pairs every matrix with every order, and its mean is a
+    # number all the same: such a function is one of a whole number k.
+    pairs = [plain.once({**batch, "k": k}) for k in (1, 3)]
+    crossed = torch.stack([x.double().mean() for x in pairs]).mean()
+    return not bool(torch.isclose(answer.double().mean(), crossed, rtol=1e-6))

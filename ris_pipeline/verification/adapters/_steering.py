@@ -1,7 +1,7 @@
 """Steering vectors from plain numbers."""
 
-import inspect
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,50 +9,43 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.scene.array import Panel
+from ris_pipeline.verification.adapters._binding import Binding, bindings
 from ris_pipeline.verification.adapters._calling import (
     Backend,
     Function,
     arguments_for,
     call,
-    describe,
     likely_backend,
     to_tensor,
 )
+from ris_pipeline.verification.adapters._strangers import describe, parameters_of
 from ris_pipeline.verification.target import DoesNotApply, taken
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
 
-ALSO_CALLED = {
-    "positions": ("pos", "position", "q", "elements", "element_positions", "coordinates", "xyz"),
-    "shape": ("panel", "size", "elements_shape"),
-    "spacing": ("d", "spacings", "element_spacing"),
-    "azimuth": ("az", "azi", "phi"),
-    "elevation": ("el", "elev", "theta"),
-    "distance": ("r", "range", "range_", "dist"),
-    "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl"),
-}
-"""What the field calls each of them; angles by the letters of the signal model."""
-
 
 @dataclass(frozen=True)
 class PlainSteering:
-    """Somebody's steering vector, to be called as ours, one source at a time, in double precision.
+    """Somebody's steering vector, to be called as ours, in double precision.
 
-    parameters: what it takes, in order; names: its own words for them, by which they are passed
-    (None: by place); wavefront: it takes that keyword too.
+    wavefront: it takes that keyword too; batched: it takes directions (g,) at once and answers
+    (g, N), or (N, g) if turned; live: it answers tensors to tensors that ask for a gradient.
     """
 
     function: Function
     backend: Backend
-    parameters: tuple[str, ...]
-    names: tuple[str, ...] | None
+    binding: Binding
     wavefront: bool
+    batched: bool = False
+    turned: bool = False
+    live: bool = False
 
     @property
     def how(self) -> str:
         """In words."""
-        return f"{self.backend}, {', '.join(self.parameters)}"
+        form = ", directions at once" if self.batched else ""
+        return f"{self.backend}, {', '.join(self.binding.order)}{form}"
 
     def __call__(
         self,
@@ -66,48 +59,66 @@ class PlainSteering:
         if isinstance(panel.wavelength, Tensor) or panel.positions.ndim > 2:
             raise DoesNotApply("needs one panel for each scene")
         taken((wavefront,))
-        where = torch.broadcast_tensors(azimuth, elevation, distance)
+        where = [x.double() for x in torch.broadcast_tensors(azimuth, elevation, distance)]
+        if any(x.requires_grad for x in where) and not self.live:
+            raise DoesNotApply("needs a gradient, and it answers plain numbers")
         if not where[0].numel():
             raise DoesNotApply("needs a batch, also an empty one")
-        sources = zip(*(x.double().flatten() for x in where), strict=True)
-        answers = [self._once(panel, source, wavefront) for source in sources]
-        return torch.stack(answers).reshape(*where[0].shape, -1)
+        shape = where[0].shape
+        if self.batched and shape:
+            answer = self.once(panel, tuple(x.reshape(-1) for x in where), wavefront)
+            return (answer.mT if self.turned else answer).reshape(*shape, -1)
+        sources = zip(*(x.flatten() for x in where), strict=True)
+        answers = [self.once(panel, source, wavefront) for source in sources]
+        return torch.stack(answers).reshape(*shape, -1)
 
-    def _once(self, panel: Panel, source: tuple[Tensor, ...], wavefront: str) -> Tensor:
+    def once(
+        self, panel: Panel, source: tuple[Tensor, ...], wavefront: str = "spherical"
+    ) -> Tensor:
+        """One call; of a vector with an axis of length 1 more, the vector."""
         given: dict[str, Any] = dict(zip(("azimuth", "elevation", "distance"), source, strict=True))
         given |= {"wavelength": float(panel.wavelength), "positions": panel.positions.double()}
-        if "shape" in self.parameters:
+        if "shape" in self.binding.order:
             given["shape"], given["spacing"] = grid_of(panel)
-        chosen = [given[name] for name in self.parameters]
+        chosen = [given[name] for name in self.binding.order]
         values = arguments_for(self.backend, chosen)
         extra = {"wavefront": wavefront} if self.wavefront else {}
-        if self.names is None:
-            return to_tensor(self.function(*values, **extra))
-        return to_tensor(self.function(**dict(zip(self.names, values, strict=True)), **extra))
+        named = dict(zip(self.binding.order, values, strict=True))
+        answer = to_tensor(self.binding(self.function, named, **extra))
+        single = not source[0].ndim and answer.numel() == panel.elements
+        return answer.flatten() if single else answer
 
 
 def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Elements (N_H, N_V) and spacing (d_H, d_V) in metres of a regular panel.
+    """Elements (N_H, N_V) and spacing (d_H, d_V) in metres of a regular, centred, flat panel.
 
     An axis of one element has no spacing: it is given that of the other.
 
     Raises:
-        DoesNotApply: not a regular panel.
+        DoesNotApply: not such a panel.
     """
-    x, y = panel.positions.detach().double().unbind(-1)[:2]
+    positions = panel.positions.detach().double()
+    x, y, _ = positions.unbind(-1)
     n_h = int((y == y[0]).sum())
     n_v = panel.elements // n_h
+    regular = n_h * n_v == panel.elements
     steps = [float(x[1] - x[0])] if n_h > 1 else []
-    steps += [float(y[n_h] - y[0])] if n_v > 1 else []
-    if n_h * n_v != panel.elements or not steps:
+    steps += [float(y[n_h] - y[0])] if n_v > 1 and regular else []
+    if regular and steps:
+        along, across = (torch.arange(n).double() - (n - 1) / 2 for n in (n_h, n_v))
+        grid = torch.stack(
+            (
+                (along * steps[0]).repeat(n_v),
+                (across * steps[-1]).repeat_interleave(n_h),
+                torch.zeros(n_h * n_v, dtype=torch.float64),
+            ),
+            dim=-1,
+        )
+        # Positions may have been rounded to single precision.
+        regular = bool(torch.allclose(positions, grid, rtol=0.0, atol=1e-6 * abs(steps[0])))
+    if not regular or not steps:
         raise DoesNotApply("needs a panel that is no regular grid")
     return (n_h, n_v), (steps[0], steps[-1])
-
-
-def _own_names(parameters: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The function's own word for each parameter; None where one has none, or two."""
-    found = [[own for own in (name, *ALSO_CALLED[name]) if own in given] for name in parameters]
-    return tuple(own[0] for own in found) if all(len(own) == 1 for own in found) else None
 
 
 def adapt_steering(
@@ -115,47 +126,60 @@ def adapt_steering(
 ) -> PlainSteering:
     """Find out what a steering vector takes: positions, or the shape and spacing of a grid.
 
-    Parameters that have the documented names, or those that the field has for them, are passed by
-    name, in whatever order they stand; others by place, and their number says which signature it
-    is.
-
     Raises:
         InputError: it takes neither.
     """
-    try:
-        given = inspect.signature(function).parameters
-    except (TypeError, ValueError) as error:
-        raise InputError(f"its parameters cannot be read: {describe(error)}") from error
-    required = [
-        name
-        for name, p in given.items()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    for parameters in (BY_SHAPE, BY_POSITIONS):
-        names = _own_names(parameters, tuple(given))
-        if names is not None or len(required) == len(parameters):
-            break
-    else:
-        raise InputError(f"it takes {', '.join(required) or 'nothing'}: expected is {signature}")
-    errors = []
-    order: tuple[tuple[Backend, bool], ...] = (("torch", True), ("numpy", False), ("torch", False))
+    own = parameters_of(function)
+    names = tuple(p.name for p in own or ())
+    first: Exception | None = None
+    for plain in _ways(function, names, backend):
+        answer, error = _probed(plain, ())
+        if error is None and answer.shape == (2,):
+            several, failed = _probed(plain, (3,))
+            shape = None if failed is not None else tuple(several.shape)
+            _, failed = _probed(plain, (), live=True)
+            return replace(
+                plain,
+                batched=shape in ((3, 2), (2, 3)),
+                turned=shape == (2, 3),
+                live=failed is None,
+            )
+        if error is None:
+            error = ValueError(f"answers shape {tuple(answer.shape)}, expected (2,)")
+        first = first or error
+    if first is None:
+        raise InputError(f"it takes {', '.join(names) or 'nothing'}: expected is {signature}")
+    raise InputError(f"it cannot be called as {signature}: {describe(first)}")
+
+
+def _ways(
+    function: Function, names: tuple[str, ...], backend: Backend | None
+) -> Iterator[PlainSteering]:
+    """The likeliest ways to call it first."""
     likely = backend or likely_backend(function)
-    for chosen, live in sorted(order, key=lambda one: one[0] != likely):
-        plain = PlainSteering(function, chosen, parameters, names, "wavefront" in given)
-        error = _probe(plain, live) if backend in (None, chosen) else None
-        if error is None and backend in (None, chosen):
-            return plain
-        errors += [error] if error else []
-    raise InputError(f"it cannot be called as {signature}: {describe(errors[-1])}")
+    every: tuple[Backend, ...] = ("torch", "numpy")
+    backends = sorted(every, key=lambda one: one != likely)
+    for binding in (*_likely(function, BY_SHAPE), *_likely(function, BY_POSITIONS)):
+        for chosen in backends if backend is None else (backend,):
+            yield PlainSteering(function, chosen, binding, "wavefront" in names)
 
 
-def _probe(plain: PlainSteering, live: bool) -> Exception | None:
-    """What goes wrong with two elements; live tensors ask for gradients, which numpy refuses."""
+def _likely(function: Function, plain: tuple[str, ...]) -> Iterator[Binding]:
+    """The order that the names say, or else that of the signature."""
+    ranked = list(bindings(function, plain))
+    yield from ranked[:1]
+    yield from (one for one in ranked[1:] if one.order == plain)
+
+
+def _probed(
+    plain: PlainSteering, batch: tuple[int, ...], live: bool = False
+) -> tuple[Any, Exception | None]:
+    """The answer of two elements to one direction or several."""
     positions = torch.tensor([[-0.1, 0, 0], [0.1, 0, 0]], dtype=torch.float64)
-    where = (torch.tensor(x, dtype=torch.float64) for x in (0.1, 0.2, 3.0))
-    panel = Panel(positions.requires_grad_(live), 0.3)
-    source = tuple(x.requires_grad_(live) for x in where)
-    answer, error = call(plain._once, (panel, source, "spherical"))
-    if error is None and answer.shape != (panel.elements,):
-        return ValueError(f"answers shape {tuple(answer.shape)}, expected {(panel.elements,)}")
-    return error
+    where = tuple(
+        torch.full(batch, x, dtype=torch.float64).requires_grad_(live) for x in (0.1, 0.2, 3.0)
+    )
+    answer, error = call(plain.once, (Panel(positions, 0.3), where))
+    if live and (plain.backend == "numpy" or error is not None):
+        return None, error or TypeError("numpy has no gradient")
+    return answer, error

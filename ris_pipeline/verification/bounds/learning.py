@@ -1,15 +1,17 @@
 """Bounds for loss terms and means."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from ris_pipeline.verification.bounds.spectrum import BACKWARD_CONSTANT, epsilon
 
 
-def mean_bound(mean: float, count: int) -> float:
-    """`(count + 1) eps |mean|`: a running sum of numbers of one sign (Higham, eq. (4.4))."""
-    return (count + 1) * epsilon(torch.float64) * abs(mean) + math.ulp(0.0)
+def mean_bound(losses: Sequence[float]) -> float:
+    """`(count + 1) eps mean |x|`: a running sum (Higham, eq. (4.4))."""
+    size = math.fsum(map(abs, losses)) / len(losses)
+    return (len(losses) + 1) * epsilon(torch.float64) * size + math.ulp(0.0)
 
 
 def term_bound(elements: int, sources: int, value: float = 1.0) -> float:

@@ -31,7 +31,17 @@ from ris_pipeline.verification.strategies.hermitian import (
     wilkinson_spectrum,
 )
 from ris_pipeline.verification.strategies.layouts import Layout, lay_out
-from ris_pipeline.verification.strategies.learning import gradients, loss_sequences
+from ris_pipeline.verification.strategies.learning import (
+    broken_loss_sequences,
+    gradients,
+    loss_sequences,
+)
+from ris_pipeline.verification.strategies.panels import (
+    Sources,
+    extent_of,
+    some_panel,
+    sources_anywhere,
+)
 from ris_pipeline.verification.strategies.scenes import (
     NOISELESS_DB,
     REAL_DTYPES,
@@ -66,8 +76,11 @@ __all__ = [
     "NearHermitian",
     "Rank",
     "Setting",
+    "Sources",
     "SpectralMatrix",
+    "broken_loss_sequences",
     "eigenbasis",
+    "extent_of",
     "gradients",
     "hermitian_matrices",
     "lay_out",
@@ -81,6 +94,8 @@ __all__ = [
     "scene_batches",
     "settings_before_a_panel",
     "skew_part",
+    "some_panel",
+    "sources_anywhere",
     "spectra",
     "truths",
     "unit_vectors",

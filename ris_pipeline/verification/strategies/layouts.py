@@ -14,6 +14,7 @@ class Layout(StrEnum):
     STRIDED = "every second entry of a larger tensor"
     CONJUGATE_VIEW = "conjugate view"
     OFFSET = "behind other numbers"
+    BATCH_LAST = "batch axis fastest"
 
 
 def lay_out(tensor: Tensor, layout: Layout) -> Tensor:
@@ -32,3 +33,5 @@ def lay_out(tensor: Tensor, layout: Layout) -> Tensor:
         case Layout.OFFSET:
             padded = torch.cat((torch.full_like(tensor[..., :1, :], torch.nan), tensor), dim=-2)
             return padded[..., 1:, :]
+        case Layout.BATCH_LAST:
+            return tensor.movedim(0, -1).contiguous().movedim(-1, 0)

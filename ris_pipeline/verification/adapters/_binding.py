@@ -1,0 +1,138 @@
+"""Which of a function's own parameters takes what: by place or by keyword, in whatever order."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+from itertools import permutations
+from typing import Any
+
+from ris_pipeline._errors import InputError
+from ris_pipeline.verification.adapters._strangers import parameters_of
+
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    "matrix": ("r", "a", "x", "c", "cov", "covariance", "mat", "rxx", "rx", "r_hat", "cov_matrix"),
+    "basis": ("u", "v", "e", "q", "us", "es", "en", "vectors"),
+    "steering": ("a", "sv", "steer", "manifold", "steering_matrix", "steering_vectors", "vectors"),
+    "k": ("order", "n_sources", "num_sources", "nsig", "n_signals", "num_signals", "rank", "d"),
+    "margin": ("m", "delta", "tau", "min_gap", "target", "threshold", "gamma"),
+    "positions": ("pos", "position", "q", "elements", "element_positions", "coordinates", "xyz"),
+    "shape": ("panel", "size", "elements_shape"),
+    "spacing": ("d", "spacings", "element_spacing"),
+    "azimuth": ("az", "azi", "phi"),
+    "elevation": ("el", "elev", "theta"),
+    "distance": ("r", "range", "range_", "dist"),
+    "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl"),
+    "losses": ("values", "batch_losses"),
+    "accumulation": ("accum", "accum_steps", "accumulation_steps", "steps", "n_acc"),
+}
+"""What the field calls each plain parameter, in lower case; angles by the letters of the model."""
+
+MOST_TRIED = 24
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The plain parameters in a function's order, each with the keyword it goes by (None: place).
+
+    Called as `binding(function, {plain name: value})`.
+    """
+
+    order: tuple[str, ...]
+    keywords: tuple[str | None, ...]
+
+    def __call__(self, function: Callable[..., Any], given: Mapping[str, Any], **more: Any) -> Any:
+        """The function's answer to values by plain names."""
+        pairs = list(zip(self.order, self.keywords, strict=True))
+        placed = [given[name] for name, keyword in pairs if keyword is None]
+        named = {keyword: given[name] for name, keyword in pairs if keyword is not None}
+        return function(*placed, **named, **more)
+
+    @property
+    def natural(self) -> bool:
+        """Whether everything goes by place."""
+        return all(keyword is None for keyword in self.keywords)
+
+
+def fits(name: str, own: str) -> bool:
+    """Whether a function's own word stands for a plain parameter."""
+    return own.lower() == name or own.lower() in ALSO_CALLED.get(name, ())
+
+
+def bindings(function: Callable[..., Any], plain: Sequence[str]) -> Iterator[Binding]:
+    """Ways to hand the plain parameters over, the likeliest first.
+
+    A function that needs more than there are has none; parameters with defaults are filled only as
+    far as they are needed.
+    """
+    own = parameters_of(function)
+    by_place = Binding(tuple(plain), (None,) * len(plain))
+    if own is None or any(p.kind is Parameter.VAR_POSITIONAL for p in own):
+        yield by_place
+        return
+    slots = _slots([p for p in own if p.kind is not Parameter.VAR_KEYWORD], plain)
+    if slots is None:
+        return
+    ranked = sorted(
+        permutations(plain),
+        key=lambda order: (
+            -sum(
+                fits(name, slot.name) + (name == slot.name.lower())
+                for name, slot in zip(order, slots, strict=True)
+            )
+        ),
+    )
+    keywords = _keywords(slots)
+    for order in ranked[:MOST_TRIED]:
+        yield Binding(tuple(order), keywords)
+
+
+def _slots(own: Sequence[Parameter], plain: Sequence[str]) -> list[Parameter] | None:
+    """The parameters to fill, in the function's order."""
+    required = [p for p in own if p.default is Parameter.empty]
+    missing = len(plain) - len(required)
+    if missing < 0 or len(own) < len(plain):
+        return None
+    optional = [p for p in own if p.default is not Parameter.empty]
+    # Those with a name that is known come first.
+    optional.sort(key=lambda p: not any(fits(name, p.name) for name in plain))
+    chosen = {p.name for p in (*required, *optional[:missing])}
+    return [p for p in own if p.name in chosen]
+
+
+def _keywords(slots: Sequence[Parameter]) -> tuple[str | None, ...]:
+    """By place as far as places run without a gap, by keyword from there."""
+    keywords: list[str | None] = []
+    gap = False
+    for slot in slots:
+        gap = gap or slot.kind is Parameter.KEYWORD_ONLY or slot.default is not Parameter.empty
+        by_name = gap and slot.kind is not Parameter.POSITIONAL_ONLY
+        keywords.append(slot.name if by_name else None)
+    return tuple(keywords)
+
+
+def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
+    """A function of the plain parameters: what the constructor takes of them builds the object,
+    the rest calls it.
+
+    Raises:
+        InputError: the constructor asks for something else.
+    """
+    own = parameters_of(cls) or ()
+    named = {p.name: name for p in own for name in plain if fits(name, p.name)}
+    asked = [p.name for p in own if p.default is Parameter.empty and p.name not in named]
+    if asked and not any(p.kind is Parameter.VAR_POSITIONAL for p in own):
+        raise InputError(f"{cls.__name__} cannot be made: it asks for {', '.join(asked)}")
+    rest = tuple(name for name in plain if name not in named.values())
+
+    def function(*values: Any) -> Any:
+        given = dict(zip(plain, values, strict=True))
+        made = cls(**{keyword: given[name] for keyword, name in named.items()})
+        binding = next(bindings(made, rest), None)
+        if binding is None:
+            raise TypeError(f"{cls.__name__} cannot be called with {', '.join(rest)}")
+        return binding(made, given)
+
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = Signature([Parameter(name, kind) for name in plain])  # type: ignore[attr-defined]
+    function.__module__, function.__name__ = cls.__module__, cls.__name__
+    return function

@@ -1,0 +1,285 @@
+"""A matrix with what each function takes beside it, the right answers, and how far one may be off.
+
+The laws that hold for every function alike (of size, scale, memory, batches, side effects) are
+written over these.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ris_pipeline.verification.bounds import (
+    condition_number,
+    conditioned_bound,
+    eigenvalue_bound,
+    entry_bound,
+    gap_bound,
+    largest,
+    product_bound,
+    subspace_bound,
+)
+from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.strategies import (
+    Basis,
+    Domain,
+    SpectralMatrix,
+    eigenbasis,
+    unit_vectors,
+)
+from ris_pipeline.verification.target import TARGET, taken
+
+VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
+AVERAGES = ("forward_backward", "spatial_smoothing")
+BASES = ("signal_subspace", "noise_subspace", "projector")
+SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", "soft_music_spectrum")
+NAMES = (*VALUES, *AVERAGES, *BASES, *SPECTRA)
+"""The functions of a matrix that the general laws are about."""
+
+ORDERED = (
+    "eigengap",
+    "eigengap_loss",
+    "signal_subspace",
+    "noise_subspace",
+    "music_spectrum",
+    "spatial_smoothing",
+)
+"""Those that ask for n > 1."""
+
+OF_EACH = ("music_spectrum", "mvdr_spectrum")
+"""Those that take steering vectors of each matrix's own."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Positive definite matrices (..., n, n) of distinct eigenvalues, and arguments beside them.
+
+    k: order of the gap and the subspaces; steering: (n, g), or (..., n, g) of each matrix's own.
+    """
+
+    drawn: SpectralMatrix
+    k: int
+    steering: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Problem({self.drawn!r}, k = {self.k}, steering {self.steering.shape})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrices."""
+        return self.drawn.matrix.dtype
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Eigenvectors as columns, in descending order of the eigenvalues."""
+        return np.linalg.eigh(self.drawn.exact)[1][..., ::-1]
+
+    @property
+    def margin(self) -> float:
+        """Above every gap."""
+        return 4 * largest(self.drawn.values)
+
+    def windows(self) -> np.ndarray:
+        """All but one element: without the last, and without the first."""
+        n = self.drawn.n
+        return np.array([range(n - 1), range(1, n)])
+
+    def steering_tensor(self) -> Tensor:
+        """The steering vectors in the matrices' dtype."""
+        return torch.from_numpy(self.steering).to(self.dtype)
+
+    def argument(self, name: str) -> Tensor:
+        """What the function takes first: the matrices, or bases of k orthonormal columns."""
+        if name != "projector":
+            return self.drawn.matrix
+        basis = self.vectors[..., : self.k].copy()
+        return torch.from_numpy(basis).to(self.dtype)
+
+    def more(self, name: str, steering: Tensor | None = None) -> tuple[Any, ...]:
+        """What the function takes beside it."""
+        a = self.steering_tensor() if steering is None else steering
+        return {
+            "eigengap": (self.k,),
+            "eigengap_loss": (self.k, self.margin),
+            "signal_subspace": (self.k,),
+            "noise_subspace": (self.k,),
+            "music_spectrum": (a, self.k),
+            "mvdr_spectrum": (a,),
+            "bartlett_spectrum": (a,),
+            "soft_music_spectrum": (a, largest(self.drawn.values) / 2, 1.0),
+            "spatial_smoothing": (torch.from_numpy(self.windows()),),
+        }.get(name, ())
+
+    def answer(self, name: str) -> np.ndarray:
+        """The answer of the function under test, made comparable."""
+        return comparable(name, getattr(TARGET, name)(self.argument(name), *self.more(name)))
+
+    def check(self, name: str, got: np.ndarray) -> None:
+        """Fail unless a comparable answer is the right one."""
+        __tracebackhide__ = True
+        assert_within(name, got, *self.truth(name), recorded=False)
+
+    def truth(self, name: str) -> tuple[np.ndarray, Any]:
+        """The comparable right answer, and how far one may be off."""
+        if name in BASES:
+            return self._of_bases(name)
+        if name in SPECTRA:
+            return self._of_spectra(name)
+        dtype, values, exact = self.dtype, self.drawn.values, self.drawn.exact
+        size = largest(values)
+        gap = values[..., self.k - 1] - values[..., min(self.k, self.drawn.n - 1)]
+        match name:
+            case "hermitize":
+                return exact, entry_bound(size, 4, dtype)
+            case "forward_backward":
+                return (exact + exact.conj()[..., ::-1, ::-1]) / 2, entry_bound(size, 4, dtype)
+            case "spatial_smoothing":
+                blocks = [exact[..., w[:, None], w[None, :]] for w in self.windows()]
+                return np.mean(blocks, axis=0), entry_bound(size, 4, dtype)
+            case "eigengap":
+                return gap, gap_bound(values, dtype)
+            case "eigengap_loss":
+                # The margin is rounded, and the difference.
+                bound = gap_bound(values, dtype).mean() + entry_bound(self.margin, 2, dtype)
+                return np.asarray(self.margin - gap.mean()), bound
+            case _:
+                return values, eigenvalue_bound(values, dtype)[..., None]
+
+    def _of_bases(self, name: str) -> tuple[np.ndarray, Any]:
+        values, k, n = self.drawn.values, self.k, self.drawn.n
+        if name == "projector":
+            return _projector(self.vectors[..., :k]), product_bound(1.0, k, self.dtype)
+        basis = self.vectors[..., :k] if name == "signal_subspace" else self.vectors[..., k:]
+        turned = subspace_bound(values, k, self.dtype)[..., None, None]
+        return _projector(basis), turned + product_bound(1.0, n, self.dtype)
+
+    def _of_spectra(self, name: str) -> tuple[np.ndarray, Any]:
+        values, n, dtype, a = self.drawn.values, self.drawn.n, self.dtype, self.steering
+        size, power = largest(values), (np.abs(a) ** 2).sum(axis=-2)
+        parts = np.abs(_adjoint(self.vectors) @ a) ** 2
+        match name:
+            case "music_spectrum":
+                turned = subspace_bound(values, self.k, dtype)[..., None]
+                # Of a quadratic form, not of a squared norm: textbooks write a^H E E^H a.
+                bound = 2 * turned + product_bound(1.0, 2 * n, dtype)
+                return parts[..., self.k :, :].sum(axis=-2), bound * power
+            case "mvdr_spectrum":
+                expected = 1 / (parts / values[..., None]).sum(axis=-2)
+                bound = conditioned_bound(size, 2 * n, condition_number(values), dtype)
+                return expected, bound / power
+            case "soft_music_spectrum":
+                weights = (size / 2) / np.maximum(values, size / 2)
+                # The weight is Lipschitz with 1 / s, and sqrt(n) for the Frobenius norm.
+                moved = 2 * n**0.5 * eigenvalue_bound(values, dtype) / size
+                bound = 4 * (moved[..., None] + product_bound(1.0, 2 * n, dtype))
+                return 1 / (weights[..., None] * parts).sum(axis=-2), bound / power
+            case _:
+                expected = (a.conj() * (self.drawn.exact @ a)).sum(axis=-2).real
+                return expected, product_bound(size, 2 * n, dtype) * power
+
+
+def comparable(name: str, answer: Tensor) -> np.ndarray:
+    """An answer in numbers that do not depend on the choice of a basis, nor grow at a peak."""
+    wide = np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
+    if name.endswith("_subspace"):
+        return _projector(wide)
+    with np.errstate(divide="ignore"):
+        return 1 / wide if name == "music_spectrum" else wide
+
+
+def _adjoint(matrix: np.ndarray) -> np.ndarray:
+    return matrix.conj().swapaxes(-1, -2)
+
+
+def _projector(basis: np.ndarray) -> np.ndarray:
+    return np.asarray(basis @ _adjoint(basis))
+
+
+def askable(names: Collection[str], n: int) -> tuple[str, ...]:
+    """Those of the names that a matrix of order n can be handed to."""
+    return tuple(name for name in names if n > 1 or name not in ORDERED)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a problem is made of: its order, batch, k and number of steering vectors.
+
+    of_each: steering vectors of each matrix's own; norm: of a steering vector.
+    """
+
+    n: int
+    batch: tuple[int, ...] = ()
+    k: int = 1
+    vectors: int = 3
+    scale: float = 1.0
+    dtype: torch.dtype = torch.complex128
+    of_each: bool = False
+    norm: float = 1.0
+    tied: bool = False
+
+
+def problem(size: Size) -> Problem:
+    """The problem of that size, the same in every run.
+
+    The k leading eigenvalues of each matrix lie in 4..5 and the others in 1..2, times the scale;
+    tied: all of a group are one.
+
+    Raises:
+        DoesNotApply: the functions under test take no positive matrices.
+    """
+    taken((Domain.REPEATED if size.tied else Domain.POSITIVE,))
+    return _problem(size)
+
+
+@cache
+def _problem(size: Size) -> Problem:
+    generator = np.random.default_rng(7)
+    k = min(size.k, max(size.n - 1, 1))
+    values, exact = [], []
+    for index in range(math.prod(size.batch)):
+        spectrum = np.concatenate(
+            (4 + _group(k, size.tied, generator), 1 + _group(size.n - k, size.tied, generator))
+        )
+        q = eigenbasis(size.n, Basis.HAAR, index)
+        matrix = (q * (size.scale * spectrum)) @ q.conj().T
+        values.append(size.scale * spectrum)
+        exact.append(0.5 * (matrix + matrix.conj().T))
+    stacked = np.array(exact).reshape(*size.batch, size.n, size.n)
+    drawn = SpectralMatrix(
+        torch.from_numpy(stacked).to(size.dtype),
+        stacked,
+        np.array(values).reshape(*size.batch, size.n),
+        Domain.REPEATED if size.tied else Domain.POSITIVE,
+        Basis.HAAR,
+    )
+    steering = size.norm * unit_vectors(size.n, 0, size.vectors)
+    if size.of_each:
+        each = [unit_vectors(size.n, i + 1, size.vectors) for i in range(math.prod(size.batch))]
+        steering = size.norm * np.array(each).reshape(*size.batch, size.n, size.vectors)
+    return Problem(drawn, k, steering)
+
+
+def _group(count: int, tied: bool, generator: np.random.Generator) -> np.ndarray:
+    """Eigenvalues in 0..1, descending: equally spaced but for a shift, or all one."""
+    shift = float(generator.random())
+    if tied:
+        return np.full(count, shift)
+    return (np.arange(count)[::-1] + shift) / max(count, 1)
+
+
+def problem_of(drawn: SpectralMatrix, k: int = 1) -> Problem:
+    """The problem that a drawn matrix poses."""
+    return Problem(drawn, min(k, drawn.n - 1), unit_vectors(drawn.n, 0))
+
+
+def fresh(given: Problem) -> Problem:
+    """The same with a matrix of its own, which a function may do with as it likes."""
+    return replace(given, drawn=replace(given.drawn, matrix=given.drawn.matrix.clone()))
