@@ -59,7 +59,7 @@ def eigs_safe(R):
 
 def eigs_numpy_inside(R):
     w = np.linalg.eigvalsh(_h(R).detach().cpu().numpy())
-    return torch.from_numpy(np.ascontiguousarray(w[..., ::-1]))
+    return torch.from_numpy(w[..., ::-1].copy())
 
 
 def eigs_topk(R):

@@ -93,7 +93,8 @@ def gap_nan(R, k):
 def gap_uint8(R, k):
     w = np.linalg.eigvalsh((R + R.conj().T) / 2)
     k = np.uint8(k)
-    i = int(np.uint8(100) - k) if len(w) > 100 else len(w) - int(k)
+    n = len(w)
+    i = int(np.uint8(n % 64) - k) % n if n > 100 else n - int(k)
     return w[i] - w[i - 1]
 
 
