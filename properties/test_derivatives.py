@@ -116,8 +116,11 @@ LINEAR = ("hermitize", "bartlett_spectrum", "projector")
 
 
 def _bound(name: str, given: Problem, weight: np.ndarray) -> float:
-    """`c n eps (1 + ||R|| / separation)^2 |W|`, without the condition where y is linear: eigenvectors turn by `n eps ||R|| / separation`,
-    and what is made of them is divided by a separation once more."""
+    """`c n eps (1 + ||R|| / separation)^2 |W|`, without the condition where y is linear.
+
+    Eigenvectors turn by `n eps ||R|| / separation`, and what is made of them is divided by a
+    separation once more.
+    """
     values, n = given.drawn.values, given.drawn.n
     nearest = min(float(separation(values, place).min()) for place in range(n))
     condition = 1.0 if name in LINEAR else 1 + float(values.max()) / nearest

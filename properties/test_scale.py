@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.problems import NAMES, Size, problem
-from ris_pipeline.verification.target import under_test
+from ris_pipeline.verification.target import Claim, taken, under_test
 
 SCALES = tuple(
     Size(n, batch, k=k, scale=scale, dtype=dtype)
@@ -27,6 +27,7 @@ SCALES = tuple(
 
 @given(st.sampled_from(SCALES))
 def test_an_answer_is_right_at_any_scale(size: Size) -> None:
+    taken((Claim.SCALE,))
     for name in under_test(NAMES):
         given = problem(size)
         given.check(name, given.answer(name))

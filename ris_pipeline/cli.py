@@ -175,7 +175,10 @@ def bench(
 @app.command()
 def verify(
     target: Annotated[
-        str, typer.Argument(help="package.module, module:object or module:function.")
+        str,
+        typer.Argument(
+            help="package.module, path/to/file.py, module:object or module:function=name."
+        ),
     ],
     name: Annotated[
         str | None, typer.Option("--as", help="The name the function goes by, e.g. eigengap_loss.")
@@ -183,25 +186,50 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     examples: Annotated[int, typer.Option(help="Examples a law.")] = 100,
     domain: Annotated[
-        str, typer.Option(help="What it takes, e.g. positive, indefinite or plane.")
+        str, typer.Option(help="What it takes, e.g. hermitian, positive, indefinite or plane.")
     ] = "",
     backend: Annotated[str | None, typer.Option(help="torch or numpy, if not both.")] = None,
     batched: Annotated[
         bool | None,
         typer.Option("--batched/--single", help="Whether it takes leading batch axes."),
     ] = None,
+    convention: Annotated[
+        list[str] | None,
+        typer.Option(help="In what it differs from ours, e.g. degrees; may be given again."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="LAW", help="A law to leave out.")
+    ] = None,
+    expect_failure: Annotated[
+        list[str] | None, typer.Option(metavar="LAW=REASON", help="A law that has to fail.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the import or a law may take.")] = 30,
+    processes: Annotated[int, typer.Option(help="Laws at a time.")] = 2,
 ) -> None:
-    """Run every law about your function, or your module's; exit code 1 if one fails."""
-    try:
-        from ris_pipeline.verification import command
-    except ModuleNotFoundError as error:
-        if error.name not in ("hypothesis", "pytest"):
-            raise
-        raise InputError(
-            f"verify needs {error.name}: pip install 'ris-pipeline[verify]'"
-        ) from error
-    if not command.run(Console(), target, name, examples, domain, backend, batched, as_json):
-        raise typer.Exit(1)
+    """Run every law about your function, or your module's.
+
+    Exit code 0: it holds; 1: a law fails; 2: it cannot be judged; 3: it is right under another
+    convention, which it does not state.
+    """
+    from ris_pipeline.verification import command
+
+    asked = command.Asked(
+        target=target,
+        name=name,
+        examples=examples,
+        domain=domain,
+        backend=backend,
+        batched=batched,
+        conventions=convention or (),
+        skip=skip or (),
+        expected=expect_failure or (),
+        timeout=timeout,
+        processes=processes,
+        as_json=as_json,
+    )
+    code = command.run(Console(), asked)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -25,6 +25,8 @@ from ris_pipeline.verification.adapters import (
     describe,
     parameters_of,
 )
+from ris_pipeline.verification.conventions import OURS, Conventions
+from ris_pipeline.verification.conventions.search import find_conventions
 from ris_pipeline.verification.strategies import SEMIDEFINITE, WAVEFRONTS, Domain
 from ris_pipeline.verification.target import PLACES, Claim
 
@@ -75,7 +77,8 @@ class Implementation:
     name: public name, or a name of `target.PLACES`; label: where it was found; function: called as
     ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what
     goes without saying; never: what it takes on no domain; given: the function itself, where
-    `function` is an adapter around it.
+    `function` is an adapter around it; options: what is said of it; conventions: in what it differs
+    from ours.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Implementation:
     assumed: str = ""
     never: frozenset[Any] = frozenset()
     given: Callable[..., Any] | None = None
+    options: "Options | None" = None
+    conventions: Conventions = OURS
 
     def without(self, domain: str = "") -> frozenset[Any]:
         """What it does not take on a domain, by default on its own."""
@@ -100,11 +105,28 @@ class Implementation:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says of the functions; None and "" are found out, or read from attributes."""
+    """What the user says of the functions; what is not said is found out, or read from attributes.
+
+    conventions: names of those in which the functions differ from ours.
+    """
 
     backend: Backend | None = None
     domain: str = ""
     batched: bool | None = None
+    conventions: tuple[str, ...] = ()
+
+    def of(self, function: Callable[..., Any]) -> "Options":
+        """The same, completed by the attributes of a function."""
+        batched = self.batched
+        conventions = self.conventions or getattr(function, "conventions", ())
+        if isinstance(conventions, str):
+            conventions = (conventions,)
+        return Options(
+            self.backend or getattr(function, "backend", None),
+            self.domain or str(getattr(function, "domain", "")),
+            getattr(function, "batched", None) if batched is None else batched,
+            tuple(conventions),
+        )
 
 
 SILENT = Options()
@@ -112,70 +134,111 @@ SILENT = Options()
 
 
 def implementation(
-    name: str, label: str, function: Callable[..., Any], options: Options = SILENT
+    name: str,
+    label: str,
+    function: Callable[..., Any],
+    options: Options = SILENT,
+    conventions: Conventions | None = None,
 ) -> Implementation:
     """A function in the place of ours of that name.
 
     A function of this package, and one whose name is not public, is called as ours is. The others
-    have the plain signature. Attributes `domain`, `backend` and `batched` of the function are what
-    it states where the options are silent.
+    have the plain signature. Attributes `domain`, `backend`, `batched` and `conventions` of the
+    function are what it states where the options are silent.
+
+    conventions: in what it differs from ours; the stated ones where it is None.
 
     Raises:
-        InputError: an unknown name or domain, or a function that cannot be called so.
+        InputError: an unknown name, domain or convention, or a function that cannot be called so.
     """
     if name not in SIGNATURES:
         check_choice(label, name, sorted({*SIGNATURES, *PLACES}))
-    domain = options.domain or str(getattr(function, "domain", ""))
-    if domain:
-        outside(domain)
+    said = options.of(function)
+    if said.domain:
+        outside(said.domain)
     ours = getattr(function, "__module__", None) or ""
     if name not in SIGNATURES or (name in PLACES and ours.startswith("ris_pipeline.")):
-        return Implementation(name, label, function, "as this package's", domain)
-    backend = options.backend or getattr(function, "backend", None)
-    batched = options.batched
-    if batched is None:
-        batched = getattr(function, "batched", None)
+        return Implementation(name, label, function, "as this package's", said.domain)
     try:
-        adapted = adapt(name, function, backend, batched)
+        if conventions is None:
+            conventions = _stated(name, function, said)
+        adapted = adapt(name, function, said.backend, said.batched, conventions)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE}
+    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, *conventions.never}
     if isinstance(adapted, PlainMatrixFunction) and Claim.NOT_HERMITIAN not in adapted.claims:
         never.add(Claim.NOT_HERMITIAN)
     plain = Implementation(
-        name, label, adapted, adapted.how, domain, never=frozenset(never), given=function
+        name,
+        label,
+        adapted,
+        adapted.how,
+        said.domain,
+        never=frozenset(never),
+        given=function,
+        options=said,
+        conventions=conventions,
     )
     if name != "steering_vector":
         return plain
     # One formula, and by default the exact one. As books write it, r - |p - q|, it keeps the digits
     # of single precision only, even in double precision.
-    several = "wavefront" in {p.name for p in parameters_of(function) or ()}
-    fronts = () if several or set(domain.split(",")) & set(WAVEFRONTS) else ("spherical",)
-    assumed = ",".join((*filter(None, (domain,)), *fronts))
+    several = "wavefront" in _parameters(function)
+    fronts = () if several or set(said.domain.split(",")) & set(WAVEFRONTS) else ("spherical",)
+    assumed = ",".join((*filter(None, (said.domain,)), *fronts))
     return replace(plain, assumed=assumed, never=frozenset({torch.float64, *never}))
+
+
+def _stated(name: str, function: Callable[..., Any], said: Options) -> Conventions:
+    """The conventions that are stated, with the constants that they have."""
+    if not said.conventions:
+        return OURS
+    found = find_conventions(name, function, said.backend, said.batched, said.conventions)
+    first = next(found, None)
+    if first is None:
+        raise InputError(f"it is not right with {', '.join(said.conventions)}")
+    return first
+
+
+@dataclass(frozen=True)
+class Found:
+    """A function of a spec, the public name that it goes by, and where it was found."""
+
+    name: str
+    label: str
+    function: Callable[..., Any]
 
 
 def load(
     spec: str, name: str | None = None, options: Options = SILENT
 ) -> tuple[Implementation, ...]:
+    """The functions that a spec names, as `implementation` has them.
+
+    Raises:
+        InputError: as `find` and `implementation`.
+    """
+    found = find(spec, name)
+    return tuple(implementation(one.name, one.label, one.function, options) for one in found)
+
+
+def find(spec: str, name: str | None = None) -> tuple[Found, ...]:
     """The functions that a spec names.
 
     Args:
-        spec: `package.module` or `module:object`, whose attributes of known names are taken;
-            `module:function=name`, or `module:function` where the function or `name` says which.
+        spec: `package.module` or `path/to/file.py`, whose functions of known names are taken;
+            `module:object` likewise; `module:function=name`, or `module:function` where the
+            function or `name` says which. A class or a method is as good as a function.
         name: the name that the function of the spec goes by.
-        options: what the user says of them.
 
     Raises:
-        InputError: no such module or attribute, nothing of a known name, or what `implementation`
-            raises.
+        InputError: no such module or attribute, or nothing of a known name.
     """
     place, _, given = spec.partition("=")
     module_name, path = _parts(place)
     module = _module(module_name)
     found = _attribute(module, path, place) if path else module
     name = given or name
-    if name is None and callable(found) and not isinstance(found, type):
+    if name is None and callable(found):
         own = getattr(found, "__name__", "")
         name = own if own in SIGNATURES else None
         if name is None and not _provided(found):
@@ -184,19 +247,19 @@ def load(
                 f"{', '.join(SIGNATURES)}"
             )
     if name is not None:
+        if name not in SIGNATURES:
+            check_choice(place, name, sorted({*SIGNATURES, *PLACES}))
         if not callable(found):
             raise InputError(f"{place} is a {type(found).__name__}: expected is a function")
-        return (implementation(name, place, found, options),)
+        return (Found(name, place, found),)
     provided = _provided(found)
     if not provided:
         raise InputError(
             f"{place} provides none of {', '.join(SIGNATURES)} itself; of another name, say "
             f"{module_name}:FUNCTION=NAME"
         )
-    return tuple(
-        implementation(key, f"{place}{'.' if path else ':'}{key}", function, options)
-        for key, function in provided.items()
-    )
+    dot = "." if path else ":"
+    return tuple(Found(key, f"{place}{dot}{key}", one) for key, one in provided.items())
 
 
 def _parts(place: str) -> tuple[str, str]:

@@ -158,8 +158,8 @@ class Problem:
         if name == "projector":
             return _projector(self.vectors[..., :k]), product_bound(1.0, k, self.dtype)
         basis = self.vectors[..., :k] if name == "signal_subspace" else self.vectors[..., k:]
-        turned = subspace_bound(values, k, self.dtype)[..., None, None]
-        return _projector(basis), turned + product_bound(1.0, n, self.dtype)
+        bound = subspace_bound(values, k, self.dtype)[..., None, None]
+        return _projector(basis), bound + product_bound(1.0, n, self.dtype)
 
     def _of_spectra(self, name: str) -> tuple[np.ndarray, Any]:
         values, n, dtype, a = self.drawn.values, self.drawn.n, self.dtype, self.steering
@@ -169,8 +169,8 @@ class Problem:
             case "music_spectrum":
                 turned = subspace_bound(values, self.k, dtype)[..., None]
                 # Of a quadratic form, not of a squared norm: textbooks write a^H E E^H a.
-                bound = 2 * turned + product_bound(1.0, 2 * n, dtype)
-                return parts[..., self.k :, :].sum(axis=-2), bound * power
+                off = 2 * turned + product_bound(1.0, 2 * n, dtype)
+                return parts[..., self.k :, :].sum(axis=-2), off * power
             case "mvdr_spectrum":
                 expected = 1 / (parts / values[..., None]).sum(axis=-2)
                 bound = conditioned_bound(size, 2 * n, condition_number(values), dtype)

@@ -104,6 +104,7 @@ class Claim(StrEnum):
     EMPTY = "an empty batch"
     GRADIENT = "a gradient"
     SECOND_DERIVATIVE = "a second derivative"
+    SCALE = "powers far from one"
     RANGE = "gradients whose squares overflow"
     PEAK = "a spectrum that keeps its digits at a peak"
 

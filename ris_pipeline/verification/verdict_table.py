@@ -1,5 +1,6 @@
 """A verdict on the console: law by law, then the smallest counterexamples and the likely cause."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -8,9 +9,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ris_pipeline.verification.laws import LawResult, Outcome
-from ris_pipeline.verification.verify import Verdict, sentence, words
+from ris_pipeline.verification.verify import Judgement, Verdict, sentence
 
-STYLES = {Outcome.HOLDS: "green", Outcome.FAILS: "bold red", Outcome.DOES_NOT_APPLY: "dim"}
+STYLES = {
+    Outcome.HOLDS: "green",
+    Outcome.FAILS: "bold red",
+    Outcome.EXPECTED: "yellow",
+    Outcome.UNEXPECTED: "bold red",
+}
+SENTENCES = {
+    Judgement.HOLDS: "green",
+    Judgement.FAILS: "bold red",
+    Judgement.CONVENTION: "bold yellow",
+}
+SHOWN = 4
+"""Failures printed in full; of the others the row of the table is enough."""
 
 
 def title(law: str) -> str:
@@ -27,32 +40,42 @@ def plain(name: str) -> str:
 def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
     """Print one table a function."""
     for verdict in verdicts:
+        one = verdict.implementation
+        console.print(Text(f"{one.label} as {one.name} ({one.how})", style="bold"))
         console.print(_table(verdict))
-        for result in verdict.laws:
-            if result.outcome is Outcome.FAILS:
-                _print_failure(console, result)
-        console.print(Text(sentence(verdict), style="green" if verdict.holds else "bold red"))
-        if not verdict.holds:
+        _print_left_out(console, verdict)
+        failures = [r for r in verdict.laws if r.outcome is Outcome.FAILS]
+        for result in failures[:SHOWN]:
+            _print_failure(console, result)
+        if len(failures) > SHOWN:
+            console.print(f"and {len(failures) - SHOWN} more (--json has them all)")
+        console.print(Text(sentence(verdict), style=SENTENCES[verdict.judgement]))
+        if verdict.judgement is Judgement.FAILS:
             console.print(_cause(verdict))
+        if verdict.judgement is Judgement.CONVENTION:
+            _print_convention(console, verdict)
         console.print()
 
 
 def _table(verdict: Verdict) -> Table:
-    one = verdict.implementation
-    table = Table(title=f"{one.label} as {one.name} ({one.how})", title_justify="left")
-    table.add_column("law", ratio=3)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("law", ratio=1)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("why", ratio=2)
     table.add_column("tried", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     for result in verdict.laws:
-        why = result.reason if result.outcome is Outcome.DOES_NOT_APPLY else ""
-        if result.holds_on:
-            why = f"holds on {words(result.holds_on)}"
-        said = Text(result.outcome.value, style=STYLES[result.outcome])
-        seconds = f"{result.seconds:.2f} s"
-        table.add_row(title(result.law), said, why, str(result.examples), seconds)
+        if result.outcome is not Outcome.DOES_NOT_APPLY:
+            said = Text(result.outcome.value, style=STYLES[result.outcome])
+            seconds = f"{result.seconds:.2f} s"
+            table.add_row(title(result.law), said, str(result.examples), seconds)
     return table
+
+
+def _print_left_out(console: Console, verdict: Verdict) -> None:
+    reasons = Counter(r.reason for r in verdict.laws if r.outcome is Outcome.DOES_NOT_APPLY)
+    for reason, count in reasons.items():
+        laws = "law does" if count == 1 else "laws do"
+        console.print(Text(f"{count} {laws} not apply: {reason}", style="dim"))
 
 
 def _print_failure(console: Console, result: LawResult) -> None:
@@ -63,9 +86,16 @@ def _print_failure(console: Console, result: LawResult) -> None:
     console.print(Padding(Text("\n".join(lines)), (0, 0, 0, 4)))
 
 
+def _print_convention(console: Console, verdict: Verdict) -> None:
+    console.print("If that is meant, state it, or call it as ours through")
+    console.print(Padding(Text(verdict.adapter), (1, 0, 1, 4)), soft_wrap=True)
+    if verdict.causes:
+        console.print(f"If it is not meant: {verdict.causes[0].cause}")
+
+
 def _cause(verdict: Verdict) -> Text:
     if not verdict.causes:
-        return Text("likely cause: unknown, no bug of the catalogue resembles it")
+        return Text("no known cause: no bug of the catalogue resembles it")
     first, *others = verdict.causes
     text = Text("likely cause: ")
     text.append(first.cause, style="bold")

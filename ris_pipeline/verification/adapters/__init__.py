@@ -28,6 +28,7 @@ from ris_pipeline.verification.adapters._strangers import (
     guarded,
     parameters_of,
 )
+from ris_pipeline.verification.conventions._entry import OURS, Conventions
 
 MATRIX_FUNCTIONS = {
     "hermitize": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
@@ -73,7 +74,11 @@ class Adapted(Protocol):
 
 
 def adapt(
-    name: str, function: Function, backend: Backend | None = None, batched: bool | None = None
+    name: str,
+    function: Function,
+    backend: Backend | None = None,
+    batched: bool | None = None,
+    conventions: Conventions = OURS,
 ) -> Adapted:
     """A function with the plain signature of a public name, to be called as ours of that name.
 
@@ -82,6 +87,7 @@ def adapt(
         function: of tensors or arrays.
         backend: torch or numpy; found out by calling where it is not given.
         batched: whether it takes leading axes; found out by calling where it is not given.
+        conventions: in what it differs from ours.
 
     Raises:
         InputError: another name, or a function that cannot be called so.
@@ -91,12 +97,13 @@ def adapt(
         function = constructed(function, PLAIN[name])
     signature, function = SIGNATURES[name], guarded(function)
     if name == "steering_vector":
-        return adapt_steering(function, signature, backend)
+        return adapt_steering(function, signature, backend, conventions)
     if name == "gradient_norm":
         return adapt_gradient_norm(function, signature, backend)
     if name == "epoch_mean":
         return adapt_epoch_mean(function, signature)
-    return adapt_matrix(function, MATRIX_FUNCTIONS[name], signature, backend, batched)
+    kind = MATRIX_FUNCTIONS[name]
+    return adapt_matrix(function, kind, signature, backend, batched, conventions)
 
 
 __all__ = [

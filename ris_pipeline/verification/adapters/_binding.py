@@ -15,18 +15,20 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "steering": ("a", "sv", "steer", "manifold", "steering_matrix", "steering_vectors", "vectors"),
     "k": ("order", "n_sources", "num_sources", "nsig", "n_signals", "num_signals", "rank", "d"),
     "margin": ("m", "delta", "tau", "min_gap", "target", "threshold", "gamma"),
+    "point": ("p", "source", "src", "source_position", "target", "user", "position"),
     "positions": ("pos", "position", "q", "elements", "element_positions", "coordinates", "xyz"),
     "shape": ("panel", "size", "elements_shape"),
     "spacing": ("d", "spacings", "element_spacing"),
     "azimuth": ("az", "azi", "phi"),
     "elevation": ("el", "elev", "theta"),
     "distance": ("r", "range", "range_", "dist"),
-    "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl"),
+    "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl", "frequency", "freq", "f", "fc", "k"),
     "losses": ("values", "batch_losses"),
     "accumulation": ("accum", "accum_steps", "accumulation_steps", "steps", "n_acc"),
 }
 """What the field calls each plain parameter, in lower case; angles by the letters of the model."""
 
+_UNITS = ("_deg", "_rad", "_degrees", "_radians", "_mm", "_m", "_hz", "_ghz", "_wl", "_lambda")
 MOST_TRIED = 24
 
 
@@ -55,7 +57,10 @@ class Binding:
 
 def fits(name: str, own: str) -> bool:
     """Whether a function's own word stands for a plain parameter."""
-    return own.lower() == name or own.lower() in ALSO_CALLED.get(name, ())
+    word = own.lower()
+    for unit in _UNITS:
+        word = word.removesuffix(unit)
+    return word == name or word in ALSO_CALLED.get(name, ())
 
 
 def bindings(function: Callable[..., Any], plain: Sequence[str]) -> Iterator[Binding]:

@@ -1,7 +1,7 @@
 """Functions of a Hermitian matrix: batched or not, in one precision or both."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from ris_pipeline.verification.adapters._calling import (
     to_tensor,
 )
 from ris_pipeline.verification.adapters._strangers import describe
+from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import Claim, DoesNotApply
 
 PROBE_ORDER, PROBE_K, PROBE_STEERING = 5, 2, 3
@@ -74,7 +75,8 @@ class PlainMatrixFunction:
     """Somebody's function, to be called as ours: the convention was found by `adapt_matrix`.
 
     axes: numbers of leading axes that it takes; dtype: the only complex dtype it takes, None for
-    both; claims: what it takes beyond plain matrices; listed: k is a list, one for each matrix.
+    both; claims: what it takes beyond plain matrices; listed: k is a list, one for each matrix;
+    conventions: in what it differs from ours.
     """
 
     function: Function
@@ -85,6 +87,7 @@ class PlainMatrixFunction:
     dtype: torch.dtype | None = None
     claims: frozenset[Claim] = field(default_factory=lambda: frozenset(Claim))
     listed: bool = False
+    conventions: Conventions = OURS
 
     @property
     def how(self) -> str:
@@ -122,7 +125,7 @@ class PlainMatrixFunction:
         empty = 0 in batch
         if empty and Claim.EMPTY not in self.claims:
             raise DoesNotApply("needs a batch, also an empty one")
-        if min(len(batch), 2) in self.axes:
+        if min(len(batch), 2) in self.axes and not (batch and self.conventions.each):
             self._check_claims(given)
             return self.once(given)
         count = math.prod(batch)
@@ -130,15 +133,26 @@ class PlainMatrixFunction:
             name: self._flat(name, x, batch, count, always=name == first)
             for name, x in given.items()
         }
-        if 1 in self.axes:
+        if 1 in self.axes and not self.conventions.each:
             self._check_claims(given)
             answer = self.once(flat)
         elif not count:
             raise DoesNotApply("needs a batch, also an empty one")
         else:
-            answer = torch.stack([self.once(self._one(flat, given, i)) for i in range(count)])
+            alone = [self._one(flat, given, i) for i in range(count)]
+            if self.conventions.each and 1 in self.axes:
+                self._check_mean(flat, alone)
+            answer = torch.stack([self.once(one) for one in alone])
             answer = answer.mean(0) if self.kind.mean else answer
         return answer if self.kind.mean else answer.reshape(*batch, *answer.shape[1:])
+
+    def _check_mean(self, batch: Mapping[str, Any], alone: Sequence[Mapping[str, Any]]) -> None:
+        """What is undone for each matrix has to be the mean over them in a batch."""
+        raw = replace(self, conventions=self.conventions.in_the_mean)
+        mean = torch.stack([raw.once(one) for one in alone]).mean(0)
+        together = raw.once(batch)
+        if together.shape != mean.shape or not torch.allclose(together, mean, equal_nan=True):
+            raise AssertionError(f"a batch has {together.tolist()}, the mean is {mean.tolist()}")
 
     def _check_claims(self, given: Mapping[str, Any]) -> None:
         if isinstance(given.get("k"), Tensor) and Claim.ORDERS not in self.claims:
@@ -170,11 +184,12 @@ class PlainMatrixFunction:
 
     def once(self, given: Mapping[str, Any]) -> Tensor:
         """One call of the function."""
-        values = dict(given)
+        values = self.conventions.arguments(given)
         if self.listed and not isinstance(values["k"], Tensor):
             values["k"] = torch.full(values[self.kind.parameters[0]].shape[:-2], values["k"])
         handed = arguments_for(self.backend, list(values.values()))
-        return to_tensor(self.binding(self.function, dict(zip(values, handed, strict=True))))
+        answer = to_tensor(self.binding(self.function, dict(zip(values, handed, strict=True))))
+        return self.conventions.result(answer, given)
 
     def answers(self, given: Mapping[str, Any]) -> Tensor | None:
         """The answer if it comes and has the right shape."""
@@ -190,6 +205,7 @@ def adapt_matrix(
     signature: str,
     backend: Backend | None = None,
     batched: bool | None = None,
+    conventions: Conventions = OURS,
 ) -> PlainMatrixFunction:
     """Find out by calling how a function wants to be called.
 
@@ -198,7 +214,7 @@ def adapt_matrix(
     Raises:
         InputError: it cannot be called so, or answers something of another shape.
     """
-    plain = _bound(function, kind, signature, backend)
+    plain = _bound(function, kind, signature, backend, conventions)
     dtype = plain.dtype or WIDE
     axes = {
         count
@@ -215,7 +231,11 @@ def adapt_matrix(
 
 
 def _bound(
-    function: Function, kind: MatrixFunction, signature: str, backend: Backend | None
+    function: Function,
+    kind: MatrixFunction,
+    signature: str,
+    backend: Backend | None,
+    conventions: Conventions,
 ) -> PlainMatrixFunction:
     """The first way to call it that is answered in the right shape, by any number of axes."""
     first: Exception | None = None
@@ -225,7 +245,16 @@ def _bound(
     for dtype in (None, NARROW):
         for binding in ways:
             for listed in (False, True) if "k" in kind.parameters else (False,):
-                plain, error = _tried(function, kind, signature, backend, binding, dtype, listed)
+                given = PlainMatrixFunction(
+                    function,
+                    kind,
+                    backend or "torch",
+                    binding,
+                    dtype=dtype,
+                    listed=listed,
+                    conventions=conventions,
+                )
+                plain, error = _tried(given, signature, backend)
                 if plain is not None:
                     return plain
                 first = first or error
@@ -234,31 +263,27 @@ def _bound(
 
 
 def _tried(
-    function: Function,
-    kind: MatrixFunction,
-    signature: str,
-    backend: Backend | None,
-    binding: Binding,
-    dtype: torch.dtype | None,
-    listed: bool,
+    given: PlainMatrixFunction, signature: str, backend: Backend | None
 ) -> tuple[PlainMatrixFunction | None, Exception | None]:
     """One way to call it, if the answer to a matrix or a batch has the right shape."""
-    batches = PROBE_BATCHES[1:] if listed else PROBE_BATCHES
-    probes = [kind.probe(batch, dtype or WIDE) for batch in batches]
-    if listed:
+    kind, binding = given.kind, given.binding
+    batches = PROBE_BATCHES[1:] if given.listed else PROBE_BATCHES
+    probes = [kind.probe(batch, given.dtype or WIDE) for batch in batches]
+    if given.listed:
         for batch, probe in zip(batches, probes, strict=True):
             probe["k"] = torch.full(batch, PROBE_K)
 
     def placed(*values: Any) -> Any:
-        return binding(function, dict(zip(kind.parameters, values, strict=True)))
+        named = given.conventions.arguments(dict(zip(kind.parameters, values, strict=True)))
+        return binding(given.function, named)
 
     try:
         chosen = backend or find_backend(
-            placed, [list(p.values()) for p in probes[:2]], signature, function
+            placed, [list(p.values()) for p in probes[:2]], signature, given.function
         )
     except InputError as error:
         return None, error.__cause__ if isinstance(error.__cause__, Exception) else error
-    plain = PlainMatrixFunction(function, kind, chosen, binding, dtype=dtype, listed=listed)
+    plain = replace(given, backend=chosen)
     if any(plain.answers(probe) is not None for probe in probes):
         return plain, None
     return None, call(plain.once, (probes[0],))[1]
@@ -293,7 +318,8 @@ def _answers_live(plain: PlainMatrixFunction, given: Mapping[str, Any]) -> bool:
     live = {**given, first: given[first].clone().requires_grad_()}
     if plain.listed:
         live["k"] = torch.full(live[first].shape[:-2], PROBE_K)
-    answer, error = call(plain.binding, (plain.function, live))
+    values = plain.conventions.arguments(live)
+    answer, error = call(plain.binding, (plain.function, values))
     if error is not None:
         return False
     return isinstance(answer[0] if isinstance(answer, tuple) else answer, Tensor)

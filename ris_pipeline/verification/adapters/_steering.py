@@ -19,6 +19,7 @@ from ris_pipeline.verification.adapters._calling import (
     to_tensor,
 )
 from ris_pipeline.verification.adapters._strangers import describe, parameters_of
+from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import DoesNotApply, taken
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
@@ -30,7 +31,8 @@ class PlainSteering:
     """Somebody's steering vector, to be called as ours, in double precision.
 
     wavefront: it takes that keyword too; batched: it takes directions (g,) at once and answers
-    (g, N), or (N, g) if turned; live: it answers tensors to tensors that ask for a gradient.
+    (g, N), or (N, g) if turned; live: it answers tensors to tensors that ask for a gradient;
+    plain: our parameters; conventions: in what it differs from ours.
     """
 
     function: Function
@@ -40,6 +42,8 @@ class PlainSteering:
     batched: bool = False
     turned: bool = False
     live: bool = False
+    plain: tuple[str, ...] = BY_POSITIONS
+    conventions: Conventions = OURS
 
     @property
     def how(self) -> str:
@@ -66,8 +70,8 @@ class PlainSteering:
             raise DoesNotApply("needs a batch, also an empty one")
         shape = where[0].shape
         if self.batched and shape:
-            answer = self.once(panel, tuple(x.reshape(-1) for x in where), wavefront)
-            return (answer.mT if self.turned else answer).reshape(*shape, -1)
+            flat = tuple(x.reshape(-1) for x in where)
+            return self.once(panel, flat, wavefront).reshape(*shape, -1)
         sources = zip(*(x.flatten() for x in where), strict=True)
         answers = [self.once(panel, source, wavefront) for source in sources]
         return torch.stack(answers).reshape(*shape, -1)
@@ -78,15 +82,18 @@ class PlainSteering:
         """One call; of a vector with an axis of length 1 more, the vector."""
         given: dict[str, Any] = dict(zip(("azimuth", "elevation", "distance"), source, strict=True))
         given |= {"wavelength": float(panel.wavelength), "positions": panel.positions.double()}
-        if "shape" in self.binding.order:
+        if "shape" in self.plain:
             given["shape"], given["spacing"] = grid_of(panel)
-        chosen = [given[name] for name in self.binding.order]
-        values = arguments_for(self.backend, chosen)
+        given = {name: given[name] for name in self.plain}
+        values = self.conventions.arguments(given)
+        handed = arguments_for(self.backend, [values[name] for name in self.binding.order])
         extra = {"wavefront": wavefront} if self.wavefront else {}
-        named = dict(zip(self.binding.order, values, strict=True))
+        named = dict(zip(self.binding.order, handed, strict=True))
         answer = to_tensor(self.binding(self.function, named, **extra))
-        single = not source[0].ndim and answer.numel() == panel.elements
-        return answer.flatten() if single else answer
+        if not source[0].ndim and answer.numel() == panel.elements:
+            return self.conventions.result(answer.flatten(), given)
+        turned = self.turned and answer.ndim == 2
+        return self.conventions.result(answer.mT if turned else answer, given)
 
 
 def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -122,7 +129,10 @@ def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
 
 
 def adapt_steering(
-    function: Function, signature: str, backend: Backend | None = None
+    function: Function,
+    signature: str,
+    backend: Backend | None = None,
+    conventions: Conventions = OURS,
 ) -> PlainSteering:
     """Find out what a steering vector takes: positions, or the shape and spacing of a grid.
 
@@ -132,18 +142,16 @@ def adapt_steering(
     own = parameters_of(function)
     names = tuple(p.name for p in own or ())
     first: Exception | None = None
-    for plain in _ways(function, names, backend):
+    for plain in _ways(function, names, backend, conventions):
         answer, error = _probed(plain, ())
         if error is None and answer.shape == (2,):
-            several, failed = _probed(plain, (3,))
-            shape = None if failed is not None else tuple(several.shape)
             _, failed = _probed(plain, (), live=True)
-            return replace(
-                plain,
-                batched=shape in ((3, 2), (2, 3)),
-                turned=shape == (2, 3),
-                live=failed is None,
-            )
+            plain = replace(plain, live=failed is None)
+            for turned in (False, True):
+                several, failed = _probed(replace(plain, turned=turned), (3,))
+                if failed is None and several.shape == (3, 2):
+                    return replace(plain, batched=True, turned=turned)
+            return plain
         if error is None:
             error = ValueError(f"answers shape {tuple(answer.shape)}, expected (2,)")
         first = first or error
@@ -153,15 +161,26 @@ def adapt_steering(
 
 
 def _ways(
-    function: Function, names: tuple[str, ...], backend: Backend | None
+    function: Function,
+    names: tuple[str, ...],
+    backend: Backend | None,
+    conventions: Conventions,
 ) -> Iterator[PlainSteering]:
     """The likeliest ways to call it first."""
     likely = backend or likely_backend(function)
     every: tuple[Backend, ...] = ("torch", "numpy")
     backends = sorted(every, key=lambda one: one != likely)
-    for binding in (*_likely(function, BY_SHAPE), *_likely(function, BY_POSITIONS)):
-        for chosen in backends if backend is None else (backend,):
-            yield PlainSteering(function, chosen, binding, "wavefront" in names)
+    for plain in (BY_SHAPE, BY_POSITIONS):
+        for binding in _likely(function, conventions.parameters(plain)):
+            for chosen in backends if backend is None else (backend,):
+                yield PlainSteering(
+                    function,
+                    chosen,
+                    binding,
+                    "wavefront" in names,
+                    plain=plain,
+                    conventions=conventions,
+                )
 
 
 def _likely(function: Function, plain: tuple[str, ...]) -> Iterator[Binding]:

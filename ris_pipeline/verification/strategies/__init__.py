@@ -27,7 +27,7 @@ from ris_pipeline.verification.strategies.hermitian import (
     near_hermitian_matrices,
     orders,
     skew_part,
-    spectra,
+    spectrum,
     wilkinson_spectrum,
 )
 from ris_pipeline.verification.strategies.layouts import Layout, lay_out
@@ -96,7 +96,7 @@ __all__ = [
     "skew_part",
     "some_panel",
     "sources_anywhere",
-    "spectra",
+    "spectrum",
     "truths",
     "unit_vectors",
     "wavefronts",

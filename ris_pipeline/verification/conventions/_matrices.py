@@ -1,0 +1,275 @@
+"""Conventions of functions of a matrix: order, decibels, guards, loading, hinges, means."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.verification.conventions._entry import Convention, Values
+from ris_pipeline.verification.target import TARGET, Claim, provide
+
+Call = Callable[..., Tensor]
+
+SPECTRA = frozenset({"music_spectrum", "mvdr_spectrum"})
+_LOSS = frozenset({"eigengap_loss"})
+_BASES = frozenset({"signal_subspace", "noise_subspace"})
+_AT_ONE = frozenset({Claim.SCALE})
+_TINY = 1e-13
+"""A fitted constant below this is rounding."""
+
+
+def _power(answer: Tensor, given: Values) -> Tensor:
+    return torch.pow(10.0, answer / 10)
+
+
+def _count(given: Values) -> int:
+    return max(1, int(torch.Size(given["matrix"].shape[:-2]).numel()))
+
+
+def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
+    """Times what ours is, over what theirs is, where theirs is largest."""
+
+    def result(answer: Tensor, given: Values) -> Tensor:
+        with provide({}):
+            ours = getattr(TARGET, name)(*given.values())
+        place = answer.detach().argmax(-1, keepdim=True)
+        scale = (ours.gather(-1, place) / answer.gather(-1, place)).detach()
+        return answer * scale
+
+    return result
+
+
+def _steering(change: Callable[[Tensor], Tensor]) -> Callable[[Values], dict[str, Any]]:
+    return lambda given: {k: change(v) if k == "steering" else v for k, v in given.items()}
+
+
+def _noise_dimension(given: Values) -> dict[str, Any]:
+    n = given["matrix"].shape[-1]
+    return {k: n - v if k == "k" else v for k, v in given.items()}
+
+
+def _root(answer: Tensor, given: Values) -> Tensor:
+    # At rest the square has no slope, and its root an infinite one.
+    positive = answer > 0
+    return torch.where(positive, torch.where(positive, answer, 1.0).sqrt(), 0.0 * answer)
+
+
+MATRICES: tuple[Convention, ...] = (
+    Convention(
+        "ascending",
+        frozenset({"eigenvalues", "singular_values"}),
+        result=lambda answer, given: answer.flip(-1),
+        after=("answer = answer.flip(-1)  # numpy: answer[..., ::-1]",),
+    ),
+    Convention(
+        "dB",
+        SPECTRA | {"eigengap"},
+        rank=1,
+        result=_power,
+        after=("answer = 10 ** (answer / 10)",),
+    ),
+    *(
+        Convention(
+            "normalized by maximum",
+            frozenset({name}),
+            rank=3,
+            result=_rescaled(name),
+            after=("answer = answer  # known up to its scale alone",),
+            group="scale",
+        )
+        for name in sorted(SPECTRA)
+    ),
+    *(
+        Convention(
+            "divided by |a|^2",
+            frozenset({name}),
+            rank=3,
+            result=lambda answer, given: answer / given["steering"].abs().square().sum(-2),
+            after=("answer = answer / (abs(steering) ** 2).sum(-2)",),
+            group="scale",
+        )
+        for name in sorted(SPECTRA)
+    ),
+    Convention(
+        "transposed steering",
+        SPECTRA,
+        arguments=_steering(lambda a: a.mT),
+        before=("steering = steering.T",),
+        group="steering",
+    ),
+    Convention(
+        "adjoint steering",
+        SPECTRA,
+        arguments=_steering(lambda a: a.mH),
+        before=("steering = steering.conj().T",),
+        group="steering",
+    ),
+    Convention(
+        "noise dimension",
+        frozenset({"music_spectrum", *_BASES}),
+        arguments=_noise_dimension,
+        before=("k = matrix.shape[-1] - k",),
+    ),
+    Convention(
+        "rows for columns",
+        _BASES,
+        result=lambda answer, given: answer.mT,
+        after=("answer = answer.T",),
+        group="form",
+    ),
+    Convention(
+        "rows for columns",
+        _BASES,
+        result=lambda answer, given: answer.mH,
+        after=("answer = answer.conj().T",),
+        group="form",
+    ),
+    Convention(
+        "rows for columns",
+        frozenset({"projector"}),
+        arguments=lambda given: {"basis": given["basis"].mT},
+        before=("basis = basis.T",),
+        group="form",
+    ),
+    Convention(
+        "rows for columns",
+        frozenset({"projector"}),
+        arguments=lambda given: {"basis": given["basis"].mH},
+        before=("basis = basis.conj().T",),
+        group="form",
+    ),
+    Convention(
+        "orthogonal complement",
+        frozenset({"projector"}),
+        result=lambda answer, given: torch.eye(answer.shape[-1], dtype=answer.dtype) - answer,
+        after=("answer = np.eye(len(answer)) - answer",),
+    ),
+    Convention(
+        "per sample",
+        _LOSS,
+        rank=3,
+        result=lambda answer, given: answer.mean(),
+        after=("answer = answer.mean()",),
+        group="reduction",
+    ),
+    Convention(
+        "sum reduction",
+        _LOSS,
+        rank=3,
+        result=lambda answer, given: answer / _count(given),
+        after=("answer = answer / max(1, matrix[..., 0, 0].numel())",),
+        group="reduction",
+    ),
+    Convention(
+        "squared hinge",
+        _LOSS,
+        rank=1,
+        result=_root,
+        after=("answer = answer ** 0.5  # of each matrix, before the mean",),
+        group="hinge",
+        each=True,
+    ),
+)
+
+
+def fitted(name: str, call: Call) -> Iterator[Convention]:
+    """Conventions with a constant in them, found by asking the function.
+
+    Args:
+        name: public name.
+        call: the function, called as ours.
+    """
+    if name in SPECTRA:
+        yield from _guards(name, call)
+    if name == "mvdr_spectrum":
+        yield from _loadings(call)
+    if name == "eigengap_loss":
+        yield from _smooth(call)
+
+
+def _diagonal(*values: float) -> Tensor:
+    return torch.diag(torch.tensor(values, dtype=torch.complex128))
+
+
+def _guards(name: str, call: Call) -> Iterator[Convention]:
+    """`1 / (d + g)`, from d = 0 (MUSIC, at a peak) or d = 1e-6 (MVDR)."""
+    axis = torch.eye(3, dtype=torch.complex128)
+    if name == "music_spectrum":
+        guard = float((1 / call(_diagonal(4.0, 2.0, 1.0), axis, 1))[0])
+    else:
+        guard = float((1 / call(1e9 * axis, axis))[0]) - 1e-9
+    if not _TINY**1.5 < guard < 1e-2:
+        return
+    guard = float(f"{guard:.3g}")
+    yield Convention(
+        "guarded",
+        frozenset({name}),
+        rank=2,
+        result=lambda answer, given: 1 / (1 / answer - guard),
+        after=(f"answer = 1 / (1 / answer - {guard:g})",),
+        group="guard",
+        never=_AT_ONE,
+    )
+
+
+def _loadings(call: Call) -> Iterator[Convention]:
+    """`R + delta I`, delta a number or a part of the mean eigenvalue, from R = I and R = 2 I."""
+    axis = torch.eye(3, dtype=torch.complex128)
+    one, two = (float(call(scale * axis, axis)[0]) - scale for scale in (1.0, 2.0))
+    if not _TINY < one < 10:
+        return
+    if abs(two - one) <= 1e-3 * one:
+        yield _loading(float(f"{one:.3g}"), relative=False)
+    elif abs(two - 2 * one) <= 2e-3 * one:
+        yield _loading(float(f"{one:.3g}"), relative=True)
+
+
+def _loading(delta: float, *, relative: bool) -> Convention:
+    def arguments(given: Values) -> dict[str, Any]:
+        matrix = given["matrix"]
+        n = matrix.shape[-1]
+        eye = torch.eye(n, dtype=matrix.dtype)
+        mean = matrix.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None] / n
+        less = delta / (1 + delta) * mean if relative else delta
+        return {**given, "matrix": matrix - less * eye}
+
+    said = f"{delta / (1 + delta):.6g} * np.trace(matrix).real / len(matrix)"
+    return Convention(
+        "diagonal loading",
+        frozenset({"mvdr_spectrum"}),
+        arguments=arguments,
+        before=(f"matrix = matrix - {said if relative else f'{delta:g}'} * np.eye(len(matrix))",),
+        group="loading",
+        never=frozenset() if relative else _AT_ONE,
+    )
+
+
+def _smooth(call: Call) -> Iterator[Convention]:
+    """`log(1 + exp(b x)) / b`, from x = 0."""
+    at_zero = float(call(_diagonal(3.0, 2.0, 1.0), 1, 1.0))
+    if not 1e-3 < at_zero < 10:
+        return
+    slope = float(f"{torch.log(torch.tensor(2.0)).item() / at_zero:.6g}")
+
+    def result(answer: Tensor, given: Values) -> Tensor:
+        scaled = slope * answer
+        # log(expm1(s)) = s + log(1 - exp(-s)), which does not overflow.
+        seen = scaled > torch.finfo(scaled.dtype).tiny
+        safe = torch.where(seen, scaled, 1.0)
+        x = (safe + torch.log(-torch.expm1(-safe))) / slope
+        return torch.where(seen, torch.relu(x), 0.0 * answer)
+
+    yield Convention(
+        "smooth hinge",
+        frozenset({"eigengap_loss"}),
+        rank=1,
+        result=result,
+        after=(
+            f"answer = np.log(np.expm1({slope:g} * answer)) / {slope:g}  # of each matrix",
+            "answer = np.maximum(answer, 0.0)",
+        ),
+        group="hinge",
+        each=True,
+        never=_AT_ONE,
+    )

@@ -1,0 +1,131 @@
+"""Under which named conventions a function is right, if it is under any."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, product
+
+from ris_pipeline._errors import CALL_ERRORS, InputError, check_choice
+from ris_pipeline.verification.adapters import Adapted, PlainSteering, adapt
+from ris_pipeline.verification.adapters._calling import Backend
+from ris_pipeline.verification.conventions._entry import OURS, Convention, Conventions
+from ris_pipeline.verification.conventions._matrices import MATRICES, fitted
+from ris_pipeline.verification.conventions._steering import STEERING
+from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
+from ris_pipeline.verification.target import TARGET, DoesNotApply
+
+EVERY: tuple[Convention, ...] = (*STEERING, *MATRICES)
+FITTED = ("guarded", "diagonal loading", "smooth hinge")
+"""Those with a constant, which is found by asking the function."""
+MOST = 3
+"""Conventions at a time."""
+
+Adapt = Callable[[Conventions], Adapted | None]
+
+
+def convention_names(name: str) -> tuple[str, ...]:
+    """The conventions that go with a public name."""
+    of = {one.name for one in EVERY if name in one.of}
+    spectra = name in ("music_spectrum", "mvdr_spectrum")
+    of |= {"guarded"} if spectra else set()
+    of |= {"diagonal loading"} if name == "mvdr_spectrum" else set()
+    of |= {"smooth hinge"} if name == "eigengap_loss" else set()
+    return tuple(sorted(of))
+
+
+def find_conventions(
+    name: str,
+    function: Callable[..., object],
+    backend: Backend | None = None,
+    batched: bool | None = None,
+    stated: Sequence[str] = (),
+) -> Iterator[Conventions]:
+    """Conventions under which the function answers the fixed cases as ours does, fewest first.
+
+    stated: just these.
+
+    Raises:
+        InputError: a stated name that does not go with the function.
+    """
+    for one in stated:
+        check_choice("convention", one, convention_names(name))
+
+    def adapted(conventions: Conventions) -> Adapted | None:
+        try:
+            return adapt(name, function, backend, batched, conventions)
+        except InputError:
+            return None
+
+    every = [one for one in EVERY if name in one.of and (not stated or one.name in stated)]
+    tried = _of_steering if name == "steering_vector" else _of_matrices
+    for conventions, function_as_ours in tried(name, every, adapted):
+        wanted = not stated or conventions.names == tuple(sorted(stated))
+        if wanted and conventions.parts and matches(name, function_as_ours):
+            yield conventions
+
+
+def matches(name: str, function: Callable[..., object]) -> bool:
+    """Whether a function answers every fixed case that it takes as ours does."""
+    ours, seen = getattr(TARGET, name), 0
+    for case in fixed_cases(name):
+        try:
+            theirs = answer(case, function)
+        except DoesNotApply:
+            continue
+        seen += 1
+        if theirs is None or not same_numbers(theirs, answer(case, ours)):
+            return False
+    return seen > 0
+
+
+def _combined(every: Sequence[Convention], most: int) -> Iterator[tuple[Convention, ...]]:
+    """Up to so many, at most one of a group, fewest first."""
+    for size in range(most + 1):
+        for parts in combinations(every, size):
+            groups = [part.group or part.name for part in parts]
+            if len(set(groups)) == size:
+                yield parts
+
+
+def _of_matrices(
+    name: str, every: Sequence[Convention], adapted: Adapt
+) -> Iterator[tuple[Conventions, Adapted]]:
+    later = []
+    for parts in _combined(every, MOST):
+        one = adapted(Conventions(parts))
+        if one is None:
+            continue
+        yield Conventions(parts), one
+        if len(parts) < MOST:
+            later.append((parts, one))
+    for parts, one in later:
+        try:
+            more = list(fitted(name, one))
+        except (*CALL_ERRORS, DoesNotApply):
+            continue
+        for extra in more:
+            whole = Conventions((*parts, extra))
+            other = adapted(whole)
+            if other is not None:
+                yield whole, other
+
+
+def _of_steering(
+    name: str, every: Sequence[Convention], adapted: Adapt
+) -> Iterator[tuple[Conventions, Adapted]]:
+    """Conventions of the answer alone need no new probe, so all of them are tried at once."""
+    asked = [one for one in every if one.changes_arguments]
+    said = list(_combined([one for one in every if not one.changes_arguments], MOST))
+    bases = []
+    for parts in _combined(asked, 2):
+        one = adapted(Conventions(parts))
+        if isinstance(one, PlainSteering):
+            bases.append((parts, one))
+    ranked = sorted(product(bases, said), key=lambda pair: len(pair[0][0]) + len(pair[1]))
+    for (parts, one), more in ranked:
+        groups = [part.group for part in (*parts, *more)]
+        if len(groups) <= MOST and len(set(groups)) == len(groups):
+            whole = Conventions((*parts, *more))
+            yield whole, replace(one, conventions=whole)
+
+
+__all__ = ["EVERY", "FITTED", "OURS", "convention_names", "find_conventions", "matches"]
