@@ -28,8 +28,8 @@ BATCHES = (
     Size(3, (33,)),
     Size(2, (130,)),
     Size(4, (2, 3, 2), k=2),
-    Size(3, (3,), k=2),
-    Size(2, (2, 2)),
+    Size(3, (3,), k=2, vectors=2),
+    Size(2, (2, 2), vectors=3),
     Size(5, (4, 1), k=3, dtype=torch.complex64),
 )
 GRIDS = (

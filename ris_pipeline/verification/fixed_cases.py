@@ -120,7 +120,7 @@ def _projectors() -> Iterator[Case]:
 
 
 def _spectra(*rest: Any) -> Iterator[Case]:
-    steering = torch.from_numpy(unit_vectors(N, 3))
+    steering = torch.from_numpy(unit_vectors(N, 3, 3))
     for matrix in (_matrices()[0], *_matrices()[3:5]):
         yield lambda function, m=matrix: _row(function(m.clone(), steering, *rest))
 
@@ -129,7 +129,12 @@ def _steering() -> Iterator[Case]:
     x, y = np.meshgrid(np.arange(4) - 1.5, np.arange(3) - 1.0)
     flat = np.stack((0.12 * x.ravel(), 0.16 * y.ravel(), np.zeros(12)), axis=-1)
     panel = Panel(torch.from_numpy(flat), 0.25)
-    for where in ((0.0, 0.0, 4.0), (0.5, 0.0, 4.0), (0.0, 0.4, 2.0), (-0.7, 0.3, 1.5)):
+    for where in (
+        (0.0, 0.0, 4.07),
+        (0.5, 0.0, 4.15),
+        (0.0, 0.4, 2.03),
+        (-0.7, 0.3, 1.61),
+    ):
         source = tuple(torch.tensor(x, dtype=torch.float64) for x in where)
         for front in ("spherical", "fresnel", "plane"):
             yield lambda function, s=source, f=front: _row(function(panel, *s, f))

@@ -4,6 +4,7 @@
 wants to be called, torch or numpy, batched or one matrix at a time, is found out by calling it.
 """
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ris_pipeline._errors import CALL_ERRORS, check_choice
@@ -29,6 +30,7 @@ from ris_pipeline.verification.adapters._strangers import (
     parameters_of,
 )
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
+from ris_pipeline.verification.target import TARGET, provide
 
 MATRIX_FUNCTIONS = {
     "hermitize": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
@@ -102,7 +104,8 @@ def adapt(
         return adapt_gradient_norm(function, signature, backend)
     if name == "epoch_mean":
         return adapt_epoch_mean(function, signature)
-    kind = MATRIX_FUNCTIONS[name]
+    with provide({}):
+        kind = replace(MATRIX_FUNCTIONS[name], truth=getattr(TARGET, name))
     return adapt_matrix(function, kind, signature, backend, batched, conventions)
 
 

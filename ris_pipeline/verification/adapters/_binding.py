@@ -29,7 +29,7 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 """What the field calls each plain parameter, in lower case; angles by the letters of the model."""
 
 _UNITS = ("_deg", "_rad", "_degrees", "_radians", "_mm", "_m", "_hz", "_ghz", "_wl", "_lambda")
-MOST_TRIED = 24
+MOST_TRIED = 120
 
 
 @dataclass(frozen=True)

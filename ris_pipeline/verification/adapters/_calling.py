@@ -138,7 +138,9 @@ def find_backend(
 
 
 def _leaf(value: Any) -> bool:
-    return isinstance(value, Tensor) and not value.requires_grad
+    if not isinstance(value, Tensor) or value.requires_grad:
+        return False
+    return value.is_floating_point() or value.is_complex()
 
 
 def call(function: Function, arguments: Sequence[Any]) -> tuple[Any, Exception | None]:

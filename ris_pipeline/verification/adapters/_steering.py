@@ -20,7 +20,7 @@ from ris_pipeline.verification.adapters._calling import (
 )
 from ris_pipeline.verification.adapters._strangers import describe, parameters_of
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
-from ris_pipeline.verification.target import DoesNotApply, taken
+from ris_pipeline.verification.target import TARGET, DoesNotApply, provide, taken
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
@@ -142,22 +142,55 @@ def adapt_steering(
     own = parameters_of(function)
     names = tuple(p.name for p in own or ())
     first: Exception | None = None
+    answered: PlainSteering | None = None
     for plain in _ways(function, names, backend, conventions):
         answer, error = _probed(plain, ())
         if error is None and answer.shape == (2,):
-            _, failed = _probed(plain, (), live=True)
-            plain = replace(plain, live=failed is None)
-            for turned in (False, True):
-                several, failed = _probed(replace(plain, turned=turned), (3,))
-                if failed is None and several.shape == (3, 2):
-                    return replace(plain, batched=True, turned=turned)
-            return plain
+            if bool(torch.allclose(answer.detach().to(torch.complex128), _truth(), atol=1e-5)):
+                return _completed(plain)
+            answered = answered or plain
+            continue
         if error is None:
             error = ValueError(f"answers shape {tuple(answer.shape)}, expected (2,)")
         first = first or error
+    if answered is not None:
+        return _completed(answered)
     if first is None:
         raise InputError(f"it takes {', '.join(names) or 'nothing'}: expected is {signature}")
     raise InputError(f"it cannot be called as {signature}: {describe(first)}")
+
+
+def _completed(plain: PlainSteering) -> PlainSteering:
+    """With what it takes beside one direction, and whether it has gradients."""
+    plain = replace(plain, live=_answers_live(plain))
+    for turned in (False, True):
+        several, failed = _probed(replace(plain, turned=turned), (3,))
+        if failed is None and several.shape == (3, 2):
+            return replace(plain, batched=True, turned=turned)
+    return plain
+
+
+def _truth() -> Tensor:
+    """Our answer to the probe, by which an order of parameters is preferred to another."""
+    panel, where = _probe(())
+    with provide({}):
+        ours: Tensor = TARGET.steering_vector(panel, *where)
+    return ours
+
+
+def _answers_live(plain: PlainSteering) -> bool:
+    """Whether it answers a tensor to tensors that ask for a gradient, attached or not."""
+    if plain.backend == "numpy":
+        return False
+    panel, where = _probe((), live=True)
+    seen: list[Any] = []
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        seen.append(plain.function(*arguments, **named))
+        return seen[-1]
+
+    _, error = call(replace(plain, function=watched).once, (panel, where))
+    return error is None and isinstance(seen[-1], Tensor)
 
 
 def _ways(
@@ -184,21 +217,28 @@ def _ways(
 
 
 def _likely(function: Function, plain: tuple[str, ...]) -> Iterator[Binding]:
-    """The order that the names say, or else that of the signature."""
+    """The order that the names say, that of the signature, and either with its angles exchanged:
+    some call the azimuth theta."""
     ranked = list(bindings(function, plain))
-    yield from ranked[:1]
-    yield from (one for one in ranked[1:] if one.order == plain)
+    for order in (*(one.order for one in ranked[:1]), plain):
+        for wanted in (order, _exchanged(order)):
+            yield from (one for one in ranked if one.order == wanted)
 
 
-def _probed(
-    plain: PlainSteering, batch: tuple[int, ...], live: bool = False
-) -> tuple[Any, Exception | None]:
-    """The answer of two elements to one direction or several."""
+def _exchanged(order: tuple[str, ...]) -> tuple[str, ...]:
+    other = {"azimuth": "elevation", "elevation": "azimuth"}
+    return tuple(other.get(name, name) for name in order)
+
+
+def _probe(batch: tuple[int, ...], live: bool = False) -> tuple[Panel, tuple[Tensor, ...]]:
+    """Two elements, and one direction to them or several."""
     positions = torch.tensor([[-0.1, 0, 0], [0.1, 0, 0]], dtype=torch.float64)
     where = tuple(
         torch.full(batch, x, dtype=torch.float64).requires_grad_(live) for x in (0.1, 0.2, 3.0)
     )
-    answer, error = call(plain.once, (Panel(positions, 0.3), where))
-    if live and (plain.backend == "numpy" or error is not None):
-        return None, error or TypeError("numpy has no gradient")
-    return answer, error
+    return Panel(positions, 0.3), where
+
+
+def _probed(plain: PlainSteering, batch: tuple[int, ...]) -> tuple[Any, Exception | None]:
+    """The answer to a probe."""
+    return call(plain.once, _probe(batch))

@@ -8,6 +8,7 @@ signature of the function whose name it is listed under in `target.PLACES`.
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.array import ARRAY_BUGS
 from ris_pipeline.verification.known_bugs.averaging import AVERAGING_BUGS
+from ris_pipeline.verification.known_bugs.circumstances import CIRCUMSTANCE_BUGS
 from ris_pipeline.verification.known_bugs.covariance import COVARIANCE_BUGS
 from ris_pipeline.verification.known_bugs.decompositions import DECOMPOSITION_BUGS
 from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
@@ -30,6 +31,7 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *LOSS_BUGS,
     *LOCALIZATION_BUGS,
     *AVERAGING_BUGS,
+    *CIRCUMSTANCE_BUGS,
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 

@@ -62,6 +62,17 @@ class Cause(StrEnum):
     NAN_HIDDEN = "NaN hidden"
     EXHAUSTED = "iterator read twice"
     MUTE = "nothing logged"
+    SIZE = "right for small sizes only"
+    CHUNK = "last chunk lost"
+    TIES = "equal values taken for one"
+    GUARD = "a guard or a limit inside"
+    TRUNCATED = "numbers of another type cut to size"
+    ALIAS = "answers with the memory of its argument"
+    SECOND = "second derivative lost"
+    SIDE_EFFECT = "changes the process around it"
+    RANDOM = "another answer each time"
+    MODE = "depends on the mode of torch"
+    RANGE = "cut to a range"
 
 
 @dataclass(frozen=True)

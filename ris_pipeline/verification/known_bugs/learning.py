@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.learning.diagnostics import GroupNorm
+from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 
@@ -113,6 +113,32 @@ def epoch_of_the_last_batch(
 
     result = run_epoch(batches, keep, step, accumulation)
     return EpochResult(last, result.batches, result.steps)
+
+
+def epoch_without_nan(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """`nanmean`, and infinities with it: a run that broke looks like one that did not."""
+    losses: list[float] = []
+
+    def keep(batch: Any, scale: float) -> float:
+        losses.append(backward(batch, scale))
+        return losses[-1]
+
+    result = run_epoch(batches, keep, step, accumulation)
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    mean = sum(finite) / len(finite) if finite else 0.0
+    return EpochResult(mean, result.batches, result.steps)
+
+
+def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
+    """Reads the parameters twice: right for a list."""
+    count = len(list(parameters))
+    found = gradient_norm(parameters)
+    return found if count else GroupNorm(0.0, 0)
 
 
 def epoch_counted_first(
@@ -224,6 +250,18 @@ LEARNING_BUGS: tuple[KnownBug, ...] = (
         Cause.LAST_GROUP,
         epoch_mean_of_group_means,
         "A mean of the means that the steps logged: a small last group weighs as a full one.",
+    ),
+    known_bug(
+        "run_epoch",
+        Cause.NAN_HIDDEN,
+        epoch_without_nan,
+        "A NaN had spoilt the plot of a run that was otherwise fine.",
+    ),
+    known_bug(
+        "gradient_norm",
+        Cause.EXHAUSTED,
+        norm_counted_first,
+        "`len(list(parameters))` first; `model.parameters()` has nothing left for the loop.",
     ),
     known_bug(
         "run_epoch",

@@ -123,8 +123,11 @@ def low_rank_factors(
     )
 
 
-def unit_vectors(n: int, seed: int, count: int = 3) -> Complex:
-    """Columns of unit norm, (n, count) complex128: the first axis, then random ones."""
+def unit_vectors(n: int, seed: int, count: int = 5) -> Complex:
+    """Columns of unit norm, (n, count) complex128: the first axis, then random ones.
+
+    Not as many as a batch has matrices: `torch.linalg.solve` would take them for a batch.
+    """
     generator = np.random.default_rng(seed)
     shape = (n, count)
     columns = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)

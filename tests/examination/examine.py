@@ -1,0 +1,135 @@
+"""The examination: `ris-pipeline verify`'s judgement of strangers' functions, counted.
+
+    python tests/examination/examine.py [--examples 100] [--verdict right] [--name mvdr_spectrum]
+
+Every function of `strangers/manifest.toml` is judged in a process of its own, as the command line
+does it. The table says how many were judged rightly; `--list` names the others.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tomllib
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from ris_pipeline._errors import CALL_ERRORS, InputError
+from ris_pipeline.verification.adapters import SIGNATURES, Stopped
+from ris_pipeline.verification.implementation import find
+from ris_pipeline.verification.parallel import run_tasks
+from ris_pipeline.verification.verify import Judge, Judgement, Verdict
+
+FOLDER = Path(__file__).parent / "strangers"
+LIMIT_S = 120
+EXPECTED = {
+    "right": Judgement.HOLDS,
+    "wrong": Judgement.FAILS,
+    "convention": Judgement.CONVENTION,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was said of one function: a judgement or an error, and why."""
+
+    key: str
+    said: str
+    conventions: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    red: tuple[str, ...] = ()
+
+
+def manifest() -> list[dict]:
+    """The functions, as written down before anything was mended."""
+    return tomllib.loads((FOLDER / "manifest.toml").read_text(encoding="utf-8"))["function"]
+
+
+def examine(entry: dict, examples: int) -> Result:
+    """Judge one function."""
+    signal.alarm(LIMIT_S)
+    try:
+        (found,) = find(entry["spec"], entry["name"])
+        verdict = Judge(examples).verdict(found)
+    except InputError as error:
+        return Result(entry["key"], f"error: {error}")
+    except Stopped as error:
+        return Result(entry["key"], f"stopped: {error}")
+    except CALL_ERRORS as error:
+        traceback.print_exc()
+        return Result(entry["key"], f"a fault of ours: {error}")
+    return _result(entry["key"], verdict)
+
+
+def _result(key: str, verdict: Verdict) -> Result:
+    red = tuple(f"{r.law}: {r.reason[:160]}" for r in verdict.laws if r.outcome == "fails")
+    causes = tuple(c.cause for c in verdict.causes)
+    return Result(key, verdict.judgement.value, verdict.unstated, causes, red)
+
+
+def judged_rightly(entry: dict, result: Result) -> bool:
+    """Whether that is what the manifest says; a wrong function may be one of a convention too."""
+    if entry["verdict"] == "wrong":
+        return result.said in (Judgement.FAILS, Judgement.CONVENTION)
+    if entry["verdict"] == "convention":
+        named = set(entry["conventions"]) == set(result.conventions)
+        return result.said == Judgement.CONVENTION and named
+    return result.said == EXPECTED[entry["verdict"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--examples", type=int, default=100)
+    parser.add_argument("--verdict")
+    parser.add_argument("--name")
+    parser.add_argument("--key")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    sys.path.insert(0, str(FOLDER))
+    entries = [
+        entry
+        for entry in manifest()
+        if entry["name"] in SIGNATURES
+        and asked.verdict in (None, entry["verdict"])
+        and asked.name in (None, entry["name"])
+        and (asked.key or "") in entry["key"]
+    ][:: asked.every]
+    done: list[int] = []
+
+    def report(event: str, number: int) -> None:
+        if event == "end":
+            done.append(number)
+            print(f"{len(done)} of {len(entries)} {entries[number]['key']}", file=sys.stderr)
+
+    results = run_tasks(
+        lambda entry: examine(entry, asked.examples),
+        entries,
+        lambda entry, name: Result(entry["key"], f"crashed: {name}"),
+        asked.processes,
+        report,
+    )
+    counts: dict[str, list[bool]] = defaultdict(list)
+    for entry, result in zip(entries, results, strict=True):
+        good = judged_rightly(entry, result)
+        counts[entry["verdict"]].append(good)
+        if not good and asked.list:
+            print(f"{entry['verdict']:10} {entry['key']} ({entry['name']}): {result.said}")
+            print(f"           {entry.get('note', '')} {entry.get('conventions', '')}")
+            for line in result.red[:4]:
+                print(f"           {line}")
+            if result.conventions:
+                print(f"           {result.conventions}")
+    for verdict, good in sorted(counts.items()):
+        print(f"{verdict:10} {sum(good)} of {len(good)} ({sum(good) / len(good):.1%})")
+    if asked.json:
+        listed = [vars(result) for result in results]
+        Path(asked.json).write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
