@@ -19,6 +19,8 @@ from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 ENOUGH = 0.5
 """A cause that fits no better is not named: one sign alone, however clear, is half of what is
 seen."""
+ALONE = 0.8
+"""What a pattern is worth where no numbers tell two bugs apart."""
 Seen = tuple[Case, Numbers | None, Numbers | None]
 """A fixed case, a function's answer, and ours."""
 MOST, CLOSE = 3, 0.25
@@ -42,8 +44,8 @@ class Diagnosis:
 
     @property
     def fit(self) -> float:
-        """The mean of the signs that there are."""
-        return self.pattern if self.numbers is None else (self.pattern + self.numbers) / 2
+        """The mean of the signs; a pattern alone is worth `ALONE` of itself."""
+        return ALONE * self.pattern if self.numbers is None else (self.pattern + self.numbers) / 2
 
 
 def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tuple[Diagnosis, ...]:
@@ -95,6 +97,9 @@ def numbers(seen: Iterable[Seen], bug: KnownBug) -> float | None:
     for case, theirs, right in seen:
         known = answer(case, bug.function)
         if same_numbers(theirs, right) and same_numbers(known, right):
+            continue
+        if theirs is None and known is None:
+            # That both fail says little: a misspelt attribute fails everywhere.
             continue
         telling += 1
         agree += same_numbers(theirs, known)

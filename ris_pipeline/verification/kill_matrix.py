@@ -97,14 +97,27 @@ def _red_laws(key: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in candidates if turns_red(_laws()[name], bug))
 
 
-def measure(processes: int = 2) -> KillMatrix:
-    """Run every law that looks up the replaced function against every bug."""
+def measure(processes: int = 2, stored: KillMatrix | None = None) -> KillMatrix:
+    """Run every law that looks up the replaced function against every bug.
+
+    stored: what was measured before; its green pairs of a law and a bug that are both known are
+    taken as they are, since a green pair takes all examples and a red one the first few.
+    """
     with ProcessPoolExecutor(processes) as pool:
         names = tuple(_laws())
         laws = dict(zip(names, pool.map(_uses, names), strict=True))
         keys = tuple(bug.key for bug in KNOWN_BUGS)
-        candidates = [
-            tuple(name for name in names if bug.replaces in laws[name]) for bug in KNOWN_BUGS
-        ]
+        candidates = [_candidates(bug, laws, stored) for bug in KNOWN_BUGS]
         red = dict(zip(keys, pool.map(_red_laws, keys, candidates), strict=True))
     return KillMatrix(laws, red)
+
+
+def _candidates(
+    bug: KnownBug, laws: Mapping[str, tuple[str, ...]], stored: KillMatrix | None
+) -> tuple[str, ...]:
+    """The laws that may turn red with a bug."""
+    asked = tuple(law for law, names in laws.items() if bug.replaces in names)
+    if stored is None or bug.key not in stored.red:
+        return asked
+    green = stored.laws.keys() - set(stored.red[bug.key])
+    return tuple(law for law in asked if law not in green)

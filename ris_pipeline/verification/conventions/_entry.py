@@ -104,7 +104,8 @@ class Conventions:
         after = [line for part in self._inwards() for line in part.after]
         module, _, path = label.rpartition(":")
         called = path.rpartition(".")[2] or label
-        lines = [f"from {module} import {path.partition('.')[0]}", "", ""] if module else []
+        lines = ["import numpy as np"]
+        lines += [f"from {module} import {path.partition('.')[0]}", "", ""] if module else ["", ""]
         lines += [f"def adapted({', '.join(names)}):", *(f"    {line}" for line in before)]
         lines += [f"    answer = {called}({', '.join(taken)})"]
         return "\n".join([*lines, *(f"    {line}" for line in after), "    return answer"])
