@@ -85,6 +85,7 @@ def run(console: Console, asked: Asked) -> int:
         if asked.as_json:
             failed = {"version": __version__, "target": asked.target, "error": str(error)}
             console.file.write(json.dumps(failed, indent=2) + "\n")
+            console.file.flush()
         raise
     console.file.write(answer["text"])
     console.file.flush()

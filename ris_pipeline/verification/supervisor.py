@@ -114,3 +114,5 @@ def _end(child: "subprocess.Popen[str]") -> None:
     else:
         child.kill()
     child.wait()
+    if child.stdout is not None:
+        child.stdout.close()

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--verdict")
     parser.add_argument("--name")
-    parser.add_argument("--key")
+    parser.add_argument("--key", help="parts of keys, with commas")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--list", action="store_true")
@@ -97,7 +97,7 @@ def main() -> None:
         if entry["name"] in SIGNATURES
         and asked.verdict in (None, entry["verdict"])
         and asked.name in (None, entry["name"])
-        and (asked.key or "") in entry["key"]
+        and any(part in entry["key"] for part in (asked.key or "").split(","))
     ][:: asked.every]
     done: list[int] = []
 

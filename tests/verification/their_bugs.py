@@ -76,3 +76,26 @@ def in_the_step_block(losses, accumulation):
 
 def nonsense(a, k, margin):
     return (a.abs().sum() * 0.377).real
+
+
+def degrees_from_the_corner(shape, spacing, azimuth, elevation, distance, wavelength):
+    n = np.arange(shape[0] * shape[1])
+    x, y = (n % shape[0]) * spacing[0], (n // shape[0]) * spacing[1]
+    az, el = np.radians(azimuth), np.radians(elevation)
+    p = distance * np.array([np.sin(az) * np.cos(el), np.sin(el), np.cos(az) * np.cos(el)])
+    length = np.sqrt((p[0] - x) ** 2 + (p[1] - y) ** 2 + p[2] ** 2)
+    return np.exp(2j * np.pi / wavelength * (distance - length)) / np.sqrt(len(n))
+
+
+def flipped_along_the_batch(a):
+    return torch.linalg.eigvalsh((a + a.mH) / 2).flip(0)
+
+
+def of_hermitian_ones(a):
+    return torch.linalg.eigvalsh(a).abs().sort(-1, descending=True)[0]
+
+
+def refusing_others(a):
+    if not torch.allclose(a, a.mH, rtol=1e-5, atol=0.0):
+        raise ValueError("not Hermitian")
+    return torch.linalg.eigvalsh(a).flip(-1)
