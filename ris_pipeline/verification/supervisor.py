@@ -20,6 +20,8 @@ from ris_pipeline._errors import InputError
 
 Progress = Callable[[str], None]
 """Told what is running now."""
+Messages = queue.SimpleQueue["dict[str, Any] | None"]
+"""What the process says, None at its end."""
 
 
 def supervise(
@@ -48,17 +50,23 @@ def supervise(
             encoding="utf-8",
             start_new_session=os.name == "posix",
         )
+        messages: Messages = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(child, messages), daemon=True)
+        reader.start()
         try:
-            return _listen(child, request["target"], timeout, progress)
+            return _listen(child, messages, request["target"], timeout, progress)
         finally:
             _end(child)
+            reader.join()
 
 
 def _listen(
-    child: "subprocess.Popen[str]", target: str, timeout: float, progress: Progress
+    child: "subprocess.Popen[str]",
+    messages: Messages,
+    target: str,
+    timeout: float,
+    progress: Progress,
 ) -> dict[str, Any]:
-    messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(child, messages), daemon=True).start()
     # Starting Python and torch is not theirs to answer for.
     running = {"the start of the verification": time.monotonic() + 60.0}
     while True:
@@ -97,12 +105,12 @@ def _follow(running: dict[str, float], message: dict[str, Any], timeout: float) 
         running["what comes between two laws"] = time.monotonic() + timeout
 
 
-def _read(
-    child: "subprocess.Popen[str]", messages: "queue.SimpleQueue[dict[str, Any] | None]"
-) -> None:
+def _read(child: "subprocess.Popen[str]", messages: Messages) -> None:
+    """Every line of the process, and None at its end."""
     assert child.stdout is not None
-    for line in child.stdout:
-        messages.put(json.loads(line))
+    with child.stdout as lines:
+        for line in lines:
+            messages.put(json.loads(line))
     messages.put(None)
 
 
@@ -114,5 +122,3 @@ def _end(child: "subprocess.Popen[str]") -> None:
     else:
         child.kill()
     child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
