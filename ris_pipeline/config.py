@@ -161,24 +161,22 @@ class Scenario(_Frozen):
 class ModelConfig(_Frozen):
     """Shape of the covariance network."""
 
-    width: _Count = 96
+    stages: _Count = 3
+    """Unrolled stages: each later one sees what the data say of the answer before it."""
+    width: _Count = 48
     conv_blocks: _Count = 2
-    attention_blocks: _Count = 3
-    heads: _Count = 4
-    snapshot_channels: _Count = 1
-    """Principal back-projected snapshots shown to the network; one is all there is at T = 1."""
-    angle_rank: _Count = K_MAX
-    range_rank: _Count = K_MAX
-    range_weight: _NonNegative = 0.5
-    angle_grid: tuple[_Count, _Count] = (25, 13)
-    """Cells of the coarse grid head, azimuth then elevation."""
-    slots: Annotated[int, Field(ge=1, le=K_MAX)] = K_MAX
-    """Sources that the auxiliary head can report."""
+    cells: tuple[_Count, _Count] = (16, 10)
+    """Direction cells over the sector, along azimuth then elevation; three a beamwidth is enough."""
+    depths: _Count = 4
+    """Distances at which the filter is shown, and that an answer mixes."""
+    atoms: _Count = 16
+    """Steering vectors of the predicted covariance, and so its rank."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width = {self.width}: allowed are multiples of heads = {self.heads}")
+        most = self.cells[0] * self.cells[1]
+        if self.atoms > most:
+            raise ValueError(f"atoms = {self.atoms}: allowed are at most the {most} cells")
         return self
 
 
@@ -186,22 +184,40 @@ class LossWeights(_Frozen):
     """Weight of each loss term; zero switches a term off."""
 
     nmse: _NonNegative = 1.0
-    nmse_prediction: _NonNegative = 0.2
-    orthogonality: _NonNegative = 0.01
-    cross_term: _NonNegative = 0.01
-    eigengap: _NonNegative = 0.1
-    subspace_margin: _NonNegative = 0.1
-    angle: _NonNegative = 0.5
-    distance: _NonNegative = 0.1
-    chamfer: _NonNegative = 0.1
-    alignment: _NonNegative = 0.2
-    peak_contrast: _NonNegative = 0.05
+    stages: _NonNegative = 0.5
+    cells: _NonNegative = 0.1
+    eigengap: _NonNegative = 0.02
+    subspace_margin: _NonNegative = 0.02
+    angle: _NonNegative = 0.05
+    distance: _NonNegative = 0.01
+    chamfer: _NonNegative = 0.05
+    alignment: _NonNegative = 0.05
+    peak_contrast: _NonNegative = 0.02
+
+
+class LossScales(_Frozen):
+    """Value of each term for the best answer that does not look at the data: its unit.
+
+    Of one scenario; `ris-pipeline scales` measures them."""
+
+    nmse: _Positive
+    stages: _Positive
+    cells: _Positive
+    eigengap: _Positive
+    subspace_margin: _Positive
+    angle: _Positive
+    distance: _Positive
+    chamfer: _Positive
+    alignment: _Positive
+    peak_contrast: _Positive
 
 
 class LossConfig(_Frozen):
     """Weights and shape parameters of the loss."""
 
     weights: LossWeights = LossWeights()
+    scales: LossScales | None = None
+    """Units of the terms; absent: measured when training starts, and kept with the run."""
     diagonal_weight: _NonNegative = 1.0
     off_diagonal_weight: _NonNegative = 1.0
     gap_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -258,8 +274,6 @@ class Training(_Frozen):
     """Epochs without a better validation loss before training stops; absent means never."""
     curriculum: tuple[CurriculumPhase, ...] = ()
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
-    blend: _Fraction = 0.1
-    """beta in `R = (1 - beta) R_pred + beta R_sample`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -280,9 +294,9 @@ class Settings(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.model.slots < self.scenario.sources[1]:
+        if self.model.atoms < self.scenario.sources[1]:
             raise ValueError(
-                f"model.slots = {self.model.slots}: allowed is at least "
+                f"model.atoms = {self.model.atoms}: allowed is at least "
                 f"scenario.sources = {self.scenario.sources[1]}"
             )
         return self

@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import LossWeights, Settings
+from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.diagnostics import (
@@ -29,23 +30,26 @@ from ris_pipeline.learning.diagnostics import (
     without_gradient,
 )
 from ris_pipeline.learning.epoch import run_epoch
-from ris_pipeline.learning.features import (
-    feature_channels,
-    make_features,
-    make_prediction,
-    make_truth,
-    sector_grid,
-)
-from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
+from ris_pipeline.learning.features import make_features, make_truth
+from ris_pipeline.learning.ignorance import measure_scales
+from ris_pipeline.learning.losses import Prediction, Truth, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
 from ris_pipeline.learning.schedule import rate_scale
-from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
+from ris_pipeline.learning.sector import make_sector
+from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 log = logging.getLogger(__name__)
 
 _LOGGED_BATCHES = 3
+
+
+def with_scales(settings: Settings) -> Settings:
+    """The settings with the units of their loss terms, measured where they are absent."""
+    if settings.loss.scales is not None:
+        return settings
+    return settings.replace(loss=settings.loss.replace(scales=measure_scales(settings)))
 
 
 class Trainer:
@@ -65,17 +69,20 @@ class Trainer:
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         training = settings.training
-        self.settings = settings
+        self.settings = with_scales(settings)
         self.fabric = fabric or make_fabric(training.precision)
         self.on_batch = on_batch or (lambda batch, loss: None)
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
         self.counters = Counters()
         # The step counter at the start of the epoch under way.
         self._first_step: int | None = None
+        self.sector = make_sector(
+            settings.scenario, settings.model, self.dtype, self.fabric.device
+        )
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(
-                settings.model, settings.scenario, feature_channels(settings.model)
+                settings.model, self.sector, settings.scenario.wavefront
             )
         network = network.to(self.dtype)
         groups = [
@@ -87,8 +94,6 @@ class Trainer:
         self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
         self.ema: Weights = copy_weights(dict(network.named_parameters()))
         self.swa: Weights = {}
-        panel = ideal_panel(settings.scenario, self.dtype, self.fabric.device)
-        self.grid = sector_grid(settings.scenario, panel, settings.model.angle_grid)
 
     @property
     def history(self) -> list[EpochRecord]:
@@ -228,10 +233,14 @@ class Trainer:
         Raises:
             InputError: a checkpoint of other settings, the accumulation factor apart.
         """
-        training = checkpoint.settings.training
+        training, loss = checkpoint.settings.training, checkpoint.settings.loss
         same = training.replace(accumulation=self.settings.training.accumulation)
-        if checkpoint.settings.replace(training=same) != self.settings:
+        # Units measured on another machine may round differently; the run keeps its own.
+        units = self.settings.loss.replace(scales=loss.scales)
+        mine = self.settings.replace(loss=units)
+        if checkpoint.settings.replace(training=same) != mine:
             raise InputError("checkpoint holds other settings: allowed are those of this run")
+        self.settings = mine
         tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
         progress["history"] = [EpochRecord(**record) for record in progress["history"]]
         self.counters = Counters(**progress)
@@ -288,21 +297,17 @@ class Trainer:
                 return LossWeights(**scaled), phase.name
         return weights, "joint"
 
-    def _predict(self, scenes: SceneBatch, weights: Weights | None = None) -> tuple[Any, Any]:
-        features = make_features(scenes, self.settings.model)
-        inputs = features.image, features.snr_db
-        output = (
-            self.wrapped(*inputs)
+    def _predict(
+        self, scenes: SceneBatch, weights: Weights | None = None
+    ) -> tuple[Prediction, Truth]:
+        features = make_features(scenes, self.sector)
+        believed: list[Atoms] = (
+            self.wrapped(features)
             if weights is None
-            else functional_call(self.network, weights, inputs)
+            else functional_call(self.network, weights, (features,))
         )
-        if output.azimuth.dtype != self.dtype:
-            raise InputError(
-                f"fabric turns {self.dtype} into {output.azimuth.dtype}: "
-                "allowed is a fabric of make_fabric"
-            )
-        prediction = make_prediction(output, features, self.settings.training.blend)
-        return prediction, make_truth(scenes, self.grid)
+        prediction = make_prediction(believed, self.settings.scenario.sources[1])
+        return prediction, make_truth(scenes, self.sector)
 
     def _backward(
         self,

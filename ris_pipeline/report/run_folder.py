@@ -53,8 +53,8 @@ class RunFolder:
         figure = loss_curve(
             [record.train for record in history],
             [record.validation for record in history],
-            [record.validation_terms["nmse_prediction"] for record in history]
-            if all("nmse_prediction" in r.validation_terms for r in history)
+            [record.validation_terms["nmse"] for record in history]
+            if all("nmse" in r.validation_terms for r in history)
             else None,
             title,
         )
