@@ -153,7 +153,9 @@ def test_another_stage_of_the_same_belief_costs_no_more(truth: Truth, data) -> N
     prediction = data.draw(predictions(truth))
     twice = replace(prediction, stages=prediction.stages * 2)
     value = _value("stages_nmse", prediction, truth)
-    assert_within("stages_nmse", _value("stages_nmse", twice, truth), value, term_bound(N, SLOTS, value))
+    assert_within(
+        "stages_nmse", _value("stages_nmse", twice, truth), value, term_bound(N, SLOTS, value)
+    )
 
 
 @given(truths(), st.data())

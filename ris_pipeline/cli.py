@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
 
@@ -85,6 +85,8 @@ def train(
     seed: Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(help="Processes on this host.")] = 1,
+    hosts: Annotated[int, typer.Option(help="Hosts; each is started by torchrun.")] = 1,
 ) -> None:
     """Train the covariance network of a preset."""
     from ris_pipeline.report.console import train_with_progress
@@ -98,9 +100,49 @@ def train(
         raise InputError(f"--resume: {str(out)!r} holds no checkpoint")
     console = Console()
     trainer = train_with_progress(
-        console, settings, folder=folder, resume=resume, accelerator=accelerator
+        console,
+        settings,
+        folder=folder,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        hosts=hosts,
     )
-    console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+    if trainer.fabric.is_global_zero:
+        console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+
+
+@app.command()
+def localize(
+    model: Annotated[
+        str, typer.Option(help="A model's name, or the path of a model or checkpoint.")
+    ] = "small",
+    scenes: Annotated[int, typer.Option(help="Scenes to simulate and localise.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+    split: Annotated[str, typer.Option(help="Family of scenes: validation or test.")] = "test",
+    number: Annotated[int | None, typer.Option(help="Sources, where it is known.")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Localise simulated scenes with a trained network and least squares together."""
+    from ris_pipeline.config import override_settings
+    from ris_pipeline.learning import find_model, load_model
+    from ris_pipeline.report.localize import run_localize
+    from ris_pipeline.scene import Split
+
+    check_choice("split", split, ("validation", "test"))
+    trained = load_model(find_model(model))
+    scenario = override_settings(trained.settings, set_ or []).scenario
+    run_localize(Console(), trained, scenario, seed, scenes, Split[split.upper()], number)
+
+
+@app.command()
+def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) -> None:
+    """Measure the units of the loss: each term for the best answer that ignores the data."""
+    from ris_pipeline.learning import measure_scales
+
+    typer.echo("[loss.scales]")
+    for name, value in measure_scales(_settings(preset, set_, seed)).model_dump().items():
+        typer.echo(f"{name} = {value:.6g}")
 
 
 @app.command()

@@ -166,7 +166,7 @@ class ModelConfig(_Frozen):
     width: _Count = 48
     conv_blocks: _Count = 2
     cells: tuple[_Count, _Count] = (16, 10)
-    """Direction cells over the sector, along azimuth then elevation; three a beamwidth is enough."""
+    """Direction cells over the sector, along azimuth then elevation: three a beamwidth."""
     depths: _Count = 4
     """Distances at which the filter is shown, and that an answer mixes."""
     atoms: _Count = 16
@@ -196,9 +196,7 @@ class LossWeights(_Frozen):
 
 
 class LossScales(_Frozen):
-    """Value of each term for the best answer that does not look at the data: its unit.
-
-    Of one scenario; `ris-pipeline scales` measures them."""
+    """Value of each term for the best answer that ignores the data: its unit, by scenario."""
 
     nmse: _Positive
     stages: _Positive
@@ -217,7 +215,7 @@ class LossConfig(_Frozen):
 
     weights: LossWeights = LossWeights()
     scales: LossScales | None = None
-    """Units of the terms; absent: measured when training starts, and kept with the run."""
+    """Units of the terms; absent: measured when training starts."""
     diagonal_weight: _NonNegative = 1.0
     off_diagonal_weight: _NonNegative = 1.0
     gap_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -320,6 +318,14 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
         InputError: unknown preset or key, or a value outside its range.
     """
     tree = _read_toml(preset)
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_settings(tree)
+
+
+def override_settings(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Settings with overrides; otherwise as `load_settings`."""
+    tree = settings.model_dump(mode="json")
     for override in overrides:
         _apply_override(tree, override)
     return parse_settings(tree)

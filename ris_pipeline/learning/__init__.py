@@ -18,6 +18,16 @@ from ris_pipeline.learning.history import (
     overfit_settings,
 )
 from ris_pipeline.learning.ignorance import measure_scales
+from ris_pipeline.learning.inference import (
+    CovarianceModel,
+    Localised,
+    Verdict,
+    export_model,
+    find_model,
+    load_model,
+    localise,
+    model_names,
+)
 from ris_pipeline.learning.losses import TERMS, Prediction, Truth, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
@@ -31,19 +41,26 @@ __all__ = [
     "TERMS",
     "Atoms",
     "Checkpoint",
+    "CovarianceModel",
     "CovarianceNetwork",
     "EpochRecord",
     "EpochResult",
-    "GroupNorm",
     "Features",
+    "GroupNorm",
+    "Localised",
     "Prediction",
     "Sector",
     "Trainer",
     "Truth",
+    "Verdict",
+    "export_model",
+    "find_model",
     "gradient_norm",
     "health_alarms",
     "history_curve",
     "load_checkpoint",
+    "load_model",
+    "localise",
     "loss_terms",
     "make_fabric",
     "make_features",
@@ -51,6 +68,7 @@ __all__ = [
     "make_sector",
     "make_truth",
     "measure_scales",
+    "model_names",
     "overfit_settings",
     "run_epoch",
     "save_checkpoint",

@@ -14,7 +14,8 @@ the factor; the network only says where and how much.
 
 and each atom's own Gauss-Newton step, at the prior of its cell's half widths h:
 
-    (Re sum_t |x_t|^2 G^H W_t G / sigma^2 + diag(1 / h^2)) step = Re sum_t conj(x_t) G^H r_t / sigma^2
+    (Re sum_t |x_t|^2 G^H W_t G / sigma^2 + diag(1 / h^2)) step
+        = Re sum_t conj(x_t) G^H r_t / sigma^2
 """
 
 from typing import NamedTuple

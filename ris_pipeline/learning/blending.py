@@ -94,7 +94,10 @@ def fit_error(
 def _power_error(
     measurement: Measurement, parameters: Tensor, active: Tensor, fit: Fit, noise: Tensor
 ) -> Float[Tensor, " b"]:
-    """`N^2 sum_k var(w_k)`, w the shares of power: `var |x|^2 = 2 |x|^2 sigma^2 [(B^H B)^-1]_kk`."""
+    """`N^2 sum_k var(w_k)`, w the shares of power.
+
+    `var |x_k|^2 = 2 |x_k|^2 sigma^2 [(B^H B)^-1]_kk`, sources taken for independent.
+    """
     columns = source_columns(measurement, parameters, active)
     inner = measurement.inner(columns) + torch.diag_embed((~active).to(columns.dtype))[:, None]
     factor, _ = regular_cholesky(inner)

@@ -13,7 +13,7 @@ for a prior (`whitening.py`), over the cells' steering vectors a:
 The network never has to learn the inversion of Phi, nor the steering vector.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Complex, Float
@@ -118,9 +118,7 @@ def make_features(scenes: SceneBatch, sector: Sector) -> Features:
     )
     image = as_image(torch.stack(channels, 1), sector.shape)
     snr = (scenes.snr_db.to(real) / 10)[:, None, None, None].expand(-1, 1, *sector.shape)
-    return Features(
-        torch.cat((image, snr), 1), data, grid.steering.mT, gain.mean(1), noise, power
-    )
+    return Features(torch.cat((image, snr), 1), data, grid.steering.mT, gain.mean(1), noise, power)
 
 
 def make_truth(scenes: SceneBatch, sector: Sector) -> Truth:

@@ -40,7 +40,9 @@ class _Constant(nn.Module):
             )
         ]
         coarse = settings.model.replace(
-            cells=(beams[0], beams[1]), depths=1, atoms=min(settings.model.atoms, beams[0] * beams[1])
+            cells=(beams[0], beams[1]),
+            depths=1,
+            atoms=min(settings.model.atoms, beams[0] * beams[1]),
         )
         self.beams = make_sector(scenario, coarse, real)
         slots = scenario.sources[1]
@@ -89,3 +91,10 @@ def measure_scales(settings: Settings) -> LossScales:
     return LossScales(
         **{name: term(best, truth, settings.loss).item() for name, term in TERMS.items()}
     )
+
+
+def with_scales(settings: Settings) -> Settings:
+    """The settings with the units of their loss terms, measured where they are absent."""
+    if settings.loss.scales is not None:
+        return settings
+    return settings.replace(loss=settings.loss.replace(scales=measure_scales(settings)))

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Scenario, Settings
 from ris_pipeline.learning.atoms import REACH, Atoms, read_slots
 from ris_pipeline.learning.averaging import Weights
@@ -42,6 +42,9 @@ _LIMIT = 0.99
 
 _WORTH_TAKING = 0.5
 """The network's start is taken when -ln likelihood falls by this much: less is the same place."""
+
+
+_MODELS = Path(__file__).parents[1] / "models"
 
 
 class Verdict(IntEnum):
@@ -97,6 +100,23 @@ def export_model(settings: Settings, weights: Weights) -> Checkpoint:
     return Checkpoint({"model": weights}, settings, {})
 
 
+def model_names() -> list[str]:
+    """Names of the models that come with the package, sorted."""
+    return sorted(path.stem for path in _MODELS.glob("*.safetensors"))
+
+
+def find_model(name: str) -> Path:
+    """The file of a model, by its name in the package or by its path.
+
+    Raises:
+        InputError: neither.
+    """
+    if name.endswith(".safetensors"):
+        return Path(name)
+    check_choice("model", name, [*model_names(), "PATH.safetensors"])
+    return _MODELS / f"{name}.safetensors"
+
+
 def load_model(path: Path, device: torch.device | str = "cpu") -> CovarianceModel:
     """A model from a file of `export_model`, or the averaged weights of a run's checkpoint.
 
@@ -120,12 +140,14 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> CovarianceMode
 class Localised:
     """Sources and covariance of a batch.
 
+    located: what `locate` alone makes of the scenes;
     learned, fitted, covariance: P, M and their blend, trace N, complex128 factors (zero where there
     is nothing); beta (B,); verdict (B,) int64, a `Verdict`; taken (B,) bool: the network's start
     gave the better fit.
     """
 
     estimates: Estimates
+    located: Estimates
     learned: LowRankCovariance
     fitted: LowRankCovariance
     covariance: LowRankCovariance
@@ -222,7 +244,7 @@ def localise(
     beta = torch.where(usable, blend_weight(learned, fitted, error), 1.0)
     parts = learned.scaled(1 - beta).factor, fitted.scaled(beta).factor
     blended = LowRankCovariance(torch.cat(parts, dim=-1))
-    return Localised(estimates, learned, fitted, blended, beta, verdict, taken)
+    return Localised(estimates, found, learned, fitted, blended, beta, verdict, taken)
 
 
 def _narrowed(atoms: Atoms, usable: Tensor) -> LowRankCovariance:

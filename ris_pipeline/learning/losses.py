@@ -148,7 +148,10 @@ def stages_nmse(prediction: Prediction, truth: Truth, config: LossConfig) -> Ten
 
 
 def cells_divergence(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """`sum_c t_c ln(t_c / p_c)`: Kullback-Leibler divergence of the shares of power in the cells."""
+    """`sum_c t_c ln(t_c / p_c)`, t the shares of power in the cells.
+
+    Source: S. Kullback, R. A. Leibler, Ann. Math. Stat. 22, 1951.
+    """
     own = torch.special.xlogy(truth.cells, truth.cells)
     return (own - truth.cells * prediction.cells).sum(1).mean()
 
@@ -233,6 +236,11 @@ TERMS: dict[str, Term] = {
 """Every term by the name that its weight has in `LossWeights`."""
 
 
+def active_terms(weights: LossWeights) -> list[str]:
+    """Names of the terms whose weight is not zero, in the order of `TERMS`."""
+    return [name for name in TERMS if getattr(weights, name) > 0]
+
+
 def loss_terms(
     prediction: Prediction, truth: Truth, config: LossConfig, weights: LossWeights | None = None
 ) -> dict[str, Tensor]:
@@ -243,8 +251,8 @@ def loss_terms(
     """
     if config.scales is None:
         raise InputError("loss.scales is absent: allowed is what measure_scales returns")
-    chosen, scales = (weights or config.weights).model_dump(), config.scales.model_dump()
-    live = [name for name in TERMS if chosen[name] > 0]
+    scales = config.scales.model_dump()
+    live = active_terms(weights or config.weights)
     terms = {name: TERMS[name](prediction, truth, config) / scales[name] for name in live}
     for name, term in terms.items():
         if prediction.cells.requires_grad and not term.requires_grad:

@@ -207,9 +207,7 @@ def predictions(draw: st.DrawFn, truth: Truth) -> Prediction:
     cells = normal(size, truth.cells.shape[1]).log_softmax(1)
     share = normal(size, ATOMS).softmax(1)
     angles = (normal(size, count) for count in (ATOMS, ATOMS, SLOTS, SLOTS, SLOTS))
-    return DrawnPrediction(
-        tuple(stages), *(x.requires_grad_() for x in (cells, share, *angles))
-    )
+    return DrawnPrediction(tuple(stages), *(x.requires_grad_() for x in (cells, share, *angles)))
 
 
 def leaves(prediction: Prediction) -> list[Tensor]:
