@@ -113,6 +113,23 @@ def train(
 
 
 @app.command()
+def tune(
+    study: Annotated[Path, typer.Option(help="Journal of the search; shared and resumable.")],
+    out: Annotated[Path, typer.Option(help="TOML preset of the best trial, for `train`.")],
+    preset: Preset = "small",
+    set_: Overrides = None,
+    seed: Seed = None,
+    trials: Annotated[int, typer.Option(help="Trials of this process.")] = 20,
+) -> None:
+    """Search rates, network shape and weights; several processes may share one study."""
+    from ris_pipeline.learning import tuning
+
+    best, value = tuning.tune(_settings(preset, set_, seed), study, trials)
+    tuning.write_preset(out, best)
+    typer.echo(f"{out}: validation NMSE {value:.4f} of the best answer that ignores the data")
+
+
+@app.command()
 def localize(
     model: Annotated[
         str, typer.Option(help="A model's name, or the path of a model or checkpoint.")
@@ -136,12 +153,29 @@ def localize(
 
 
 @app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Panel file, for scenario.panel_file.")],
+    preset: Preset = "reference",
+    set_: Overrides = None,
+    seed: Seed = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to calibrate on.")] = 64,
+    blind: Annotated[bool, typer.Option("--blind", help="Source positions are not known.")] = False,
+    test: Annotated[int, typer.Option(help="Unseen scenes to compare on; 0: none.")] = 100,
+) -> None:
+    """Estimate element responses and positions of a fixed, miscalibrated panel."""
+    from ris_pipeline.report.calibrate import run_calibrate
+
+    settings = _settings(preset, set_, seed)
+    run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
+
+
+@app.command()
 def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) -> None:
     """Measure the units of the loss: each term for the best answer that ignores the data."""
     from ris_pipeline.learning import measure_scales
 
     typer.echo("[loss.scales]")
-    for name, value in measure_scales(_settings(preset, set_, seed)).model_dump().items():
+    for name, value in measure_scales(_settings(preset, set_, seed)).items():
         typer.echo(f"{name} = {value:.6g}")
 
 

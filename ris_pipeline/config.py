@@ -125,6 +125,9 @@ class Scenario(_Frozen):
     power: PowerLaw = "path_loss"
     wavefront: Wavefront = "spherical"
     impairments: Impairments = Impairments()
+    panel_file: str | None = None
+    """A calibrated panel (`ris-pipeline calibrate`) that the receiver believes in; absent: the
+    ideal one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -195,27 +198,13 @@ class LossWeights(_Frozen):
     peak_contrast: _NonNegative = 0.02
 
 
-class LossScales(_Frozen):
-    """Value of each term for the best answer that ignores the data: its unit, by scenario."""
-
-    nmse: _Positive
-    stages: _Positive
-    cells: _Positive
-    eigengap: _Positive
-    subspace_margin: _Positive
-    angle: _Positive
-    distance: _Positive
-    chamfer: _Positive
-    alignment: _Positive
-    peak_contrast: _Positive
-
-
 class LossConfig(_Frozen):
     """Weights and shape parameters of the loss."""
 
     weights: LossWeights = LossWeights()
-    scales: LossScales | None = None
-    """Units of the terms; absent: measured when training starts."""
+    scales: dict[str, _Positive] | None = None
+    """Value of each term for the best answer that ignores the data; absent: measured at the start
+    of training."""
     diagonal_weight: _NonNegative = 1.0
     off_diagonal_weight: _NonNegative = 1.0
     gap_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -224,6 +213,15 @@ class LossConfig(_Frozen):
     """Fraction of the trace that the K leading eigenvalues should hold."""
     huber_angle_deg: _Positive = 15.0
     huber_log_distance: _Positive = 0.3
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scales is not None and self.scales.keys() != LossWeights.model_fields.keys():
+            raise ValueError(
+                f"scales names {', '.join(self.scales)}: allowed are "
+                f"{', '.join(LossWeights.model_fields)}"
+            )
+        return self
 
 
 Phase = Literal["geometry", "joint", "refine"]

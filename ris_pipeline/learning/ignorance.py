@@ -12,7 +12,7 @@ has the whole trace in one eigenvalue and no `subspace_margin` at all, and knows
 import torch
 from torch import nn
 
-from ris_pipeline.config import LossScales, Settings
+from ris_pipeline.config import Settings
 from ris_pipeline.learning.features import make_truth
 from ris_pipeline.learning.losses import TERMS, Prediction, Truth
 from ris_pipeline.learning.sector import Sector, make_sector
@@ -82,15 +82,13 @@ def _best_constant(settings: Settings, sector: Sector, truth: Truth) -> Predicti
     return best
 
 
-def measure_scales(settings: Settings) -> LossScales:
+def measure_scales(settings: Settings) -> dict[str, float]:
     """The scales of a run's scenario, on its first 512 training scenes, in double precision."""
     sector = make_sector(settings.scenario, settings.model, torch.float64)
     scenes = SceneSet(settings.scenario, settings.seed, _SCENES, Split.TRAIN, torch.float64)
     truth = make_truth(scenes.scenes(0, _SCENES), sector)
     best = _best_constant(settings, sector, truth)
-    return LossScales(
-        **{name: term(best, truth, settings.loss).item() for name, term in TERMS.items()}
-    )
+    return {name: term(best, truth, settings.loss).item() for name, term in TERMS.items()}
 
 
 def with_scales(settings: Settings) -> Settings:

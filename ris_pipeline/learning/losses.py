@@ -251,9 +251,8 @@ def loss_terms(
     """
     if config.scales is None:
         raise InputError("loss.scales is absent: allowed is what measure_scales returns")
-    scales = config.scales.model_dump()
     live = active_terms(weights or config.weights)
-    terms = {name: TERMS[name](prediction, truth, config) / scales[name] for name in live}
+    terms = {name: TERMS[name](prediction, truth, config) / config.scales[name] for name in live}
     for name, term in terms.items():
         if prediction.cells.requires_grad and not term.requires_grad:
             raise InputError(f"term {name} has no gradient: allowed is a term of the prediction")
