@@ -45,15 +45,14 @@ def demo(
         "runs/demo"
     ),
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of training: 2 take about a minute.")] = 2,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
     set_: Overrides = None,
 ) -> None:
     """Train on small scenes, locate the sources of reference scenes, show both."""
     from ris_pipeline.report.demo import run_demo
 
-    overrides = [*(set_ or []), *([] if epochs is None else [f"training.epochs={epochs}"])]
-    settings = _settings("small", overrides, seed)
+    settings = _settings("small", [f"training.epochs={epochs}", *(set_ or [])], seed)
     run_demo(Console(), out, settings, scenes)
 
 

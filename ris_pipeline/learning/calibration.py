@@ -9,8 +9,8 @@ four derivatives of it stand in that element alone, so the normal equations are
 
     [ Re sum_bt (conj(D_i) D_j^T) o (Phi^H Phi) / sigma^2 ]   of N x N blocks (i, j)
 
-and Phi is never formed. Derivatives of the wavefront by element position are forward-mode
-derivatives of the one steering vector.
+and Phi is never formed. Derivatives of the wavefront by element position are
+autograd's, of the one steering vector.
 
 What cannot be told: a common factor of e, which x takes up (it is set to a mean power of one and a
 mean phase of zero), and next to it a shift of the whole panel; s, a tenth of a wavelength, decides
@@ -72,9 +72,10 @@ class _Labels:
     active: Tensor
 
 
-def _data(scenes: SceneBatch, codes: Tensor) -> _Data:
-    snapshots, channel = (x.to(torch.complex128) for x in (scenes.snapshots, scenes.channel))
-    sent = codes.to(torch.complex128)
+def _data(scenes: SceneBatch) -> _Data:
+    snapshots, channel, sent = (
+        x.to(torch.complex128) for x in (scenes.snapshots, scenes.channel, scenes.codes)
+    )
     return _Data(
         sensing_gram(channel, sent),
         matched_filter(snapshots, channel, sent),
@@ -88,19 +89,23 @@ def _wavefronts(
     labels: _Labels, panel: Panel, scenes: SceneBatch
 ) -> tuple[Complex[Tensor, "b k n"], list[Complex[Tensor, "b k n"]]]:
     """A, and its derivatives by each element's own x and y."""
-    wavefront = scenes.scenario.wavefront
-
-    def steer(positions: Tensor) -> Tensor:
-        here = Panel(positions, panel.wavelength)
-        where = labels.azimuth, labels.elevation, labels.distance
-        return steering_vector(here, *where, wavefront) * labels.active[..., None]
-
-    slopes = []
-    for axis in range(2):
-        direction = torch.zeros_like(panel.positions)
-        direction[:, axis] = 1
-        slopes.append(torch.func.jvp(steer, (panel.positions,), (direction,))[1])
-    return steer(panel.positions), slopes
+    batch, n = labels.active.shape, panel.elements
+    azimuth, elevation, distance = (
+        x.reshape(-1, 1) for x in (labels.azimuth, labels.elevation, labels.distance)
+    )
+    # A panel a source: a_n depends on q_n alone, so the gradient of a sum holds each derivative.
+    positions = panel.positions.expand(batch.numel(), n, 3).clone().requires_grad_()
+    with torch.enable_grad():
+        here = replace(panel, positions=positions)
+        a = steering_vector(here, azimuth, elevation, distance, scenes.scenario.wavefront)
+        parts = [
+            torch.autograd.grad(part.sum(), positions, retain_graph=True)[0]
+            for part in (a.real, a.imag)
+        ]
+    slopes = torch.complex(*parts)
+    active = labels.active[..., None]
+    whole = a.detach().reshape(*batch, n) * active
+    return whole, [slopes[..., axis].reshape(*batch, n) * active for axis in range(2)]
 
 
 def _amplitudes(data: _Data, columns: Complex[Tensor, "b n k"], labels: _Labels) -> Tensor:
@@ -153,10 +158,8 @@ def normalised_response(response: Complex[Tensor, " n"]) -> Complex[Tensor, " n"
     return response * turn / power.sqrt()
 
 
-def _fit(
-    scenes: SceneBatch, labels: _Labels, codes: Tensor, believed: BelievedPanel
-) -> Calibration:
-    data = _data(scenes, codes)
+def _fit(scenes: SceneBatch, labels: _Labels, believed: BelievedPanel) -> Calibration:
+    data = _data(scenes)
     panel = replace(believed.panel, positions=believed.panel.positions.double())
     start = panel.positions
     ones = torch.ones(panel.elements, dtype=torch.complex128, device=start.device)
@@ -183,9 +186,11 @@ def calibrate(scenes: SceneBatch, sources: Sources | None = None) -> Calibration
     """
     check_range("scenes", scenes.size, 1, 10**9)
     known = scenes.sources if sources is None else sources
-    positions = (x.double() for x in (known.azimuth, known.elevation, known.distance))
-    labels = _Labels(*positions, known.active)
-    return _fit(scenes, labels, scenes.codes, BelievedPanel(scenes.panel))
+    azimuth, elevation, distance = (
+        x.double() for x in (known.azimuth, known.elevation, known.distance)
+    )
+    labels = _Labels(azimuth, elevation, distance, known.active)
+    return _fit(scenes, labels, BelievedPanel(scenes.panel))
 
 
 def calibrated(scenes: SceneBatch, believed: BelievedPanel) -> SceneBatch:
@@ -209,11 +214,11 @@ def self_calibrate(
     for _ in range(rounds):
         located = locate(calibrated(scenes, found.believed), number, grid)
         active = located.active
-        positions = (
+        azimuth, elevation, distance = (
             torch.where(active, x.double(), 1.0)
             for x in (located.azimuth, located.elevation, located.distance)
         )
-        labels = _Labels(*positions, active)
-        found = _fit(scenes, labels, scenes.codes, found.believed)
+        labels = _Labels(azimuth, elevation, distance, active)
+        found = _fit(scenes, labels, found.believed)
         costs += found.costs
     return Calibration(found.believed, costs)
