@@ -15,7 +15,6 @@ from ris_pipeline.learning.calibration import (
     self_calibrate,
 )
 from ris_pipeline.localization import cramer_rao_bound, locate
-from ris_pipeline.localization.locate import scenes_between
 from ris_pipeline.report.calibrate import median_position_error
 from ris_pipeline.scene import (
     BelievedPanel,
@@ -53,7 +52,7 @@ def test_responses_are_found_to_what_the_data_hold(training, found) -> None:
     true = normalised_response(training.truth.response[0])
     error = (found.believed.response - true).abs().square().mean().sqrt()
     # Each of N = 36 elements is seen by 64 scenes of 48 numbers at 20 dB, less what the positions
-    # and amplitudes take: noise of 0.1 over sqrt(64 * 48 / 36) is 0.011; a factor of 3 for the rest.
+    # and amplitudes take: noise of 0.1 over sqrt(64 * 48 / 36) is 0.011; 3 for the rest.
     assert error < 0.03
     # Residual over noise: one, within its standard error, less the share of what was fitted.
     assert found.costs[0] > 2
@@ -72,8 +71,8 @@ def test_a_calibrated_panel_locates_like_the_true_one(training, found) -> None:
 
 
 def test_without_labels_most_of_it_is_found_too(training) -> None:
-    few = scenes_between(training, 0, 32)
-    found = self_calibrate(few, training.sources.count[:32], rounds=2)
+    few = SceneSet(SCENARIO, 0, 32, Split.TRAIN, torch.float64).scenes(0, 32)
+    found = self_calibrate(few, few.sources.count, rounds=2)
     true = normalised_response(training.truth.response[0])
     before = (1 - true).abs().square().mean().sqrt()
     assert found.costs[-1] < 0.6 * found.costs[0]

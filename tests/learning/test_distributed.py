@@ -16,7 +16,7 @@ SET = (
     "training.epochs=2",
     "training.batches=3",
     "training.batch_size=8",
-    "training.validation_scenes=20",
+    "training.validation_scenes=16",
     "training.accumulation=2",
 )
 AGREEMENT = 1e-6
