@@ -43,7 +43,7 @@ def test_gradients_left_out_are_named(backbone: int, heads: int) -> None:
     assert line.endswith(f" non-finite={backbone + heads}"), line
 
 
-@given(st.lists(st.sampled_from(("stem.weight", "position", "angle_head.bias")), max_size=5))
+@given(st.lists(st.sampled_from(("stem.weight", "position", "heads.0.1.bias")), max_size=5))
 def test_the_gradient_line(names: list[str]) -> None:
     line = TARGET.gradient_line(names)
     assert line == f"[GRAD] no-grad count={len(names)} (sample)={names[:3]}", line

@@ -13,15 +13,20 @@ from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification.bounds import term_bound, turn_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.strategies import SLOTS, perfect_prediction, predictions, truths
+from ris_pipeline.verification.strategies import (
+    SLOTS,
+    leaves,
+    perfect_prediction,
+    predictions,
+    truths,
+)
 from ris_pipeline.verification.target import TARGET, under_test
 
 CONFIG = LossConfig()
 UPPER = {
     "covariance_nmse": math.inf,
-    "prediction_nmse": math.inf,
-    "orthogonality": 1.0,
-    "cross_term": 1.0,
+    "stages_nmse": math.inf,
+    "cells_divergence": math.inf,
     "eigengap_term": CONFIG.gap_fraction,
     "subspace_margin": CONFIG.power_margin,
     "angle": math.inf,
@@ -128,20 +133,29 @@ def _assert_alive(name: str, prediction: Prediction, truth: Truth) -> None:
     value = getattr(TARGET, name)(prediction, truth, CONFIG)
     assert value.requires_grad, f"{name} is detached"
     value.backward()
-    fields = ("angle_factor", "range_factor", "azimuth", "elevation", "log_distance")
-    grads = [getattr(prediction, field).grad for field in fields]
+    grads = [leaf.grad for leaf in leaves(prediction)]
     size = sum(float(grad.abs().sum()) for grad in grads if grad is not None)
     assert_true(f"|grad {name}| is finite", math.isfinite(size), size)
     assert_true(f"|grad {name}| > 0 where {name} > 0", size > 0 or value.item() == 0, size)
 
 
-@given(truths(), st.data(), st.sampled_from((3.0, 0.1)))
-def test_the_unblended_error_does_not_see_the_scale(truth: Truth, data, scale: float) -> None:
+@given(truths(), st.data())
+def test_every_stage_counts(truth: Truth, data) -> None:
     prediction = data.draw(predictions(truth))
-    louder = LowRankCovariance(scale * prediction.covariance.factor)
-    value = _value("prediction_nmse", prediction, truth)
-    scaled = _value("prediction_nmse", replace(prediction, covariance=louder), truth)
-    assert_within("prediction_nmse", scaled, value, term_bound(N, SLOTS, value))
+    if under_test(("stages_nmse",)):
+        TARGET.stages_nmse(prediction, truth, CONFIG).backward()
+        sizes = [float(stage.factor.grad.abs().sum()) for stage in prediction.stages]
+        assert_true("|grad| of every stage > 0", min(sizes) > 0, sizes)
+
+
+@given(truths(), st.data())
+def test_another_stage_of_the_same_belief_costs_no_more(truth: Truth, data) -> None:
+    prediction = data.draw(predictions(truth))
+    twice = replace(prediction, stages=prediction.stages * 2)
+    value = _value("stages_nmse", prediction, truth)
+    assert_within(
+        "stages_nmse", _value("stages_nmse", twice, truth), value, term_bound(N, SLOTS, value)
+    )
 
 
 @given(truths(), st.data())
@@ -159,6 +173,8 @@ def _scene(batch, index: int):
     def one(value):
         if isinstance(value, LowRankCovariance):
             return LowRankCovariance(value.factor[index : index + 1])
+        if isinstance(value, tuple):
+            return tuple(map(one, value))
         return value[index : index + 1]
 
     fields = {name: one(value) for name, value in vars(batch).items() if name != "grid"}

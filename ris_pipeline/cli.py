@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
 
@@ -45,15 +45,14 @@ def demo(
         "runs/demo"
     ),
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of training.")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of training: 2 take about a minute.")] = 2,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
     set_: Overrides = None,
 ) -> None:
     """Train on small scenes, locate the sources of reference scenes, show both."""
     from ris_pipeline.report.demo import run_demo
 
-    overrides = [*(set_ or []), *([] if epochs is None else [f"training.epochs={epochs}"])]
-    settings = _settings("small", overrides, seed)
+    settings = _settings("small", [f"training.epochs={epochs}", *(set_ or [])], seed)
     run_demo(Console(), out, settings, scenes)
 
 
@@ -85,6 +84,8 @@ def train(
     seed: Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")] = False,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(help="Processes on this host.")] = 1,
+    hosts: Annotated[int, typer.Option(help="Hosts; each is started by torchrun.")] = 1,
 ) -> None:
     """Train the covariance network of a preset."""
     from ris_pipeline.report.console import train_with_progress
@@ -98,9 +99,83 @@ def train(
         raise InputError(f"--resume: {str(out)!r} holds no checkpoint")
     console = Console()
     trainer = train_with_progress(
-        console, settings, folder=folder, resume=resume, accelerator=accelerator
+        console,
+        settings,
+        folder=folder,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        hosts=hosts,
     )
-    console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+    if trainer.fabric.is_global_zero:
+        console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
+
+
+@app.command()
+def tune(
+    study: Annotated[Path, typer.Option(help="Journal of the search; shared and resumable.")],
+    out: Annotated[Path, typer.Option(help="TOML preset of the best trial, for `train`.")],
+    preset: Preset = "small",
+    set_: Overrides = None,
+    seed: Seed = None,
+    trials: Annotated[int, typer.Option(help="Trials of this process.")] = 20,
+) -> None:
+    """Search rates, network shape and weights; several processes may share one study."""
+    from ris_pipeline.learning import tuning
+
+    best, value = tuning.tune(_settings(preset, set_, seed), study, trials)
+    tuning.write_preset(out, best)
+    typer.echo(f"{out}: validation NMSE {value:.4f} of the best answer that ignores the data")
+
+
+@app.command()
+def localize(
+    model: Annotated[
+        str, typer.Option(help="A model's name, or the path of a model or checkpoint.")
+    ] = "small",
+    scenes: Annotated[int, typer.Option(help="Scenes to simulate and localise.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+    split: Annotated[str, typer.Option(help="Family of scenes: validation or test.")] = "test",
+    number: Annotated[int | None, typer.Option(help="Sources, where it is known.")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Localise simulated scenes with a trained network and least squares together."""
+    from ris_pipeline.config import override_settings
+    from ris_pipeline.learning import find_model, load_model
+    from ris_pipeline.report.localize import run_localize
+    from ris_pipeline.scene import Split
+
+    check_choice("split", split, ("validation", "test"))
+    trained = load_model(find_model(model))
+    scenario = override_settings(trained.settings, set_ or []).scenario
+    run_localize(Console(), trained, scenario, seed, scenes, Split[split.upper()], number)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Panel file, for scenario.panel_file.")],
+    preset: Preset = "reference",
+    set_: Overrides = None,
+    seed: Seed = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to calibrate on.")] = 64,
+    blind: Annotated[bool, typer.Option("--blind", help="Source positions are not known.")] = False,
+    test: Annotated[int, typer.Option(help="Unseen scenes to compare on; 0: none.")] = 100,
+) -> None:
+    """Estimate element responses and positions of a fixed, miscalibrated panel."""
+    from ris_pipeline.report.calibrate import run_calibrate
+
+    settings = _settings(preset, set_, seed)
+    run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
+
+
+@app.command()
+def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) -> None:
+    """Measure the units of the loss: each term for the best answer that ignores the data."""
+    from ris_pipeline.learning import measure_scales
+
+    typer.echo("[loss.scales]")
+    for name, value in measure_scales(_settings(preset, set_, seed)).items():
+        typer.echo(f"{name} = {value:.6g}")
 
 
 @app.command()

@@ -125,6 +125,9 @@ class Scenario(_Frozen):
     power: PowerLaw = "path_loss"
     wavefront: Wavefront = "spherical"
     impairments: Impairments = Impairments()
+    panel_file: str | None = None
+    """A calibrated panel (`ris-pipeline calibrate`) that the receiver believes in; absent: the
+    ideal one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -161,24 +164,22 @@ class Scenario(_Frozen):
 class ModelConfig(_Frozen):
     """Shape of the covariance network."""
 
-    width: _Count = 96
+    stages: _Count = 3
+    """Unrolled stages: each later one sees what the data say of the answer before it."""
+    width: _Count = 48
     conv_blocks: _Count = 2
-    attention_blocks: _Count = 3
-    heads: _Count = 4
-    snapshot_channels: _Count = 1
-    """Principal back-projected snapshots shown to the network; one is all there is at T = 1."""
-    angle_rank: _Count = K_MAX
-    range_rank: _Count = K_MAX
-    range_weight: _NonNegative = 0.5
-    angle_grid: tuple[_Count, _Count] = (25, 13)
-    """Cells of the coarse grid head, azimuth then elevation."""
-    slots: Annotated[int, Field(ge=1, le=K_MAX)] = K_MAX
-    """Sources that the auxiliary head can report."""
+    cells: tuple[_Count, _Count] = (16, 10)
+    """Direction cells over the sector, along azimuth then elevation: three a beamwidth."""
+    depths: _Count = 4
+    """Distances at which the filter is shown, and that an answer mixes."""
+    atoms: _Count = 16
+    """Steering vectors of the predicted covariance, and so its rank."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width = {self.width}: allowed are multiples of heads = {self.heads}")
+        most = self.cells[0] * self.cells[1]
+        if self.atoms > most:
+            raise ValueError(f"atoms = {self.atoms}: allowed are at most the {most} cells")
         return self
 
 
@@ -186,22 +187,24 @@ class LossWeights(_Frozen):
     """Weight of each loss term; zero switches a term off."""
 
     nmse: _NonNegative = 1.0
-    nmse_prediction: _NonNegative = 0.2
-    orthogonality: _NonNegative = 0.01
-    cross_term: _NonNegative = 0.01
-    eigengap: _NonNegative = 0.1
-    subspace_margin: _NonNegative = 0.1
-    angle: _NonNegative = 0.5
-    distance: _NonNegative = 0.1
-    chamfer: _NonNegative = 0.1
-    alignment: _NonNegative = 0.2
-    peak_contrast: _NonNegative = 0.05
+    stages: _NonNegative = 0.5
+    cells: _NonNegative = 0.1
+    eigengap: _NonNegative = 0.02
+    subspace_margin: _NonNegative = 0.02
+    angle: _NonNegative = 0.05
+    distance: _NonNegative = 0.01
+    chamfer: _NonNegative = 0.05
+    alignment: _NonNegative = 0.05
+    peak_contrast: _NonNegative = 0.02
 
 
 class LossConfig(_Frozen):
     """Weights and shape parameters of the loss."""
 
     weights: LossWeights = LossWeights()
+    scales: dict[str, _Positive] | None = None
+    """Value of each term for the best answer that ignores the data; absent: measured at the start
+    of training."""
     diagonal_weight: _NonNegative = 1.0
     off_diagonal_weight: _NonNegative = 1.0
     gap_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -210,6 +213,15 @@ class LossConfig(_Frozen):
     """Fraction of the trace that the K leading eigenvalues should hold."""
     huber_angle_deg: _Positive = 15.0
     huber_log_distance: _Positive = 0.3
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scales is not None and self.scales.keys() != LossWeights.model_fields.keys():
+            raise ValueError(
+                f"scales names {', '.join(self.scales)}: allowed are "
+                f"{', '.join(LossWeights.model_fields)}"
+            )
+        return self
 
 
 Phase = Literal["geometry", "joint", "refine"]
@@ -258,8 +270,6 @@ class Training(_Frozen):
     """Epochs without a better validation loss before training stops; absent means never."""
     curriculum: tuple[CurriculumPhase, ...] = ()
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
-    blend: _Fraction = 0.1
-    """beta in `R = (1 - beta) R_pred + beta R_sample`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -280,9 +290,9 @@ class Settings(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.model.slots < self.scenario.sources[1]:
+        if self.model.atoms < self.scenario.sources[1]:
             raise ValueError(
-                f"model.slots = {self.model.slots}: allowed is at least "
+                f"model.atoms = {self.model.atoms}: allowed is at least "
                 f"scenario.sources = {self.scenario.sources[1]}"
             )
         return self
@@ -306,6 +316,14 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
         InputError: unknown preset or key, or a value outside its range.
     """
     tree = _read_toml(preset)
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_settings(tree)
+
+
+def override_settings(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Settings with overrides; otherwise as `load_settings`."""
+    tree = settings.model_dump(mode="json")
     for override in overrides:
         _apply_override(tree, override)
     return parse_settings(tree)

@@ -38,7 +38,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["train", "--out", "x", "--set", "scenario.sources=[1, 6]"], "sources = [1, 6]: allowed"),
         (["train", "--out", "x", "--set", "scenario.snr_db=[9, 1]"], "snr_db = [9.0, 1.0]"),
         (["train", "--out", "x", "--set", "scenario.wavefront=cubic"], "'spherical', 'fresnel'"),
-        (["train", "--out", "x", "--set", "model.heads=7"], "allowed are multiples of heads = 7"),
+        (["train", "--out", "x", "--set", "model.atoms=999"], "allowed are at most the 160 cells"),
+        (["train", "--out", "x", "--devices", "0"], "devices = 0: allowed is 1"),
+        (["localize", "--model", "large"], "model = 'large': allowed are small"),
+        (["localize", "--model", "no.safetensors"], "no such file"),
+        (["localize", "--set", "scenario.panel=[4, 4]"], "the model was trained for (6, 6)"),
+        (["localize", "--split", "train"], "allowed are validation, test"),
+        (["calibrate", "--out", "p", "--scenes", "0"], "scenes = 0"),
+        (["calibrate", "--out", "p", "--set", "scenario.impairments.fixed=false"], "one panel"),
         (["train", "--out", "x", "--set", "scenario"], "allowed is key=value"),
         (["train", "--out", "x", "--seed", "-1"], "seed = -1"),
         (["train", "--out", "x", "--resume"], "holds no checkpoint"),
@@ -48,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
         (["demo", "--scenes", "many"], "many"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
-        (["locate"], "allowed are bench, demo, evaluate, overfit, presets, train"),
+        (["locate"], "allowed are bench, calibrate, demo, evaluate, localize"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -94,6 +101,7 @@ def test_training_writes_a_run_that_can_be_resumed(capsys, tmp_path: Path) -> No
         "checkpoint.safetensors",
         "loss_curve.png",
         "metrics.jsonl",
+        "model.safetensors",
     ]
     code, _, err = run(capsys, *arguments)
     assert code == 2
@@ -122,6 +130,7 @@ def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
         "checkpoint.safetensors",
         "loss_curve.png",
         "metrics.jsonl",
+        "model.safetensors",
         "spectrum.png",
         "summary.json",
     }
@@ -164,3 +173,28 @@ def test_bench_needs_a_clone(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyP
     code, out, err = run(capsys, "bench")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "allowed is an install from a clone" in err
+
+
+def test_localize_needs_no_training(capsys) -> None:
+    code, out, _ = run(capsys, "localize", "--scenes", "6", "--seed", "4")
+    assert code == 0
+    for text in ("NMSE of the covariance", "network alone", "together", "6 scenes: the network's"):
+        assert text in out
+
+
+def test_calibrate_writes_a_panel_that_scenarios_take(capsys, tmp_path: Path) -> None:
+    panel, phase = tmp_path / "panel.safetensors", "scenario.impairments.phase_error_deg=40"
+    few = ["--preset", "golden", "--scenes", "24", "--test", "4", "--set", phase]
+    code, out, _ = run(capsys, "calibrate", "--out", str(panel), *few)
+    assert code == 0
+    assert "residual over noise" in out
+    scenario = load_settings("golden", [f"scenario.panel_file={panel}"]).scenario
+    assert scenario.panel_file == str(panel)
+
+
+def test_scales_prints_what_a_preset_takes(capsys, tmp_path: Path) -> None:
+    code, out, _ = run(capsys, "scales", "--preset", "golden")
+    assert code == 0
+    path = tmp_path / "mine.toml"
+    path.write_text(out)
+    assert load_settings(str(path)).loss.scales is not None

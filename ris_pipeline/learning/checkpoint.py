@@ -33,8 +33,8 @@ class Checkpoint:
     progress: dict[str, Any]
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `path` (`.safetensors`), then the copy of its JSON beside it.
+def save_checkpoint(path: Path, checkpoint: Checkpoint, page: bool = True) -> None:
+    """Write `path` (`.safetensors`), then, with `page`, the copy of its JSON beside it.
 
     Raises:
         InputError: the folder cannot be written.
@@ -44,7 +44,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for group, tensors in checkpoint.tensors.items()
         for name, value in tensors.items()
     }
-    page = {
+    header = {
         "ris_pipeline": __version__,
         "torch": torch.__version__,
         "settings": checkpoint.settings.model_dump(mode="json"),
@@ -52,11 +52,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     temporary = path.with_suffix(".partial")
     try:
-        save_file(flat, temporary, metadata={_PAGE: json.dumps(page)})
+        save_file(flat, temporary, metadata={_PAGE: json.dumps(header)})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"checkpoint {str(path)!r} cannot be written: {error}") from None
-    write_text(path.with_suffix(".json"), json.dumps(page, indent=1))
+    if page:
+        write_text(path.with_suffix(".json"), json.dumps(header, indent=1))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

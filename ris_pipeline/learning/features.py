@@ -1,104 +1,134 @@
-"""What the network is given: snapshots back-projected through the known channel onto the panel.
+"""What the network is given: the scene's whitened matched filter over the sector's cells.
 
-The network never has to learn the inversion of Phi. Per scene:
+With W_t = Phi_t^H Phi_t, z_t = Phi_t^H y_t, and every element's field of power P = sigma^2 / eps
+for a prior (`whitening.py`), over the cells' steering vectors a:
 
-    x_t    = (Phi_t^H Phi_t + eps I)^-1 Phi_t^H y_t     regularised least squares (sample factor)
-    z_t    = Phi_t^H y_t                                matched filter
-    image  = real and imaginary parts of the leading principal x and z, each of unit mean power
+    x_t = (W_t + eps I)^-1 z_t,   V_t = (W_t + eps I)^-1 W_t
+    ln(1 + mean_t |a^H x_t|^2 / (P a^H V_t a))            whitened filter, in units of its prior
+    ln(1 + mean_t |a^H z_t|^2 / (sigma^2 a^H W_t a))      plain filter, in units of the noise
+    a^H x, real and imaginary, of unit mean power         the leading combination of the x_t
+    a^H V a                                               how much of the cell the codes let through
+    SNR / 10 dB
+
+The network never has to learn the inversion of Phi, nor the steering vector.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline.config import ModelConfig, Scenario
-from ris_pipeline.learning.losses import Prediction, Truth
-from ris_pipeline.learning.model import NetworkOutput
-from ris_pipeline.localization import (
-    matched_filter,
-    regularised_least_squares,
-    snr_regularisation,
-)
-from ris_pipeline.scene import (
-    Panel,
-    SceneBatch,
-    covariance_factor,
-    steering_matrix,
-    steering_vector,
-)
-from ris_pipeline.spectral import LowRankCovariance, eigh, prepare_covariance
+from ris_pipeline.config import ModelConfig
+from ris_pipeline.learning.losses import Truth
+from ris_pipeline.learning.sector import Sector
+from ris_pipeline.localization import measure, snr_regularisation, whiten
+from ris_pipeline.localization.detection import build_detector, grid_gains
+from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.scene import SceneBatch, covariance_factor, steering_matrix
+from ris_pipeline.spectral import LowRankCovariance, eigh
+
+_LEAST_SEEN = 1e-3
+"""Smallest `a^H V a` that is divided by: less of a cell than that nobody sees."""
 
 
-@dataclass(frozen=True)
 class Features:
-    """image (B, C, N_V, N_H) real; snr_db (B,); sample: back-projected snapshots as a factor."""
+    """One batch as the network sees it. No dataclass: Fabric would take it apart and copy it.
 
-    image: Tensor
-    snr_db: Tensor
-    sample: LowRankCovariance
+    image (B, C, cells_p, cells_v) real; data: the measurement in the dtype of the network;
+    steering (N, G): of the cells; gain (B, G): `mean_t a^H W_t a / sigma^2`; noise (B,) sigma^2;
+    power (B,): P.
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        data: Measurement,
+        steering: Tensor,
+        gain: Tensor,
+        noise: Tensor,
+        power: Tensor,
+    ) -> None:
+        self.image, self.data, self.steering = image, data, steering
+        self.gain, self.noise, self.power = gain, noise, power
 
 
 def feature_channels(config: ModelConfig) -> int:
-    """Depth C of the image: two back-projections, real and imaginary parts."""
-    return 4 * config.snapshot_channels
+    """Depth C of the image: five numbers a depth, and the SNR."""
+    return 5 * config.depths + 1
 
 
-def principal_snapshots(
-    snapshots: Complex[Tensor, "b t n"], count: int
-) -> Complex[Tensor, "b count n"]:
-    """The `count` strongest combinations of the T snapshots, strongest first; zeros beyond T.
+def principal_snapshot(snapshots: Complex[Tensor, "b t n"]) -> Complex[Tensor, "b n"]:
+    """The strongest combination of the T snapshots: their outer products' leading part.
 
-    Their outer products sum to the best rank-`count` approximation of the sample covariance. The
-    phase of an eigenvector is arbitrary: each is turned until its largest entry is real and
+    The phase of an eigenvector is arbitrary: it is turned until the largest entry is real and
     positive. A single snapshot is returned as it is.
     """
-    blocks = snapshots.shape[1]
-    if blocks > 1:
-        snapshots = eigh(snapshots @ snapshots.mH)[1].mH @ snapshots
-        largest = snapshots.gather(-1, snapshots.abs().argmax(-1, keepdim=True))
-        snapshots = snapshots * torch.sgn(largest).conj()
-    kept = snapshots[:, :count]
-    return torch.nn.functional.pad(kept, (0, 0, 0, count - kept.shape[1]))
+    if snapshots.shape[1] == 1:
+        return snapshots[:, 0]
+    leading = eigh(snapshots @ snapshots.mH)[1][..., :1].mH @ snapshots
+    largest = leading.gather(-1, leading.abs().argmax(-1, keepdim=True))
+    return (leading * torch.sgn(largest).conj())[:, 0]
 
 
-def _unit_power(x: Complex[Tensor, "b c n"]) -> Tensor:
-    power = x.abs().square().mean((1, 2), keepdim=True)
-    return x * power.clamp_min(torch.finfo(power.dtype).tiny).rsqrt()
+def as_image(
+    channels: Float[Tensor, "b c g"], shape: tuple[int, int]
+) -> Float[Tensor, "b cd cells_p cells_v"]:
+    """Values on the sector's grid as an image with one channel a depth."""
+    return channels.unflatten(2, (*shape, -1)).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-def make_features(scenes: SceneBatch, config: ModelConfig) -> Features:
-    """Back-project a batch; everything here is known to the receiver."""
-    received = scenes.snapshots, scenes.channel, scenes.codes
-    matched = matched_filter(*received)
-    eps = snr_regularisation(scenes.channel, scenes.codes, scenes.snr_db)
-    projected = regularised_least_squares(*received, eps)
-    count = config.snapshot_channels
-    channels = torch.cat(
-        [_unit_power(principal_snapshots(x, count)) for x in (projected, matched)], dim=1
+def narrow(measurement: Measurement, dtype: torch.dtype) -> Measurement:
+    """The measurement in complex `dtype`: a network has no use for normal equations in double."""
+    panel = measurement.panel
+    return replace(
+        measurement,
+        gram=None if measurement.gram is None else measurement.gram.to(dtype),
+        sensing=None if measurement.sensing is None else measurement.sensing.to(dtype),
+        matched=measurement.matched.to(dtype),
+        panel=replace(panel, positions=panel.positions.to(dtype.to_real())),
     )
-    n_h, n_v = scenes.scenario.panel
-    image = torch.cat((channels.real, channels.imag), dim=1).unflatten(-1, (n_v, n_h))
-    return Features(image, scenes.snr_db, LowRankCovariance(projected.mT))
 
 
-def sector_grid(scenario: Scenario, panel: Panel, cells: tuple[int, int]) -> Complex[Tensor, "n g"]:
-    """Steering vectors over the sector's cells, at the geometric mean distance."""
-    limits = scenario.azimuth_deg, scenario.elevation_deg
-    axes = [
-        torch.linspace(low, high, count).deg2rad().to(panel.positions)
-        for (low, high), count in zip(limits, cells, strict=True)
-    ]
-    azimuth, elevation = torch.meshgrid(*axes, indexing="ij")
-    low, high = scenario.distance
-    distance = torch.full_like(azimuth, (low * high) ** 0.5)
-    return steering_vector(panel, azimuth, elevation, distance, scenario.wavefront).flatten(0, 1).mT
+def make_features(scenes: SceneBatch, sector: Sector) -> Features:
+    """Everything here is known to the receiver; real tensors in the dtype of `sector`."""
+    grid, real = sector.grid, sector.p.dtype
+    assert grid.steering is not None
+    measurement, detector = measure(scenes), build_detector(grid, scenes.codes)
+    eps = snr_regularisation(scenes.channel, scenes.codes, scenes.snr_db).double()
+    white = whiten(measurement, eps, real.to_complex())
+    noise = scenes.noise_variance.to(real)
+    power = noise / eps.to(real)
+    seen = grid_gains(detector, white).clamp_min(_LEAST_SEEN)
+    gain = grid_gains(detector, measurement).to(real) / noise[:, None, None]
+    gain = gain.clamp_min(torch.finfo(real).tiny)
+    conjugate = grid.steering.conj().mT
+    data = narrow(measurement, real.to_complex())
+    plain = (data.matched @ conjugate).abs().square() / noise[:, None, None]
+    white_power = (white.matched @ conjugate).abs().square() / power[:, None, None]
+    leading = principal_snapshot(white.matched) @ conjugate
+    level = leading.abs().square().mean(1, keepdim=True)
+    unit = leading * level.clamp_min(torch.finfo(real).tiny).rsqrt()
+    channels = (
+        torch.log1p((plain / gain).mean(1)),
+        torch.log1p((white_power / seen).mean(1)),
+        unit.real,
+        unit.imag,
+        seen.mean(1),
+    )
+    image = as_image(torch.stack(channels, 1), sector.shape)
+    snr = (scenes.snr_db.to(real) / 10)[:, None, None, None].expand(-1, 1, *sector.shape)
+    return Features(torch.cat((image, snr), 1), data, grid.steering.mT, gain.mean(1), noise, power)
 
 
-def make_truth(scenes: SceneBatch, grid: Complex[Tensor, "n g"]) -> Truth:
+def make_truth(scenes: SceneBatch, sector: Sector) -> Truth:
     """The targets of a batch."""
     sources = scenes.sources
+    share = sources.powers / sources.powers.sum(-1, keepdim=True)
+    cells = share.new_zeros(share.shape[0], sector.cells)
+    cells = cells.scatter_add(1, sector.cell_of(sources.azimuth, sources.elevation), share)
+    assert sector.grid.steering is not None
+    depths = sector.depth.numel()
     return Truth(
         LowRankCovariance(covariance_factor(scenes)),
         steering_matrix(scenes),
@@ -107,19 +137,6 @@ def make_truth(scenes: SceneBatch, grid: Complex[Tensor, "n g"]) -> Truth:
         sources.distance,
         sources.active,
         sources.count,
-        grid,
-    )
-
-
-def make_prediction(output: NetworkOutput, features: Features, beta: float) -> Prediction:
-    """Join the network's output with the sample covariance, as inference does."""
-    covariance = output.covariance()
-    return Prediction(
-        output.angle_factor,
-        output.range_factor,
-        output.azimuth,
-        output.elevation,
-        output.log_distance,
-        covariance,
-        prepare_covariance(covariance, features.sample, beta, features.snr_db),
+        cells,
+        sector.grid.steering[depths // 2 :: depths].mT,
     )

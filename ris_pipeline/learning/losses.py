@@ -1,9 +1,10 @@
-"""The loss: pure terms, one function each, each reported on its own.
+"""The loss: pure terms, one function each, each reported on its own, in units of knowing nothing.
 
-    total = sum of weight * term over the terms whose weight is not zero
+    total = sum_i weight_i value_i / scale_i / sum_i weight_i     over the weights that are not zero
 
-Every term is zero (nmse, nmse_prediction: at its floor, see `prepare_covariance`) when the
-prediction is the truth, and has a live gradient on generic input.
+Every term is zero when the prediction is the truth; `scale` is its value for the best answer that
+does not look at the data (`ignorance.py`). A total of 1 says "knows nothing", 0 "knows all". Every
+term has a live gradient on generic input.
 """
 
 import itertools
@@ -12,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import LossConfig, LossWeights
 from ris_pipeline.spectral import (
     LowRankCovariance,
@@ -22,10 +24,8 @@ from ris_pipeline.spectral import (
     eigengap,
     eigengap_loss,
     nmse,
-    normalize_trace,
     signal_power_hinge,
     soft_alignment,
-    squared_norm,
 )
 
 
@@ -34,8 +34,8 @@ class Truth:
     """What the network should have said.
 
     covariance: F (B, N, K), trace N; steering: (B, N, K); azimuth, elevation (rad), distance (m):
-    (B, K); active: (B, K) bool, real sources first; count: (B,) int64; grid: (N, G), steering
-    vectors over the sector.
+    (B, K); active: (B, K) bool, real sources first; count: (B,) int64; cells: (B, cells) share of
+    the power in each cell; grid: (N, G), steering vectors over the sector.
     """
 
     covariance: LowRankCovariance
@@ -45,24 +45,33 @@ class Truth:
     distance: Tensor
     active: Tensor
     count: Tensor
+    cells: Tensor
     grid: Tensor
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network said, and the covariance that the spectra will see.
+    """What the network said.
 
-    angle_factor (B, N, q_a), range_factor (B, N, q_r); azimuth, elevation (rad) and log_distance
-    (ln m): (B, S); covariance: R_pred; prepared: after `prepare_covariance`.
+    stages: the covariance that each stage believes in, trace N, the last being the answer; cells:
+    (B, cells) log-probability of each; share, atom_azimuth, atom_elevation (rad): (B, q), the atoms
+    of the answer and what each holds of the power; azimuth, elevation (rad) and log_distance
+    (ln m): (B, S), its sources.
     """
 
-    angle_factor: Tensor
-    range_factor: Tensor
+    stages: tuple[LowRankCovariance, ...]
+    cells: Tensor
+    share: Tensor
+    atom_azimuth: Tensor
+    atom_elevation: Tensor
     azimuth: Tensor
     elevation: Tensor
     log_distance: Tensor
-    covariance: LowRankCovariance
-    prepared: LowRankCovariance
+
+    @property
+    def covariance(self) -> LowRankCovariance:
+        """The answer: what the last stage believes in."""
+        return self.stages[-1]
 
 
 def wrap_angle(angle: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -99,17 +108,20 @@ def match_slots(cost: Float[Tensor, "b k s"], active: Bool[Tensor, "b k"]) -> In
     return choices[totals.argmin(-1)]
 
 
-def _angle_errors(prediction: Prediction, truth: Truth) -> tuple[Tensor, Tensor]:
+def _angle_errors(azimuth: Tensor, elevation: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
     """Wrapped azimuth and elevation error of every source (k) at every slot (s), (B, K, S)."""
-    azimuth = wrap_angle(prediction.azimuth[:, None, :] - truth.azimuth[:, :, None])
-    elevation = wrap_angle(prediction.elevation[:, None, :] - truth.elevation[:, :, None])
-    return azimuth, elevation
+    return (
+        wrap_angle(azimuth[:, None, :] - truth.azimuth[:, :, None]),
+        wrap_angle(elevation[:, None, :] - truth.elevation[:, :, None]),
+    )
 
 
-def angle_cost(prediction: Prediction, truth: Truth, delta: float) -> Float[Tensor, "b k s"]:
-    """Wrapped Huber distance of every source (k) to every slot (s), azimuth plus elevation."""
-    azimuth, elevation = _angle_errors(prediction, truth)
-    return huber(azimuth, delta) + huber(elevation, delta)
+def angle_cost(
+    azimuth: Float[Tensor, "b s"], elevation: Float[Tensor, "b s"], truth: Truth, delta: float
+) -> Float[Tensor, "b k s"]:
+    """Wrapped Huber distance of every source (k) to every place (s), azimuth plus elevation."""
+    errors = _angle_errors(azimuth, elevation, truth)
+    return huber(errors[0], delta) + huber(errors[1], delta)
 
 
 def angle_slots(prediction: Prediction, truth: Truth) -> Int[Tensor, "b k"]:
@@ -118,41 +130,30 @@ def angle_slots(prediction: Prediction, truth: Truth) -> Int[Tensor, "b k"]:
     Squared, where the loss is Huber's: in its linear part two slots between two sources cost the
     same either way round, and rounding would choose.
     """
-    azimuth, elevation = _angle_errors(prediction, truth)
+    azimuth, elevation = _angle_errors(prediction.azimuth, prediction.elevation, truth)
     return match_slots(azimuth.square() + elevation.square(), truth.active)
 
 
 def covariance_nmse(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """NMSE of the prepared covariance, diagonal and off-diagonal entries weighted."""
+    """NMSE of R_pred, diagonal and off-diagonal entries weighted."""
     weights = config.diagonal_weight, config.off_diagonal_weight
-    return nmse(prediction.prepared, truth.covariance, *weights).mean()
+    return nmse(prediction.covariance, truth.covariance, *weights).mean()
 
 
-def prediction_nmse(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """NMSE of the prediction before blending and shrinkage."""
-    return nmse(normalize_trace(prediction.covariance), truth.covariance).mean()
+def stages_nmse(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
+    """NMSE of what each stage believes, a mean over the stages: a later one starts where the
+    earlier one ended."""
+    errors = [nmse(stage, truth.covariance).mean() for stage in prediction.stages]
+    return torch.stack(errors).mean()
 
 
-def _off_diagonal_share(factor: Complex[Tensor, "b n q"]) -> Tensor:
-    gram = factor.mH @ factor
-    whole = squared_norm(gram)
-    share = squared_norm(gram - gram.diagonal(dim1=-2, dim2=-1).diag_embed())
-    return (share / whole.clamp_min(torch.finfo(whole.dtype).tiny)).mean()
+def cells_divergence(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
+    """`sum_c t_c ln(t_c / p_c)`, t the shares of power in the cells.
 
-
-def orthogonality(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """Share of each factor's Gram energy off the diagonal, in 0..1."""
-    return 0.5 * (
-        _off_diagonal_share(prediction.angle_factor) + _off_diagonal_share(prediction.range_factor)
-    )
-
-
-def cross_term(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """`||A_a^H A_r||_F^2 / (||A_a||_F^2 ||A_r||_F^2)` in 0..1: no power told twice."""
-    a, r = prediction.angle_factor, prediction.range_factor
-    power = squared_norm(a) * squared_norm(r)
-    cross = squared_norm(a.mH @ r)
-    return (cross / power.clamp_min(torch.finfo(power.dtype).tiny)).mean()
+    Source: S. Kullback, R. A. Leibler, Ann. Math. Stat. 22, 1951.
+    """
+    own = torch.special.xlogy(truth.cells, truth.cells)
+    return (own - truth.cells * prediction.cells).sum(1).mean()
 
 
 def eigengap_term(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
@@ -163,17 +164,18 @@ def eigengap_term(prediction: Prediction, truth: Truth, config: LossConfig) -> T
     """
     n = truth.covariance.size
     margin = config.gap_fraction * eigengap(truth.covariance, truth.count)
-    return eigengap_loss(prediction.prepared, truth.count, margin) / n
+    return eigengap_loss(prediction.covariance, truth.count, margin) / n
 
 
 def subspace_margin(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Hinge on the share of the trace held by the K leading eigenvalues."""
-    return signal_power_hinge(prediction.prepared, truth.count, config.power_margin)
+    return signal_power_hinge(prediction.covariance, truth.count, config.power_margin)
 
 
 def angle(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Wrapped Huber loss of azimuth and elevation, matched over permutations."""
-    cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
+    delta = math.radians(config.huber_angle_deg)
+    cost = angle_cost(prediction.azimuth, prediction.elevation, truth, delta)
     slot = angle_slots(prediction, truth)
     return active_mean(cost.gather(-1, slot[..., None])[..., 0], truth.active)
 
@@ -186,16 +188,19 @@ def distance(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor
 
 
 def chamfer(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
-    """Every source near some slot, every slot near some source: mean of the nearest costs."""
-    cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
-    to_slots = active_mean(cost.amin(-1), truth.active)
+    """Every source near some slot, every atom near some source: mean of the nearest costs, an atom
+    counting for its share of the power."""
+    delta = math.radians(config.huber_angle_deg)
+    to_slots = angle_cost(prediction.azimuth, prediction.elevation, truth, delta).amin(-1)
+    cost = angle_cost(prediction.atom_azimuth, prediction.atom_elevation, truth, delta)
     real = torch.where(truth.active[..., None], cost, torch.full_like(cost, math.inf))
-    return 0.5 * (to_slots + real.amin(1).mean())
+    from_atoms = (prediction.share * real.amin(1)).sum(1).mean()
+    return 0.5 * (active_mean(to_slots, truth.active) + from_atoms)
 
 
 def alignment(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """How much less the true steering vectors lie in the predicted span than in the true one."""
-    reached = soft_alignment(prediction.prepared, truth.steering)
+    reached = soft_alignment(prediction.covariance, truth.steering)
     possible = soft_alignment(truth.covariance, truth.steering)
     return active_mean(torch.relu(possible - reached), truth.active)
 
@@ -210,7 +215,7 @@ def _contrast(covariance: LowRankCovariance, truth: Truth) -> Tensor:
 
 def peak_contrast(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Background over peak level of the Bartlett spectrum, above what the truth itself has."""
-    excess = _contrast(prediction.prepared, truth) - _contrast(truth.covariance, truth)
+    excess = _contrast(prediction.covariance, truth) - _contrast(truth.covariance, truth)
     return torch.relu(excess).mean()
 
 
@@ -218,9 +223,8 @@ Term = Callable[[Prediction, Truth, LossConfig], Tensor]
 
 TERMS: dict[str, Term] = {
     "nmse": covariance_nmse,
-    "nmse_prediction": prediction_nmse,
-    "orthogonality": orthogonality,
-    "cross_term": cross_term,
+    "stages": stages_nmse,
+    "cells": cells_divergence,
     "eigengap": eigengap_term,
     "subspace_margin": subspace_margin,
     "angle": angle,
@@ -232,15 +236,31 @@ TERMS: dict[str, Term] = {
 """Every term by the name that its weight has in `LossWeights`."""
 
 
+def active_terms(weights: LossWeights) -> list[str]:
+    """Names of the terms whose weight is not zero, in the order of `TERMS`."""
+    return [name for name in TERMS if getattr(weights, name) > 0]
+
+
 def loss_terms(
     prediction: Prediction, truth: Truth, config: LossConfig, weights: LossWeights | None = None
 ) -> dict[str, Tensor]:
-    """The unweighted terms whose weight is not zero, by name, each a real scalar."""
-    chosen = (weights or config.weights).model_dump()
-    return {name: TERMS[name](prediction, truth, config) for name in TERMS if chosen[name] > 0}
+    """The terms whose weight is not zero, by name, each a real scalar in units of its scale.
+
+    Raises:
+        InputError: `config.scales` is absent, or a term is cut off from the prediction.
+    """
+    if config.scales is None:
+        raise InputError("loss.scales is absent: allowed is what measure_scales returns")
+    live = active_terms(weights or config.weights)
+    terms = {name: TERMS[name](prediction, truth, config) / config.scales[name] for name in live}
+    for name, term in terms.items():
+        if prediction.cells.requires_grad and not term.requires_grad:
+            raise InputError(f"term {name} has no gradient: allowed is a term of the prediction")
+    return terms
 
 
 def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Float[Tensor, ""]:
-    """`sum weight * term`."""
+    """`sum weight * term / sum weight`."""
     chosen = weights.model_dump()
-    return torch.stack([chosen[name] * term for name, term in terms.items()]).sum()
+    values = torch.stack([chosen[name] * term for name, term in terms.items()])
+    return values.sum() / sum(chosen[name] for name in terms)

@@ -1,164 +1,115 @@
-"""The covariance network: back-projected image in, covariance factors and coarse sources out.
+"""The covariance network: unrolled stages that answer in cells and are answered by the likelihood.
 
-image (B, C, N_V, N_H) -> conv stem -> N tokens + SNR token -> transformer encoder
-    -> angle factor A_a (B, N, q_a), range factor A_r (B, N, q_r)
-    -> S slots: azimuth and elevation by soft-argmax over a coarse grid, log distance
+    answer_1 = stage_1(image),   answer_s = answer_{s-1} + stage_s(image, hidden, look_again)
 
-R_pred = A_a A_a^H + w A_r A_r^H
+Every stage is a small convolutional net over the direction cells (a logit, offsets and a depth in
+each); `atoms.py` turns an answer into R_pred and asks the data what they think of it.
 """
 
-import math
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from ris_pipeline.config import ModelConfig, Scenario
-from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.config import ModelConfig, Wavefront
+from ris_pipeline.learning.atoms import (
+    ATOM_CHANNELS,
+    Atoms,
+    answer_channels,
+    look_again,
+    read_atoms,
+)
+from ris_pipeline.learning.features import Features, feature_channels
+from ris_pipeline.learning.sector import Sector
 
 # Weights are drawn in double precision, whatever the run computes in: vectorised samplers round
 # differently from one CPU to the next, and float32 rounding of the start grows into another run.
-_Linear = partial(nn.Linear, dtype=torch.float64)
-_Conv2d = partial(nn.Conv2d, kernel_size=3, padding=1, dtype=torch.float64)
-_LayerNorm = partial(nn.LayerNorm, dtype=torch.float64)
+_Conv2d = partial(nn.Conv2d, dtype=torch.float64)
+_Norm = partial(nn.GroupNorm, 1, dtype=torch.float64)
+
+_TIMID = 0.1
+"""Scale of a head's first weights: the first answer is close to even."""
 
 
-class NetworkOutput(NamedTuple):
-    """angle_factor (B, N, q_a), range_factor (B, N, q_r) complex; azimuth, elevation (rad) and
-    log_distance (ln m): (B, S)."""
-
-    angle_factor: Tensor
-    range_factor: Tensor
-    azimuth: Tensor
-    elevation: Tensor
-    log_distance: Tensor
-    range_weight: float
-
-    def covariance(self) -> LowRankCovariance:
-        """`A_a A_a^H + w A_r A_r^H` as one factor."""
-        scaled = math.sqrt(self.range_weight) * self.range_factor
-        return LowRankCovariance(torch.cat((self.angle_factor, scaled), dim=-1))
-
-
-class _ConvBlock(nn.Module):
+class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, width, dtype=torch.float64)
-        self.first = _Conv2d(width, width)
-        self.second = _Conv2d(width, width)
+        self.norm = _Norm(width)
+        self.first, self.second = (_Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.gelu(self.first(self.norm(x)))
-        return x + self.second(y)
+        return x + self.second(nn.functional.gelu(self.first(self.norm(x))))
 
 
-class _Backbone(nn.Module):
-    def __init__(self, config: ModelConfig, scenario: Scenario, channels: int) -> None:
+class _Body(nn.Module):
+    def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
         width = config.width
-        self.stem = _Conv2d(channels, width)
-        self.blocks = nn.Sequential(*(_ConvBlock(width) for _ in range(config.conv_blocks)))
-        self.position = nn.Parameter(
-            0.02 * torch.randn(1, scenario.elements, width, dtype=torch.float64)
-        )
-        self.snr = _Linear(1, width)
-        layer = nn.TransformerEncoderLayer(
-            width,
-            config.heads,
-            2 * width,
-            dropout=0.0,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-            dtype=torch.float64,
-        )
-        self.encoder = nn.TransformerEncoder(
-            layer, config.attention_blocks, _LayerNorm(width), enable_nested_tensor=False
-        )
+        self.stem = _Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(_Block(width) for _ in range(config.conv_blocks)))
+        self.place = nn.Parameter(0.02 * torch.randn(1, width, *config.cells, dtype=torch.float64))
+        self.last = _Block(width)
 
-    def forward(self, image: Tensor, snr_db: Tensor) -> Tensor:
-        tokens = self.blocks(self.stem(image)).flatten(2).mT + self.position
-        context = self.snr(snr_db[:, None, None] / 10)
-        return self.encoder(torch.cat((context, tokens), dim=1))
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.last(self.blocks(self.stem(x)) + self.place)
+        return hidden
 
 
-class _SlotHead(nn.Module):
-    """Sources read from the tokens by learned queries, angles by soft-argmax over a grid."""
-
-    def __init__(self, config: ModelConfig, scenario: Scenario) -> None:
-        super().__init__()
-        width, (cells_h, cells_v) = config.width, config.angle_grid
-        self.query = nn.Parameter(torch.randn(1, config.slots, width, dtype=torch.float64))
-        self.attention = nn.MultiheadAttention(
-            width, config.heads, batch_first=True, dtype=torch.float64
-        )
-        self.mix = nn.Sequential(_LayerNorm(width), _Linear(width, width), nn.GELU())
-        self.azimuth = _Linear(width, cells_h)
-        self.elevation = _Linear(width, cells_v)
-        self.distance = _Linear(width, 1)
-        self.register_buffer("azimuth_cells", _cells(scenario.azimuth_deg, cells_h))
-        self.register_buffer("elevation_cells", _cells(scenario.elevation_deg, cells_v))
-        self.log_limits = math.log(scenario.distance[0]), math.log(scenario.distance[1])
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query = self.query.expand(tokens.shape[0], -1, -1)
-        slots = query + self.attention(query, tokens, tokens, need_weights=False)[0]
-        slots = slots + self.mix(slots)
-        azimuth = self.azimuth(slots).softmax(-1) @ self.azimuth_cells
-        elevation = self.elevation(slots).softmax(-1) @ self.elevation_cells
-        low, high = self.log_limits
-        log_distance = low + (high - low) * self.distance(slots)[..., 0].sigmoid()
-        return azimuth, elevation, log_distance
-
-
-def _cells(limits_deg: tuple[float, float], count: int) -> Tensor:
-    return torch.linspace(limits_deg[0], limits_deg[1], count, dtype=torch.float64).deg2rad()
+class _Head(nn.Sequential):
+    def __init__(self, config: ModelConfig) -> None:
+        last = _Conv2d(config.width, answer_channels(config.depths), 1)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            last.weight.mul_(_TIMID)
+        super().__init__(_Norm(config.width), last)
 
 
 class CovarianceNetwork(nn.Module):
-    """See the module's page; `channels` is the depth of the feature image.
+    """See the module's page. Built in float64; cast it with `.to(dtype)`.
 
-    Built in float64; cast it with `.to(dtype)`.
+    Args:
+        sector: cells that the answer is read in, in the dtype that the network will be cast to.
+        wavefront: of the atoms.
     """
 
-    def __init__(self, config: ModelConfig, scenario: Scenario, channels: int) -> None:
+    def __init__(self, config: ModelConfig, sector: Sector, wavefront: Wavefront) -> None:
         super().__init__()
-        self.range_weight = config.range_weight
-        self.backbone = _Backbone(config, scenario, channels)
-        self.angle_head = _Linear(config.width, 2 * config.angle_rank)
-        self.range_head = _Linear(config.width, 2 * config.range_rank)
-        self.slot_head = _SlotHead(config, scenario)
+        self.atoms, self.sector, self.wavefront = config.atoms, sector, wavefront
+        first = feature_channels(config)
+        later = first + config.width + 3 * config.depths + ATOM_CHANNELS
+        depths = [first, *(later for _ in range(config.stages - 1))]
+        self.bodies = nn.ModuleList(_Body(config, channels) for channels in depths)
+        self.heads = nn.ModuleList(_Head(config) for _ in depths)
+        # Channels last: convolutions of few channels over few cells run a fifth faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(
-        self, image: Float[Tensor, "b c v h"], snr_db: Float[Tensor, " b"]
-    ) -> NetworkOutput:
-        """Factors and sources for a batch of feature images; `snr_db` in dB."""
-        tokens = self.backbone(image, snr_db)
-        elements = tokens[:, 1:]
-        azimuth, elevation, log_distance = self.slot_head(tokens)
-        return NetworkOutput(
-            _as_complex(self.angle_head(elements)),
-            _as_complex(self.range_head(elements)),
-            azimuth,
-            elevation,
-            log_distance,
-            self.range_weight,
-        )
+    def forward(self, features: Features) -> list[Atoms]:
+        """What each stage believes; the last is the answer."""
+        answer: Tensor | float = 0.0
+        believed: list[Atoms] = []
+        x = features.image
+        for body, head in zip(self.bodies, self.heads, strict=True):
+            hidden = body(x)
+            answer = answer + _wide(head(hidden), features)
+            believed.append(
+                read_atoms(answer, self.sector, self.atoms, features.data.panel, self.wavefront)
+            )
+            if len(believed) < len(self.bodies):
+                seen = look_again(believed[-1], features, self.sector)
+                x = torch.cat((features.image, _wide(hidden, features), seen), 1)
+        return believed
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The first optimiser group."""
-        return self.backbone.parameters()
+        return self.bodies.parameters()
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The second optimiser group."""
-        for head in (self.angle_head, self.range_head, self.slot_head):
-            yield from head.parameters()
+        return self.heads.parameters()
 
 
-def _as_complex(pairs: Float[Tensor, "b n q2"]) -> Complex[Tensor, "b n q"]:
+def _wide(x: Float[Tensor, "b c p v"], features: Features) -> Float[Tensor, "b c p v"]:
     # Spectral maths has no half precision: mixed-precision activations leave it here.
-    wide = pairs if pairs.dtype == torch.float64 else pairs.float()
-    return torch.view_as_complex(wide.unflatten(-1, (-1, 2)).contiguous())
+    return x.to(features.image.dtype)

@@ -1,7 +1,10 @@
 """What the training loop counts and reports."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,16 @@ class Counters:
 class EpochSums:
     """What is averaged over the batches of one epoch, beside the loss."""
 
-    terms: dict[str, float] = field(default_factory=dict)
+    terms: dict[str, Tensor] = field(default_factory=dict)
     backbone: float = 0.0
     heads: float = 0.0
     non_finite: int = 0
     skipped: int = 0
+
+
+def add_terms(sums: dict[str, Tensor], terms: Mapping[str, Tensor], share: float = 1.0) -> None:
+    """Add detached values to running sums, in double precision and on their device: a number that
+    is only summed need not leave it."""
+    for name, term in terms.items():
+        value = share * term.detach().double()
+        sums[name] = sums[name] + value if name in sums else value

@@ -6,9 +6,8 @@ uninterrupted run would have seen.
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,6 +16,7 @@ from torch.func import functional_call
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import LossWeights, Settings
+from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.diagnostics import (
@@ -29,19 +29,21 @@ from ris_pipeline.learning.diagnostics import (
     without_gradient,
 )
 from ris_pipeline.learning.epoch import run_epoch
-from ris_pipeline.learning.features import (
-    feature_channels,
-    make_features,
-    make_prediction,
-    make_truth,
-    sector_grid,
+from ris_pipeline.learning.features import make_features, make_truth
+from ris_pipeline.learning.ignorance import with_scales
+from ris_pipeline.learning.losses import (
+    Prediction,
+    Truth,
+    active_terms,
+    loss_terms,
+    total_loss,
 )
-from ris_pipeline.learning.losses import Prediction, loss_terms, total_loss
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
-from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
-from ris_pipeline.learning.schedule import rate_scale
-from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
+from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums, add_terms
+from ris_pipeline.learning.schedule import phase_weights, rate_scale
+from ris_pipeline.learning.sector import make_sector
+from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +67,22 @@ class Trainer:
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         training = settings.training
-        self.settings = settings
+        self.settings = with_scales(settings)
         self.fabric = fabric or make_fabric(training.precision)
+        if training.batch_size % self.fabric.world_size:
+            raise InputError(
+                f"training.batch_size = {training.batch_size}: allowed are multiples of the "
+                f"{self.fabric.world_size} processes"
+            )
         self.on_batch = on_batch or (lambda batch, loss: None)
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
         self.counters = Counters()
         # The step counter at the start of the epoch under way.
         self._first_step: int | None = None
+        self.sector = make_sector(settings.scenario, settings.model, self.dtype, self.fabric.device)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            network = CovarianceNetwork(
-                settings.model, settings.scenario, feature_channels(settings.model)
-            )
+            network = CovarianceNetwork(settings.model, self.sector, settings.scenario.wavefront)
         network = network.to(self.dtype)
         groups = [
             {"params": list(network.backbone_parameters()), "lr": training.lr_backbone},
@@ -87,8 +93,6 @@ class Trainer:
         self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
         self.ema: Weights = copy_weights(dict(network.named_parameters()))
         self.swa: Weights = {}
-        panel = ideal_panel(settings.scenario, self.dtype, self.fabric.device)
-        self.grid = sector_grid(settings.scenario, panel, settings.model.angle_grid)
 
     @property
     def history(self) -> list[EpochRecord]:
@@ -131,7 +135,7 @@ class Trainer:
         self._check_between_epochs()
         counters, training = self.counters, self.settings.training
         self._first_step = counters.step
-        weights, phase = self._phase_weights()
+        weights, phase = phase_weights(self.settings, counters.epoch)
         sums, number = EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
         result = run_epoch(
@@ -146,11 +150,13 @@ class Trainer:
         validation, validation_terms = self.validate(self.ema)
         if validation < counters.best:
             counters.best, counters.best_epoch = validation, counters.epoch
+        train = {"total": torch.tensor(result.mean, dtype=torch.float64), **sums.terms}
+        means = self._over_processes(train, list(train), "mean")
         record = EpochRecord(
             counters.epoch,
-            self._mean_over_processes(result.mean),
+            means.pop("total"),
             validation,
-            {name: value / result.batches for name, value in sums.terms.items()},
+            {name: value / result.batches for name, value in means.items()},
             validation_terms,
             self._rates(),
             sums.backbone / result.batches,
@@ -171,15 +177,17 @@ class Trainer:
             weights: parameters to use in place of the current ones.
         """
         training, loss = self.settings.training, self.settings.loss
-        size = training.validation_scenes
-        totals: dict[str, float] = {}
+        scenes = self._scene_set(Split.VALIDATION, training.validation_scenes)
+        sums: dict[str, Tensor] = {}
         with torch.no_grad():
-            for scenes in self._scene_set(Split.VALIDATION, size).batches(training.batch_size):
-                terms = loss_terms(*self._predict(scenes, weights), loss)
+            for number, batch in enumerate(scenes.batches(training.batch_size)):
+                if number % self.fabric.world_size != self.fabric.global_rank:
+                    continue
+                terms = loss_terms(*self._predict(batch, weights), loss)
                 terms["total"] = total_loss(terms, loss.weights)
-                for name, value in terms.items():
-                    totals[name] = totals.get(name, 0.0) + value.item() * scenes.size / size
-        return totals.pop("total"), totals
+                add_terms(sums, terms, batch.size / len(scenes))
+        means = self._over_processes(sums, [*active_terms(loss.weights), "total"], "sum")
+        return means.pop("total"), means
 
     def predict(self, scenes: SceneBatch, weights: Weights | None = None) -> Prediction:
         """The network's prediction without gradients."""
@@ -228,10 +236,14 @@ class Trainer:
         Raises:
             InputError: a checkpoint of other settings, the accumulation factor apart.
         """
-        training = checkpoint.settings.training
+        training, loss = checkpoint.settings.training, checkpoint.settings.loss
         same = training.replace(accumulation=self.settings.training.accumulation)
-        if checkpoint.settings.replace(training=same) != self.settings:
+        # Units measured on another machine may round differently; the run keeps its own.
+        units = self.settings.loss.replace(scales=loss.scales)
+        mine = self.settings.replace(loss=units)
+        if checkpoint.settings.replace(training=same) != mine:
             raise InputError("checkpoint holds other settings: allowed are those of this run")
+        self.settings = mine
         tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
         progress["history"] = [EpochRecord(**record) for record in progress["history"]]
         self.counters = Counters(**progress)
@@ -251,8 +263,9 @@ class Trainer:
         self.optimiser.zero_grad()
 
     def _copies(self, weights: Weights) -> Weights:
-        device = self.fabric.device
-        return {name: value.to(device) for name, value in copy_weights(weights).items()}
+        # In the memory layout of the parameters: another one sums in another order.
+        mine = dict(self.network.named_parameters())
+        return {name: mine[name].detach().clone().copy_(value) for name, value in weights.items()}
 
     def _check_between_epochs(self) -> None:
         if self._first_step is not None:
@@ -267,42 +280,32 @@ class Trainer:
         return SceneSet(settings.scenario, settings.seed, size, split, self.dtype, device)
 
     def _training_batches(self) -> Iterator[SceneBatch]:
-        """This process's batches of the epoch: consecutive scenes, interleaved over processes."""
-        training, world = self.settings.training, self.fabric.world_size
+        """This process's share of every batch of the epoch: consecutive scenes, by rank."""
+        training = self.settings.training
         epoch = 0 if training.fixed_scenes else self.counters.epoch
         size = training.batch_size
-        scenes = self._scene_set(Split.TRAIN, (epoch + 1) * training.batches * world * size)
+        own = size // self.fabric.world_size
+        scenes = self._scene_set(Split.TRAIN, (epoch + 1) * training.batches * size)
         for batch in range(training.batches):
-            start = ((epoch * training.batches + batch) * world + self.fabric.global_rank) * size
-            yield scenes.scenes(start, start + size)
+            start = (epoch * training.batches + batch) * size + self.fabric.global_rank * own
+            yield scenes.scenes(start, start + own)
 
-    def _phase_weights(self) -> tuple[LossWeights, str]:
-        weights = self.settings.loss.weights
-        done = self.counters.epoch / self.settings.training.epochs
-        for phase in self.settings.training.curriculum:
-            if done < phase.until:
-                scaled = {
-                    name: value * phase.scale.get(name, 1.0)
-                    for name, value in weights.model_dump().items()
-                }
-                return LossWeights(**scaled), phase.name
-        return weights, "joint"
-
-    def _predict(self, scenes: SceneBatch, weights: Weights | None = None) -> tuple[Any, Any]:
-        features = make_features(scenes, self.settings.model)
-        inputs = features.image, features.snr_db
-        output = (
-            self.wrapped(*inputs)
+    def _predict(
+        self, scenes: SceneBatch, weights: Weights | None = None
+    ) -> tuple[Prediction, Truth]:
+        features = make_features(scenes, self.sector)
+        believed: list[Atoms] = (
+            self.wrapped(features)
             if weights is None
-            else functional_call(self.network, weights, inputs)
+            else functional_call(self.network, weights, (features,))
         )
-        if output.azimuth.dtype != self.dtype:
+        if believed[-1].weight.dtype != self.dtype:
             raise InputError(
-                f"fabric turns {self.dtype} into {output.azimuth.dtype}: "
+                f"fabric turns {self.dtype} into {believed[-1].weight.dtype}: "
                 "allowed is a fabric of make_fabric"
             )
-        prediction = make_prediction(output, features, self.settings.training.blend)
-        return prediction, make_truth(scenes, self.grid)
+        prediction = make_prediction(believed, self.settings.scenario.sources[1])
+        return prediction, make_truth(scenes, self.sector)
 
     def _backward(
         self,
@@ -321,8 +324,7 @@ class Trainer:
             log.info(debug_line(value))
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
-        for name, term in terms.items():
-            sums.terms[name] = sums.terms.get(name, 0.0) + term.item()
+        add_terms(sums.terms, terms)
         self.on_batch(number, value)
         return value
 
@@ -381,9 +383,14 @@ class Trainer:
             update_swa(self.swa, weights, counters.swa_epochs)
         counters.swa_epochs += 1
 
-    def _mean_over_processes(self, value: float) -> float:
-        if self.fabric.world_size == 1:
-            return value
-        reduced = self.fabric.all_reduce(torch.tensor(value), reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        return reduced.item()
+    def _over_processes(
+        self, sums: Mapping[str, Tensor], names: Sequence[str], how: str
+    ) -> dict[str, float]:
+        """Sums or means over the processes; one that saw nothing counts as zero."""
+        zero = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
+        values = torch.stack([sums.get(name, zero).double() for name in names])
+        if self.fabric.world_size > 1:
+            reduced = self.fabric.all_reduce(values, reduce_op=how)
+            assert isinstance(reduced, Tensor)
+            values = reduced
+        return dict(zip(names, values.tolist(), strict=True))

@@ -24,7 +24,7 @@ from ris_pipeline.localization.spectrum_search import (
     spectrum_search,
     take,
 )
-from ris_pipeline.scene import ideal_panel, steering_vector
+from ris_pipeline.scene import believed_panel, steering_vector
 from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
@@ -151,7 +151,7 @@ def _estimates(
 ) -> Estimates:
     scenario, active = search.scenario, found.found
     azimuth, elevation, inverse = found.parameters.unbind(-1)
-    panel = ideal_panel(scenario, torch.float64, azimuth.device)
+    panel = believed_panel(scenario, torch.float64, azimuth.device).panel
     a = steering_vector(panel, azimuth, elevation, 1 / inverse, scenario.wavefront)
     values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     dtype = values.real.dtype

@@ -22,7 +22,13 @@ from torch import Tensor
 from ris_pipeline._errors import check_choice
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario, Wavefront
-from ris_pipeline.scene import Panel, angles_from_cosines, ideal_panel, steering_vector
+from ris_pipeline.scene import (
+    Panel,
+    angles_from_cosines,
+    believed_panel,
+    ideal_panel,
+    steering_vector,
+)
 
 DEFAULT_DENSITY = 2.0
 """Grid points per beamwidth. The main lobe of a uniform aperture is two beamwidths wide, so the
@@ -177,7 +183,7 @@ def grid_at(
     inverse_distance: Float[Tensor, " g"],
 ) -> SteeringGrid:
     """A grid of given points (rad, rad, 1/m), in their dtype and on their device."""
-    panel = ideal_panel(scenario, azimuth.dtype, azimuth.device)
+    panel = believed_panel(scenario, azimuth.dtype, azimuth.device).panel
     grid = SteeringGrid(azimuth, elevation, inverse_distance, None, panel, scenario.wavefront)
     if grid.size * grid.panel.elements > _STORED_ENTRIES:
         return grid

@@ -45,12 +45,14 @@ def _log_to(console: Console, every: int) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _fabric(settings: Settings, accelerator: str) -> Fabric:
+def _fabric(settings: Settings, accelerator: str, devices: int, hosts: int) -> Fabric:
     check_choice("accelerator", accelerator, ("cpu", "cuda", "auto"))
     try:
-        return make_fabric(settings.training.precision, accelerator)
+        fabric = make_fabric(settings.training.precision, accelerator, devices, hosts)
     except RuntimeError as error:
         raise InputError(f"accelerator = {accelerator!r}: {error}") from None
+    fabric.launch()
+    return fabric
 
 
 def train_with_progress(
@@ -60,16 +62,21 @@ def train_with_progress(
     every: int = 1,
     resume: bool = False,
     accelerator: str = "cpu",
+    devices: int = 1,
+    hosts: int = 1,
 ) -> Trainer:
     """Train under a progress bar; with a folder, write metrics, checkpoint and loss curve.
 
     Args:
         every: print the line of every so many epochs.
+        devices, hosts: processes on each host, and hosts; the first of them prints and writes.
 
     Raises:
         InputError: a folder or checkpoint that cannot be used.
     """
-    fabric = _fabric(settings, accelerator)
+    fabric = _fabric(settings, accelerator, devices, hosts)
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -91,10 +98,14 @@ def train_with_progress(
             total=training.epochs * training.batches,
             completed=len(trainer.history) * training.batches,
         )
-        trainer.fit(folder.write_epoch if folder is not None else None)
+        written = folder if fabric.is_global_zero else None
+        trainer.fit(written.write_epoch if written is not None else None)
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)
-    if folder is not None:
+    # Every process takes part in the choice, one writes it.
+    weights = trainer.best_weights()[1] if folder is not None else {}
+    if written is not None:
         title = f"Covariance network, {settings.scenario.panel[0]} x {settings.scenario.panel[1]}"
-        folder.write_loss_curve(trainer.history, title)
+        written.write_loss_curve(trainer.history, title)
+        written.write_model(trainer.settings, weights)
     return trainer

@@ -111,8 +111,8 @@ def run_demo(console: Console, out: Path, settings: Settings, scenes: int) -> No
             "train_loss": [history[0].train, history[-1].train],
             "validation_loss": [history[0].validation, history[-1].validation],
             "validation_nmse": [
-                history[0].validation_terms["nmse_prediction"],
-                history[-1].validation_terms["nmse_prediction"],
+                history[0].validation_terms["nmse"],
+                history[-1].validation_terms["nmse"],
             ],
             "best_weights": name,
             "accuracy": {f"{r.snr_db:g} dB": asdict(r) for r in results},

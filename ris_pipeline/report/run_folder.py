@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.config import Settings
 from ris_pipeline.learning import (
     EpochRecord,
     Trainer,
+    export_model,
     load_checkpoint,
     save_checkpoint,
     write_text,
 )
+from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.report.figures import loss_curve, save_figure
 
 
@@ -53,8 +56,8 @@ class RunFolder:
         figure = loss_curve(
             [record.train for record in history],
             [record.validation for record in history],
-            [record.validation_terms["nmse_prediction"] for record in history]
-            if all("nmse_prediction" in r.validation_terms for r in history)
+            [record.validation_terms["nmse"] for record in history]
+            if all("nmse" in r.validation_terms for r in history)
             else None,
             title,
         )
@@ -63,6 +66,11 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """`summary.json`."""
         write_text(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+    def write_model(self, settings: Settings, weights: Weights) -> None:
+        """`model.safetensors`: weights and settings, ready to travel."""
+        path = self.path / "model.safetensors"
+        save_checkpoint(path, export_model(settings, weights), page=False)
 
     def restore(self, trainer: Trainer) -> None:
         """Continue from the folder's checkpoint.

@@ -20,7 +20,7 @@ from ris_pipeline.localization import (
 )
 from ris_pipeline.report.figures import SpectrumView
 from ris_pipeline.scene import SceneBatch
-from ris_pipeline.spectral import mvdr_spectrum
+from ris_pipeline.spectral import mvdr_spectrum, shrink, shrinkage_weight
 
 _PLANES = 8
 """Distance planes; the picture shows the best of them for each direction."""
@@ -76,7 +76,8 @@ def learned_view(
 ) -> SpectrumView:
     """The MVDR spectrum of the covariance that the network predicts, with its highest peaks."""
     grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
-    prepared = trainer.predict(scenes, weights).prepared
+    predicted = trainer.predict(scenes, weights).covariance
+    prepared = shrink(predicted, shrinkage_weight(scenes.snr_db))
     parts = [mvdr_spectrum(prepared, steering.mT)[0] for _, _, steering in grid.chunks()]
     level = _decibels(torch.cat(parts), len(elevation))
     true, labels = _true_sources(scenes)

@@ -10,6 +10,12 @@ from ris_pipeline.scene.array import (
     steering_vector,
     uniform_linear_array,
 )
+from ris_pipeline.scene.believed import (
+    BelievedPanel,
+    believed_panel,
+    load_panel,
+    save_panel,
+)
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import (
     dft_codebook,
@@ -31,6 +37,7 @@ from ris_pipeline.scene.simulate import (
 )
 
 __all__ = [
+    "BelievedPanel",
     "Panel",
     "SceneBatch",
     "SceneSet",
@@ -38,16 +45,19 @@ __all__ = [
     "Split",
     "TruePanel",
     "angles_from_cosines",
+    "believed_panel",
     "clean_snapshots",
     "covariance_factor",
     "dft_codebook",
     "direction_cosines",
     "hadamard_codebook",
     "ideal_panel",
+    "load_panel",
     "quantise_phase",
     "random_codebook",
     "rician_channel",
     "ris_codes",
+    "save_panel",
     "sensing_matrix",
     "simulate",
     "steering_derivatives",

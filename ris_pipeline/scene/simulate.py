@@ -15,7 +15,8 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
-from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
+from ris_pipeline.scene.array import Panel, steering_vector
+from ris_pipeline.scene.believed import believed_panel
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import ris_codes
 from ris_pipeline.scene.impairments import TruePanel, draw_panel
@@ -52,8 +53,9 @@ class Sources:
 class SceneBatch:
     """What the receiver has (snapshots, channel, codes, SNR) and the truth behind it.
 
-    snapshots (B, T, L, M) complex; channel (B, M, N) complex; codes (T, L, N) complex;
-    noise_variance and snr_db (B,); panel: the ideal one; truth: the panel as it is, part of the
+    snapshots (B, T, L, M) complex; channel (B, M, N) complex; codes (T, L, N) complex, times the
+    element responses that the receiver believes in; noise_variance and snr_db (B,); panel: the one
+    that the receiver believes in; truth: the panel as it is, part of the
     truth like the sources, None where nobody knows it (measured snapshots).
     """
 
@@ -154,7 +156,7 @@ def simulate(
     sources = draw_sources(random, scenario)
     channel = rician_channel(random, scenario)
     codes = ris_codes(scenario, channel.dtype).to(index.device)
-    truth = draw_panel(random, scenario)
+    truth, believed = draw_panel(random, scenario), believed_panel(scenario, dtype, index.device)
     clean = _propagate(truth, scenario, sources, channel, codes)
     snr_db = random.between(Stream.SNR, *scenario.snr_db)
     signal_power: Float[Tensor, " b"] = torch.view_as_real(clean).square().mean((1, 2, 3, 4)) * 2
@@ -163,11 +165,11 @@ def simulate(
     return SceneBatch(
         clean.add_(noise),
         channel,
-        codes,
+        believed.apply(codes),
         noise_variance,
         snr_db,
         sources,
-        ideal_panel(scenario, dtype, index.device),
+        believed.panel,
         scenario,
         truth,
     )
@@ -191,7 +193,7 @@ def clean_snapshots(scenes: SceneBatch) -> Complex[Tensor, "b t l m"]:
         scenes.scenario,
         replace(s, gains=s.gains * s.active, **positions),
         scenes.channel.to(torch.complex128),
-        scenes.codes.to(torch.complex128),
+        believed_panel(scenes.scenario).remove(scenes.codes).to(torch.complex128),
     )
 
 

@@ -87,7 +87,7 @@ def poisoned() -> tuple[Curve, Settings]:
         calls += 1
         return torch.full_like(gradient, torch.nan) if calls % period == 5 else gradient
 
-    trainer.network.angle_head.bias.register_hook(poison)
+    trainer.network.get_parameter("heads.0.1.bias").register_hook(poison)
     history = trainer.fit()
     counts = {
         name: np.array([float(getattr(record, name)) for record in history])

@@ -3,7 +3,7 @@
 import pytest
 import textbook
 import torch
-from problems import BETA, LossProblem, complex_normal, loss_problem
+from problems import LossProblem, complex_normal, loss_problem
 from torch import Tensor
 
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss
@@ -57,13 +57,9 @@ def bench_hinge_against_gram(factor: Tensor, pairs, figure) -> None:
 
 
 def _dense_loss(problem: LossProblem) -> Tensor:
-    prediction = problem.prediction()
-    a, r = prediction.angle_factor, prediction.range_factor
-    predicted = a @ a.mH + problem.settings.model.range_weight * r @ r.mH
-    sample = problem.sample.factor @ problem.sample.factor.mH
-    config = problem.settings.loss
-    parts = (predicted, sample, BETA, problem.snr_db)
-    return textbook.loss(prediction, problem.truth, parts, config, config.weights)
+    factor, config = problem.outputs[0], problem.settings.loss
+    predicted = factor @ factor.mH
+    return textbook.loss(problem.prediction(), problem.truth, predicted, config, config.weights)
 
 
 def bench_loss_against_dense(pairs, figure) -> None:

@@ -5,15 +5,14 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ris_pipeline.config import Settings, load_settings
-from ris_pipeline.learning import make_truth
-from ris_pipeline.learning.features import sector_grid
+from ris_pipeline.config import LossWeights, Settings, load_settings
+from ris_pipeline.learning import make_sector, make_truth
 from ris_pipeline.learning.losses import Prediction, Truth, loss_terms, total_loss
-from ris_pipeline.scene import ideal_panel, simulate
-from ris_pipeline.spectral import LowRankCovariance, prepare_covariance
+from ris_pipeline.scene import simulate
+from ris_pipeline.spectral import LowRankCovariance, normalize_trace
 
-BETA, SNAPSHOTS = 0.3, 16
-"""Share of the sample covariance; its T = 16 snapshots and 2 x 5 predicted columns make q = 26."""
+COLUMNS = 26
+"""Columns of a predicted covariance."""
 
 
 def complex_normal(*shape: int, seed: int) -> Tensor:
@@ -29,16 +28,13 @@ class LossProblem:
     settings: Settings
     truth: Truth
     outputs: tuple[Tensor, ...]
-    sample: LowRankCovariance
-    snr_db: Tensor
 
     def prediction(self) -> Prediction:
-        """With the covariance as inference prepares it, from fresh leaves."""
-        angle, span, azimuth, elevation, distance = self.outputs
-        weight = self.settings.model.range_weight**0.5
-        covariance = LowRankCovariance(torch.cat((angle, weight * span), dim=-1))
-        prepared = prepare_covariance(covariance, self.sample, BETA, self.snr_db)
-        return Prediction(angle, span, azimuth, elevation, distance, covariance, prepared)
+        """The covariance scaled to its trace, from fresh leaves."""
+        factor, logit, power, *angles = self.outputs
+        covariance = normalize_trace(LowRankCovariance(factor))
+        assert isinstance(covariance, LowRankCovariance)
+        return Prediction((covariance,), logit.log_softmax(1), power.softmax(1), *angles)
 
     def loss(self) -> Tensor:
         """Every term, weighted."""
@@ -54,13 +50,15 @@ class LossProblem:
 def loss_problem(side: int, batch: int) -> LossProblem:
     """The reference preset on a panel of side x side elements."""
     settings = load_settings("reference", [f"scenario.panel=[{side},{side}]"])
+    units = dict.fromkeys(LossWeights.model_fields, 1.0)
+    settings = settings.replace(loss=settings.loss.replace(scales=units))
     scenario, model = settings.scenario, settings.model
     scenes = simulate(scenario, 0, torch.arange(batch))
-    truth = make_truth(scenes, sector_grid(scenario, ideal_panel(scenario), model.angle_grid))
-    n = scenario.elements
-    factors = [complex_normal(batch, n, r, seed=r) for r in (model.angle_rank, model.range_rank)]
+    truth = make_truth(scenes, make_sector(scenario, model))
+    factor = complex_normal(batch, scenario.elements, COLUMNS, seed=0)
     generator = torch.Generator().manual_seed(3)
-    slots = [torch.randn(batch, model.slots, generator=generator) for _ in range(3)]
-    outputs = tuple(x.requires_grad_() for x in (*factors, *slots))
-    sample = LowRankCovariance(complex_normal(batch, n, SNAPSHOTS, seed=4))
-    return LossProblem(settings, truth, outputs, sample, scenes.snr_db)
+    slots = scenario.sources[1]
+    shapes = (truth.cells.shape[1], COLUMNS, COLUMNS, COLUMNS, slots, slots, slots)
+    values = [torch.randn(batch, count, generator=generator) for count in shapes]
+    outputs = tuple(x.requires_grad_() for x in (factor, *values))
+    return LossProblem(settings, truth, outputs)

@@ -31,21 +31,8 @@ def _unit_trace(matrix: Tensor) -> Tensor:
     return matrix * (n / matrix.diagonal(dim1=-2, dim2=-1).real.sum(-1))[..., None, None]
 
 
-def prepared(prediction: Tensor, sample: Tensor, beta: float, snr_db: Tensor) -> Tensor:
-    """Trace normalisation, blend and shrinkage of dense covariances."""
-    blended = (1 - beta) * _unit_trace(prediction) + beta * _unit_trace(sample)
-    weight = (1e-2 * 10 ** (-snr_db / 20)).clamp(1e-4, 5e-2)[:, None, None]
-    return (1 - weight) * blended + weight * torch.eye(blended.shape[-1])
-
-
 def _squared_norm(matrix: Tensor) -> Tensor:
     return matrix.abs().square().sum((-2, -1))
-
-
-def _off_diagonal_share(factor: Tensor) -> Tensor:
-    gram = factor.mH @ factor
-    diagonal = gram.diagonal(dim1=-2, dim2=-1).abs().square().sum(-1)
-    return 1 - diagonal / _squared_norm(gram)
 
 
 def _leading(values: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,24 +60,20 @@ def _alignment(matrix: Tensor, steering: Tensor, ridge: float = 1e-3) -> Tensor:
 def loss(
     prediction: Prediction,
     truth: Truth,
-    parts: tuple[Tensor, Tensor, float, Tensor],
+    predicted: Tensor,
     config: LossConfig,
     weights: LossWeights,
 ) -> Tensor:
-    """Every term of the loss on dense covariances; parts: R_pred, sample covariance, beta, SNR."""
-    predicted, sample, beta, snr_db = parts
+    """Every term of the loss on dense covariances; predicted: R_pred, of any trace."""
     target = truth.covariance.factor @ truth.covariance.factor.mH
     n = target.shape[-1]
-    final = prepared(predicted, sample, beta, snr_db)
+    final = _unit_trace(predicted)
     values, true_values = torch.linalg.eigvalsh(final), torch.linalg.eigvalsh(target)
     upper, lower = _leading(values, truth.count)
     true_upper, true_lower = _leading(true_values, truth.count)
     total = values.sum(-1)
     kept = torch.arange(n) >= n - truth.count[:, None]
     share = (values * kept).sum(-1) / total
-    a, r = prediction.angle_factor, prediction.range_factor
-    total_power = a.abs().square().sum((-2, -1)) * r.abs().square().sum((-2, -1))
-    cross = ((a @ a.mH) * (r @ r.mH).mT).sum((-2, -1)).real / total_power
     delta = math.radians(config.huber_angle_deg)
 
     angle, distance, chamfer = [], [], []
@@ -104,11 +87,17 @@ def loss(
         angle.append(cost[sources, slots].mean())
         error = prediction.log_distance[i][slots] - truth.distance[i, :k].log()
         distance.append(_huber(error, config.huber_log_distance).mean())
-        chamfer.append(0.5 * (cost.amin(1).mean() + cost.amin(0).mean()))
+        atoms = sum(
+            _huber(_wrapped(guess[i][None] - true[i, :k, None]), delta)
+            for guess, true in (
+                (prediction.atom_azimuth, truth.azimuth),
+                (prediction.atom_elevation, truth.elevation),
+            )
+        )
+        nearest = (prediction.share[i] * atoms.amin(0)).sum()
+        chamfer.append(0.5 * (cost.amin(1).mean() + nearest))
 
-    loading = final.new_tensor(1.0) * (1e-2 * 10 ** (-snr_db / 20)).clamp(1e-4, 5e-2)
-    signal = final - loading[:, None, None] * torch.eye(n)
-    reached = _alignment(signal, truth.steering)
+    reached = _alignment(final, truth.steering)
     possible = _alignment(target, truth.steering)
     missing = torch.relu(possible - reached) * truth.active
 
@@ -117,13 +106,12 @@ def loss(
         level = (peaks * truth.active).sum(-1) / truth.count
         return (truth.grid.conj() * (matrix @ truth.grid)).real.sum(-2).mean(-1) / level
 
+    error = (_squared_norm(final - target) / _squared_norm(target)).mean()
+    own = torch.where(truth.cells > 0, truth.cells * truth.cells.log(), 0.0)
     terms = {
-        "nmse": (_squared_norm(final - target) / _squared_norm(target)).mean(),
-        "nmse_prediction": (
-            _squared_norm(_unit_trace(predicted) - target) / _squared_norm(target)
-        ).mean(),
-        "orthogonality": 0.5 * (_off_diagonal_share(a) + _off_diagonal_share(r)).mean(),
-        "cross_term": cross.mean(),
+        "nmse": error,
+        "stages": error,
+        "cells": (own - truth.cells * prediction.cells).sum(1).mean(),
         "eigengap": torch.relu(
             config.gap_fraction * (true_upper - true_lower) - (upper - lower)
         ).mean()
@@ -136,7 +124,8 @@ def loss(
         "peak_contrast": torch.relu(contrast(final) - contrast(target)).mean(),
     }
     chosen = weights.model_dump()
-    return sum((chosen[name] * term for name, term in terms.items()), torch.zeros(()))
+    whole = sum((chosen[name] * term for name, term in terms.items()), torch.zeros(()))
+    return whole / sum(chosen.values())
 
 
 def aperture(scenario: Scenario, sources: list[tuple[float, float, float, complex]]) -> np.ndarray:

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from ris_pipeline.config import LossConfig, LossWeights, Scenario
-from ris_pipeline.learning.features import make_truth, sector_grid
+from ris_pipeline._errors import InputError
+from ris_pipeline.config import LossConfig, LossWeights, ModelConfig, Scenario
+from ris_pipeline.learning.features import make_truth
 from ris_pipeline.learning.losses import (
     TERMS,
     Prediction,
@@ -18,32 +19,39 @@ from ris_pipeline.learning.losses import (
     total_loss,
     wrap_angle,
 )
-from ris_pipeline.scene import ideal_panel, simulate
-from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+from ris_pipeline.learning.sector import make_sector
+from ris_pipeline.scene import simulate
+from ris_pipeline.spectral import LowRankCovariance, normalize_trace
 
 SCENARIO = Scenario(panel=(5, 4), antennas=4, codes=6, sources=(1, 3))
-CONFIG = LossConfig()
 WEIGHTS = LossWeights(**dict.fromkeys(LossWeights.model_fields, 1.0))
+SCALES = {name: 1.0 + i for i, name in enumerate(LossWeights.model_fields)}
+CONFIG = LossConfig(scales=SCALES)
 
 
 @pytest.fixture
 def truth() -> Truth:
     scenes = simulate(SCENARIO, 0, torch.arange(6), torch.float64)
-    return make_truth(scenes, sector_grid(SCENARIO, ideal_panel(SCENARIO, torch.float64), (7, 5)))
+    model = ModelConfig(cells=(7, 5), depths=2, atoms=6)
+    return make_truth(scenes, make_sector(SCENARIO, model, torch.float64))
 
 
 def perfect(truth: Truth) -> Prediction:
-    """The truth as a prediction: orthogonal factors, empty slots repeating the first source."""
-    values = truth.covariance.eigenvalues()[:, :3]
-    factor = signal_subspace(truth.covariance, 3) * values.sqrt()[:, None]
-    first = [x[:, :1] for x in (truth.azimuth, truth.elevation, truth.distance)]
-    slots = [
-        torch.where(truth.active, x, one)
-        for x, one in zip((truth.azimuth, truth.elevation, truth.distance), first, strict=True)
-    ]
-    covariance = LowRankCovariance(factor)
+    """The truth as a prediction: an atom a source, empty slots repeating the first one."""
+    azimuth, elevation, distance = (
+        torch.where(truth.active, x, x[:, :1])
+        for x in (truth.azimuth, truth.elevation, truth.distance)
+    )
+    power = truth.covariance.factor.abs().square().sum(1)
     return Prediction(
-        factor, torch.zeros_like(factor), slots[0], slots[1], slots[2].log(), covariance, covariance
+        (truth.covariance,),
+        truth.cells.clamp_min(1e-300).log(),
+        power / power.sum(1, keepdim=True),
+        azimuth,
+        elevation,
+        azimuth,
+        elevation,
+        distance.log(),
     )
 
 
@@ -53,13 +61,16 @@ def generic(truth: Truth) -> Prediction:
     size, n = truth.steering.shape[:2]
 
     def draw(*shape: int, dtype=torch.float64) -> torch.Tensor:
-        return torch.randn(*shape, dtype=dtype, generator=generator).requires_grad_()
+        return torch.randn(*shape, dtype=dtype, generator=generator)
 
-    angle, span = (draw(size, n, 3, dtype=torch.complex128) for _ in range(2))
-    covariance = LowRankCovariance(torch.cat((angle, span), dim=-1))
-    return Prediction(
-        angle, span, draw(size, 3), draw(size, 3), draw(size, 3), covariance, covariance
+    covariance = normalize_trace(LowRankCovariance(draw(size, n, 6, dtype=torch.complex128)))
+    stage = LowRankCovariance(covariance.factor.requires_grad_())
+    values = (
+        draw(size, truth.cells.shape[1]).log_softmax(1),
+        draw(size, 6).softmax(1),
+        *(draw(size, count) for count in (6, 6, 3, 3, 3)),
     )
+    return Prediction((stage, stage), *(x.requires_grad_() for x in values))
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -75,13 +86,8 @@ def test_a_live_gradient_elsewhere(name: str, truth: Truth) -> None:
     value = TERMS[name](prediction, truth, CONFIG)
     assert value.item() > 0
     value.backward()
-    leaves = (
-        prediction.angle_factor,
-        prediction.range_factor,
-        prediction.azimuth,
-        prediction.elevation,
-        prediction.log_distance,
-    )
+    named = {key: x for key, x in vars(prediction).items() if key != "stages"}
+    leaves = [prediction.covariance.factor, *named.values()]
     grads = [leaf.grad for leaf in leaves if leaf.grad is not None]
     assert all(torch.isfinite(grad).all() for grad in grads)
     assert sum(grad.abs().sum() for grad in grads) > 0
@@ -107,11 +113,27 @@ def test_a_weight_of_zero_switches_a_term_off(name: str, truth: Truth) -> None:
     assert loss_terms(generic(truth), truth, CONFIG, weights).keys() == TERMS.keys() - {name}
 
 
-def test_the_total_is_the_weighted_sum(truth: Truth) -> None:
-    weights = LossWeights()
-    terms = loss_terms(generic(truth), truth, CONFIG)
+def test_the_total_is_the_weighted_mean_in_units_of_the_scales(truth: Truth) -> None:
+    weights, prediction = LossWeights(), generic(truth)
+    terms = loss_terms(prediction, truth, CONFIG)
+    for name, term in terms.items():
+        raw = TERMS[name](prediction, truth, CONFIG)
+        torch.testing.assert_close(term * SCALES[name], raw)
     expected = sum(getattr(weights, name) * term for name, term in terms.items())
+    expected = expected / sum(weights.model_dump().values())
     torch.testing.assert_close(total_loss(terms, weights), expected)
+    ones = {name: torch.ones(()) for name in terms}
+    assert total_loss(ones, weights).item() == pytest.approx(1.0)
+
+
+def test_a_loss_without_units_or_without_gradient_is_refused(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="scales is absent"):
+        loss_terms(generic(truth), truth, LossConfig())
+    monkeypatch.setitem(TERMS, "angle", lambda *_: torch.zeros(()))
+    with pytest.raises(InputError, match="term angle has no gradient"):
+        loss_terms(generic(truth), truth, CONFIG)
 
 
 def test_weights_and_terms_have_the_same_names() -> None:

@@ -22,7 +22,7 @@ from ris_pipeline.learning import (
     save_checkpoint,
 )
 from ris_pipeline.learning.averaging import update_ema, update_swa
-from ris_pipeline.learning.features import principal_snapshots
+from ris_pipeline.learning.features import principal_snapshot
 from ris_pipeline.learning.schedule import rate_scale
 
 NUMBER = r"\d\.\d{2}e[+-]\d{2}"
@@ -129,7 +129,9 @@ def test_a_double_run_is_double_throughout() -> None:
     settings = tiny(epochs=1)
     trainer = Trainer(settings)
     scenes = next(trainer._training_batches())
-    assert trainer._predict(scenes)[0].azimuth.dtype == torch.float64
+    prediction, truth = trainer._predict(scenes)
+    assert prediction.azimuth.dtype == truth.azimuth.dtype == torch.float64
+    assert prediction.covariance.factor.dtype == torch.complex128
     demoting = Trainer(settings, Fabric(accelerator="cpu", devices=1, precision="64-true"))
     with pytest.raises(InputError, match="allowed is a fabric of make_fabric"):
         demoting.train_epoch()
@@ -153,7 +155,7 @@ def test_a_broken_epoch_cannot_be_saved_or_repeated_only_restored() -> None:
 
 def test_a_poisoned_gradient_skips_the_step_and_is_counted(caplog) -> None:
     trainer = Trainer(tiny(epochs=1, accumulation=1))
-    parameter = trainer.network.angle_head.bias
+    parameter = trainer.network.get_parameter("heads.0.1.bias")
     before = state(trainer)
     hook = parameter.register_hook(lambda grad: torch.full_like(grad, torch.nan))
     record = trainer.train_epoch()
@@ -193,18 +195,19 @@ def test_steps_follow_the_accumulation(accumulation: int) -> None:
 def test_moving_symbols_train_too() -> None:
     base = tiny(epochs=1, batches=2)
     scenario = base.scenario.replace(blocks=8, codes=1, codebook="random")
-    settings = base.replace(scenario=scenario, model=base.model.replace(snapshot_channels=2))
+    settings = base.replace(scenario=scenario)
     assert health_alarms(Trainer(settings).fit()) == []
 
 
-def test_principal_snapshots_carry_the_leading_part_of_the_covariance() -> None:
+def test_the_principal_snapshot_carries_the_leading_part_of_the_covariance() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 6, 10, dtype=torch.complex128, generator=generator)
-    kept = principal_snapshots(x, 6)
-    torch.testing.assert_close(kept.mT @ kept.conj(), x.mT @ x.conj())
-    powers = principal_snapshots(x, 2).abs().square().sum(-1)
-    torch.testing.assert_close(powers, torch.linalg.svdvals(x)[:, :2].square())
-    assert principal_snapshots(x[:, :1], 3).shape == (3, 3, 10)
+    kept = principal_snapshot(x)
+    torch.testing.assert_close(kept.abs().square().sum(-1), torch.linalg.svdvals(x)[:, 0].square())
+    largest = kept.gather(-1, kept.abs().argmax(-1, keepdim=True))
+    assert (largest.real > 0).all()
+    torch.testing.assert_close(largest.imag, torch.zeros_like(largest.imag))
+    assert torch.equal(principal_snapshot(x[:, :1]), x[:, 0])
 
 
 def test_rates_rise_then_fall() -> None:

@@ -61,9 +61,7 @@ def smallest_settings() -> Settings:
     scenario = golden.scenario.replace(
         panel=(3, 2), antennas=2, codes=4, dft_shape=(2, 2), sources=(1, 1)
     )
-    model = golden.model.replace(
-        width=8, heads=1, angle_rank=1, range_rank=1, angle_grid=(3, 3), slots=1
-    )
+    model = golden.model.replace(width=4, cells=(3, 3), atoms=3)
     training = golden.training.replace(
         epochs=EPOCHS,
         batches=BATCHES,
@@ -402,9 +400,9 @@ def nan_set_to_zero(parameters, max_norm: float) -> torch.Tensor:
     return clip_grad_norm_(parameters, max_norm)
 
 
-def features_from_the_global_generator(scenes, config):
+def features_from_the_global_generator(scenes, sector):
     torch.rand(1)
-    return make_features(scenes, config)
+    return make_features(scenes, sector)
 
 
 def ema_without_its_ramp(average: Weights, weights: Weights, decay: float, step: int) -> None:

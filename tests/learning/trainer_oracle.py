@@ -10,13 +10,19 @@ from dataclasses import dataclass
 import torch
 
 from ris_pipeline.config import LossWeights, Settings
-from ris_pipeline.learning import CovarianceNetwork, loss_terms, make_features, make_prediction
-from ris_pipeline.learning.features import feature_channels, make_truth, sector_grid
+from ris_pipeline.learning import (
+    CovarianceNetwork,
+    loss_terms,
+    make_features,
+    make_prediction,
+    make_sector,
+    make_truth,
+)
 from ris_pipeline.learning.losses import total_loss
-from ris_pipeline.scene import SceneSet, Split, ideal_panel
+from ris_pipeline.scene import SceneSet, Split
 
 EPS = torch.finfo(torch.float64).eps
-POISONED = "angle_head.bias"
+POISONED = "heads.0.1.bias"
 """The parameter whose gradient is made NaN."""
 
 
@@ -38,9 +44,10 @@ class Oracle:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         model, scenario = settings.model, settings.scenario
+        self.sector = make_sector(scenario, model, torch.float64)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            self.network = CovarianceNetwork(model, scenario, feature_channels(model))
+            self.network = CovarianceNetwork(model, self.sector, scenario.wavefront)
         training = settings.training
         self.optimiser = torch.optim.AdamW(
             [
@@ -49,7 +56,6 @@ class Oracle:
             ],
             weight_decay=training.weight_decay,
         )
-        self.grid = sector_grid(scenario, ideal_panel(scenario, torch.float64), model.angle_grid)
         self.epoch = self.step = 0
         self.steps_taken: list[tuple[int, dict[str, torch.Tensor]]] = []
         self.epoch_ends: list[dict[str, torch.Tensor]] = []
@@ -106,10 +112,9 @@ class Oracle:
         return scenes.scenes(first, first + count)
 
     def loss(self, scenes, weights: LossWeights) -> torch.Tensor:
-        features = make_features(scenes, self.settings.model)
-        output = self.network(features.image, features.snr_db)
-        prediction = make_prediction(output, features, self.settings.training.blend)
-        truth = make_truth(scenes, self.grid)
+        believed = self.network(make_features(scenes, self.sector))
+        prediction = make_prediction(believed, self.settings.scenario.sources[1])
+        truth = make_truth(scenes, self.sector)
         return total_loss(loss_terms(prediction, truth, self.settings.loss, weights), weights)
 
     def phase(self) -> LossWeights:

@@ -13,10 +13,10 @@ from ris_pipeline.learning.losses import (
     _contrast,
     active_mean,
     angle_cost,
-    cross_term,
     distance,
     huber,
     match_slots,
+    stages_nmse,
 )
 from ris_pipeline.spectral import (
     LowRankCovariance,
@@ -38,16 +38,20 @@ def angle_not_wrapped(prediction: Prediction, truth: Truth, config: Any) -> Tens
     return active_mean(cost.gather(-1, slot[..., None])[..., 0], truth.active)
 
 
+def _slot_cost(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    delta = math.radians(config.huber_angle_deg)
+    return angle_cost(prediction.azimuth, prediction.elevation, truth, delta)
+
+
 def angle_in_slot_order(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Slot i compared with source i: no matching."""
-    cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
+    cost = _slot_cost(prediction, truth, config)
     return active_mean(cost.diagonal(dim1=1, dim2=2), truth.active)
 
 
 def angle_over_every_slot(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """The mean over empty slots too, which have no truth."""
-    cost = angle_cost(prediction, truth, math.radians(config.huber_angle_deg))
-    return cost.amin(-1).mean()
+    return _slot_cost(prediction, truth, config).amin(-1).mean()
 
 
 def constant_zero(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
@@ -60,15 +64,25 @@ def distance_without_logarithm(prediction: Prediction, truth: Truth, config: Any
     return distance(prediction, replace(truth, distance=truth.distance.exp()), config)
 
 
-def orthogonality_not_normalised(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
-    """Gram energy off the diagonal, not its share."""
-    gram = (prediction.angle_factor.mH @ prediction.angle_factor).abs().square()
-    return (gram.sum((-2, -1)) - gram.diagonal(dim1=-2, dim2=-1).sum(-1)).mean()
+def stages_summed(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """The sum over the stages in place of the mean: another stage is another scale."""
+    return stages_nmse(prediction, truth, config) * len(prediction.stages)
 
 
-def cross_term_summed(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+def first_stage_alone(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """The first stage in place of all: the others go on unseen."""
+    return nmse(prediction.stages[0], truth.covariance).mean()
+
+
+def entropy_not_subtracted(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
+    """Cross entropy, which is the truth's own entropy when the prediction is the truth."""
+    return -(truth.cells * prediction.cells).sum(1).mean()
+
+
+def cells_over_the_batch(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """The sum over the batch in place of the mean."""
-    return cross_term(prediction, truth, config) * truth.count.shape[0]
+    own = torch.special.xlogy(truth.cells, truth.cells)
+    return (own - truth.cells * prediction.cells).sum()
 
 
 def distance_in_slot_order(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
@@ -78,33 +92,27 @@ def distance_in_slot_order(prediction: Prediction, truth: Truth, config: Any) ->
 
 
 def power_margin_detached(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
-    """On a detached copy of the blended covariance."""
-    prepared = prediction.prepared
-    copy = LowRankCovariance(prepared.factor.detach(), prepared.loading)
+    """On a detached copy of the covariance."""
+    copy = LowRankCovariance(prediction.covariance.factor.detach())
     value = signal_power_hinge(copy, truth.count, config.power_margin)
-    return value + 0 * prediction.angle_factor.real.sum()
+    return value + 0 * prediction.covariance.factor.real.sum()
 
 
 def gap_of_one_more(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Order K + 1: the gap inside the noise."""
     n, k = truth.covariance.size, truth.count
     margin = config.gap_fraction * eigengap(truth.covariance, k)
-    return eigengap_loss(prediction.prepared, (k + 1).clamp_max(n - 1), margin) / n
+    return eigengap_loss(prediction.covariance, (k + 1).clamp_max(n - 1), margin) / n
 
 
 def nmse_without_the_square(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """`|R - T| / |T|`, and a mean of roots."""
-    return nmse(prediction.prepared, truth.covariance).clamp_min(0).sqrt().mean()
-
-
-def nmse_of_the_raw_prediction(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
-    """The trace not normalised first: the scale is learned, not the shape."""
-    return nmse(prediction.covariance, truth.covariance).mean()
+    return nmse(prediction.covariance, truth.covariance).clamp_min(0).sqrt().mean()
 
 
 def contrast_without_the_truth(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Background over peak, which the truth itself does not bring to zero."""
-    return _contrast(prediction.prepared, truth).mean()
+    return _contrast(prediction.covariance, truth).mean()
 
 
 def wrap_to_a_positive_angle(angle: Tensor) -> Tensor:
@@ -165,19 +173,20 @@ LOSS_BUGS: tuple[KnownBug, ...] = (
         "The head was changed to log metres, the labels were not.",
     ),
     known_bug(
-        "orthogonality",
-        Cause.SCALE,
-        orthogonality_not_normalised,
-        "Grows with the power of the factors, which the trace normalisation hides.",
+        "stages_nmse", Cause.SUM_FOR_MEAN, stages_summed, "`sum` over a list that had one entry."
     ),
     known_bug(
-        "cross_term", Cause.SUM_FOR_MEAN, cross_term_summed, "`sum()` over all axes at once."
+        "stages_nmse",
+        Cause.DETACHED,
+        first_stage_alone,
+        "An index left over from the network of one stage.",
     ),
+    known_bug("cells_divergence", Cause.SCALE, entropy_not_subtracted, _FLOOR),
     known_bug(
-        "prediction_nmse",
-        Cause.SCALE,
-        nmse_of_the_raw_prediction,
-        "The blended covariance is normalised on the way, the raw one is not.",
+        "cells_divergence",
+        Cause.SUM_FOR_MEAN,
+        cells_over_the_batch,
+        "`sum()` over all axes at once.",
     ),
     known_bug("peak_contrast", Cause.SCALE, contrast_without_the_truth, _FLOOR),
     known_bug("wrap_angle", Cause.WRAP, wrap_to_a_positive_angle, "`%` of an angle in [0, 2 pi)."),

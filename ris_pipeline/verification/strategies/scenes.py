@@ -9,11 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ris_pipeline.config import CodebookName, Impairments, PowerLaw, Scenario, Wavefront
-from ris_pipeline.learning.features import make_truth, sector_grid
+from ris_pipeline.config import (
+    CodebookName,
+    Impairments,
+    ModelConfig,
+    PowerLaw,
+    Scenario,
+    Wavefront,
+)
+from ris_pipeline.learning.features import make_truth
 from ris_pipeline.learning.losses import Prediction, Truth
-from ris_pipeline.scene import SceneBatch, ideal_panel, simulate
-from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+from ris_pipeline.learning.sector import Sector, make_sector
+from ris_pipeline.scene import SceneBatch, simulate
+from ris_pipeline.spectral import LowRankCovariance, normalize_trace
 from ris_pipeline.verification.target import taken
 
 WAVEFRONTS: tuple[Wavefront, ...] = ("plane", "fresnel", "spherical")
@@ -166,11 +174,12 @@ def scene_batches(draw: st.DrawFn, /, **limits: Any) -> SceneBatch:
 TRUTHS = Scenario(panel=(3, 3), antennas=2, codes=4, sources=(1, 3))
 """The scenario of `truths`."""
 SLOTS = 3
+ATOMS = 6
 
 
 @cache
-def _grid() -> Tensor:
-    return sector_grid(TRUTHS, ideal_panel(TRUTHS, torch.float64), (5, 3))
+def _sector() -> Sector:
+    return make_sector(TRUTHS, ModelConfig(cells=(5, 3), depths=2, atoms=ATOMS), torch.float64)
 
 
 @st.composite
@@ -178,39 +187,49 @@ def truths(draw: st.DrawFn) -> Truth:
     """The truth about one to three scenes of up to three sources."""
     first, size = draw(st.integers(0, 2**16)), draw(st.integers(1, 3))
     scenes = simulate(TRUTHS, 0, torch.arange(first, first + size), torch.float64)
-    return DrawnTruth(**vars(make_truth(scenes, _grid())))
+    return DrawnTruth(**vars(make_truth(scenes, _sector())))
 
 
 @st.composite
 def predictions(draw: st.DrawFn, truth: Truth) -> Prediction:
-    """A network's answer, wrong in every way; its five tensors are leaves that take gradients."""
+    """A network's answer, wrong in every way; its tensors are leaves that take gradients."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
     size, n = truth.steering.shape[:2]
 
-    def leaf(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.randn(*shape, dtype=dtype, generator=generator).requires_grad_()
+    def normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, generator=generator)
 
-    angle, span = (leaf(size, n, SLOTS, dtype=torch.complex128) for _ in range(2))
-    covariance = LowRankCovariance(torch.cat((angle, span), dim=-1))
-    azimuth, elevation, distance = (leaf(size, SLOTS) for _ in range(3))
-    return DrawnPrediction(angle, span, azimuth, elevation, distance, covariance, covariance)
+    stages = []
+    for _ in range(2):
+        drawn = normalize_trace(LowRankCovariance(normal(size, n, ATOMS, dtype=torch.complex128)))
+        assert isinstance(drawn, LowRankCovariance)
+        stages.append(LowRankCovariance(drawn.factor.requires_grad_()))
+    cells = normal(size, truth.cells.shape[1]).log_softmax(1)
+    share = normal(size, ATOMS).softmax(1)
+    angles = (normal(size, count) for count in (ATOMS, ATOMS, SLOTS, SLOTS, SLOTS))
+    return DrawnPrediction(tuple(stages), *(x.requires_grad_() for x in (cells, share, *angles)))
+
+
+def leaves(prediction: Prediction) -> list[Tensor]:
+    """Every tensor of a prediction."""
+    named = {name: value for name, value in vars(prediction).items() if name != "stages"}
+    return [*(stage.factor for stage in prediction.stages), *named.values()]
 
 
 def perfect_prediction(truth: Truth) -> Prediction:
-    """The truth as a prediction: orthogonal factors, empty slots repeating the first source."""
-    values = truth.covariance.eigenvalues()[:, :SLOTS]
-    factor = signal_subspace(truth.covariance, SLOTS) * values.sqrt()[:, None]
+    """The truth as a prediction: an atom a source, empty slots repeating the first one."""
     azimuth, elevation, distance = (
         torch.where(truth.active, x, x[:, :1])
         for x in (truth.azimuth, truth.elevation, truth.distance)
     )
-    covariance = LowRankCovariance(factor)
+    power = truth.covariance.factor.abs().square().sum(1)
     return Prediction(
-        factor,
-        torch.zeros_like(factor),
+        (truth.covariance, truth.covariance),
+        truth.cells.clamp_min(torch.finfo(truth.cells.dtype).tiny).log(),
+        power / power.sum(1, keepdim=True),
+        azimuth,
+        elevation,
         azimuth,
         elevation,
         distance.log(),
-        covariance,
-        covariance,
     )

@@ -1,0 +1,108 @@
+"""The panel that the receiver believes in: the ideal one, or a calibrated one from a file.
+
+    c'_n = e_n c_n,   elements at q_n
+
+A panel file is a safetensors file with `positions` (N, 3) in metres and `response` (N, 2), real and
+imaginary part of e_n, in double precision, and the wavelength in its header.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Complex
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_finite, check_shape
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene.array import Panel, ideal_panel
+
+
+@dataclass(frozen=True)
+class BelievedPanel:
+    """Geometry, and the response e_n of the elements, (N,) complex; None: one everywhere."""
+
+    panel: Panel
+    response: Tensor | None = None
+
+    def apply(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
+        """`e c`: codes as the receiver believes that they act."""
+        return codes if self.response is None else codes * self.response.to(codes)
+
+    def remove(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
+        """The codes that were sent, of those that `apply` gave."""
+        return codes if self.response is None else codes / self.response.to(codes)
+
+
+def save_panel(path: Path, believed: BelievedPanel) -> None:
+    """Write a panel file.
+
+    Raises:
+        InputError: no response, or the folder cannot be written.
+    """
+    if believed.response is None:
+        raise InputError("believed.response is None: allowed is the response of every element")
+    tensors = {
+        "positions": believed.panel.positions.detach().cpu().double().contiguous(),
+        "response": torch.view_as_real(believed.response.detach().cpu().to(torch.complex128)),
+    }
+    try:
+        save_file(tensors, path, metadata={"wavelength": repr(float(believed.panel.wavelength))})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"panel file {str(path)!r} cannot be written: {error}") from None
+
+
+def load_panel(path: Path) -> BelievedPanel:
+    """Read a panel file, in double precision.
+
+    Raises:
+        InputError: no such file, or not a panel file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            positions, response = (file.get_tensor(name) for name in ("positions", "response"))
+            wavelength = float((file.metadata() or {})["wavelength"])
+    except FileNotFoundError:
+        raise InputError(f"panel file {str(path)!r}: no such file") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"panel file {str(path)!r} is not a panel file: {error}") from None
+    check_shape("positions", positions, (positions.shape[0], 3))
+    check_shape("response", response, (positions.shape[0], 2))
+    check_finite("positions", positions)
+    check_finite("response", response)
+    return BelievedPanel(Panel(positions, wavelength), torch.view_as_complex(response))
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, _modified: int) -> BelievedPanel:
+    return load_panel(Path(path))
+
+
+def believed_panel(
+    scenario: Scenario,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> BelievedPanel:
+    """What the receiver of a scenario believes in, positions in real `dtype`.
+
+    Raises:
+        InputError: a panel file that cannot be read, or of another panel or wavelength.
+    """
+    if scenario.panel_file is None:
+        return BelievedPanel(ideal_panel(scenario, dtype, device))
+    path = Path(scenario.panel_file)
+    # A file that is written again is read again.
+    found = _read(str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    assert found.response is not None
+    if (found.panel.elements, found.panel.wavelength) != (scenario.elements, scenario.wavelength):
+        raise InputError(
+            f"panel file {str(path)!r} has {found.panel.elements} elements at a wavelength of "
+            f"{found.panel.wavelength} m: allowed are {scenario.elements} at {scenario.wavelength}"
+        )
+    positions = found.panel.positions.to(device, dtype)
+    response = found.response.to(device, dtype.to_complex())
+    return BelievedPanel(Panel(positions, scenario.wavelength), response)

@@ -1,0 +1,41 @@
+"""The search of settings: shared, resumable, and its result is a preset."""
+
+from pathlib import Path
+
+import pytest
+
+from ris_pipeline._errors import InputError
+from ris_pipeline.config import load_settings
+from ris_pipeline.learning.tuning import HEADS_TIMES, preset_text, tune, write_preset
+
+TINY = (
+    "training.epochs=1",
+    "training.batches=1",
+    "training.batch_size=4",
+    "training.validation_scenes=4",
+)
+
+
+@pytest.mark.parametrize("name", ["golden", "reference", "small"])
+def test_a_preset_that_is_written_is_the_preset_that_is_read(name: str, tmp_path: Path) -> None:
+    settings = load_settings(
+        name, ["scenario.phase_bits=2", "scenario.impairments.dead_fraction=0.1"]
+    )
+    write_preset(tmp_path / "mine.toml", settings)
+    assert load_settings(str(tmp_path / "mine.toml")) == settings
+    assert preset_text(settings).startswith("seed = ")
+
+
+def test_a_search_is_continued_and_its_best_is_a_preset(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    settings, path = load_settings("golden", TINY), tmp_path / "study.log"
+    first = tune(settings, path, 1)
+    second = tune(settings, path, 1)
+    assert second[1] <= first[1]
+    best = second[0].training
+    assert best.lr_heads == pytest.approx(HEADS_TIMES * best.lr_backbone)
+    with pytest.raises(InputError, match="is of other settings"):
+        tune(settings.replace(seed=1), path, 1)
+    with pytest.raises(InputError, match="trials = 0"):
+        tune(settings, path, 0)
