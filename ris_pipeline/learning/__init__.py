@@ -6,7 +6,6 @@ from ris_pipeline.learning.checkpoint import (
     save_checkpoint,
     write_text,
 )
-from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm, without_gradient
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.learning.features import make_features, make_prediction, make_truth
 from ris_pipeline.learning.history import (
@@ -21,6 +20,7 @@ from ris_pipeline.learning.model import CovarianceNetwork, NetworkOutput
 from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import EpochRecord
 from ris_pipeline.learning.trainer import Trainer
+from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm, without_gradient
 
 __all__ = [
     "OVERFIT_LOSS",

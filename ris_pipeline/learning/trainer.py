@@ -19,15 +19,6 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import LossWeights, Settings
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
-from ris_pipeline.learning.diagnostics import (
-    debug_line,
-    epoch_line,
-    gradient_line,
-    gradient_norm,
-    optimiser_line,
-    step_line,
-    without_gradient,
-)
 from ris_pipeline.learning.epoch import run_epoch
 from ris_pipeline.learning.features import (
     feature_channels,
@@ -42,6 +33,15 @@ from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
 from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
+from ris_pipeline.watch.diagnostics import (
+    debug_line,
+    epoch_line,
+    gradient_line,
+    gradient_norm,
+    optimiser_line,
+    step_line,
+    without_gradient,
+)
 
 log = logging.getLogger(__name__)
 
