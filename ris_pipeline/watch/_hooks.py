@@ -1,6 +1,6 @@
 """Hooks that a copy of the model leaves behind, and that a compiler does not see."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.watch._seen import LOSS
 
 PREFIXES = ("_orig_mod.", "_forward_module.", "module.")
 """What wrappers put before the names of parameters."""
@@ -57,25 +58,47 @@ def inner(optimiser: Any) -> Optimizer:
     return optimiser
 
 
+def short_name(name: str) -> str:
+    """A parameter's name without what wrappers put before it."""
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
 def parameter_names(model: nn.Module) -> dict[int, str]:
-    """Names by identity, without what wrappers put before them."""
-    names = {}
-    for name, parameter in model.named_parameters():
-        short = name
-        while short.startswith(PREFIXES):
-            short = short.partition(".")[2]
-        names[id(parameter)] = short
-    return names
+    """Short names by identity."""
+    return {id(p): short_name(name) for name, p in model.named_parameters()}
 
 
 def mode_layers(model: nn.Module) -> list[nn.Module]:
-    """The layers that do something else in training than in evaluation."""
-    return [module for module in model.modules() if _depends_on_mode(module)]
+    """The layers that do something else in training than in evaluation, next to trainable ones.
+
+    Those of a frozen part are left out: it may rest in evaluation mode.
+    """
+    found: dict[int, nn.Module] = {}
+    for parent in model.modules():
+        if any(p.requires_grad for p in parent.parameters()):
+            found |= {id(m): m for m in (parent, *parent.children()) if _depends_on_mode(m)}
+    frozen = [m for m in model.modules() if _is_frozen(m)]
+    for module in frozen:
+        for inside in module.modules():
+            found.pop(id(inside), None)
+    return list(found.values())
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
+
+
+def is_dropout(module: nn.Module) -> bool:
+    """Whether it drops entries: nobody rests it alone, as is done with normalisation."""
+    return isinstance(module, nn.modules.dropout._DropoutNd)
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
-    if isinstance(module, nn.modules.dropout._DropoutNd):
-        return module.p > 0
+    if is_dropout(module):
+        return float(module.p) > 0  # type: ignore[arg-type]
     if isinstance(module, nn.modules.batchnorm._NormBase):
         return module.track_running_stats
     if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
@@ -97,19 +120,21 @@ def built_in_divisor(loss: Tensor) -> float:
     return value if value > 1 else 1.0
 
 
-def check_terms(terms: Any) -> dict[str, Tensor]:
-    """Terms as a dictionary of scalars; a tensor alone is the loss.
+def check_terms(terms: Any) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Terms as a dictionary of scalars, and the loss where it is among them or alone.
 
     Raises:
         InputError: neither.
     """
-    if isinstance(terms, Tensor):
-        terms = {"loss": terms}
-    for name, term in terms.items():
+    held = dict(terms) if isinstance(terms, Mapping) else {LOSS: terms}
+    for name, term in held.items():
         if not isinstance(term, Tensor) or term.numel() != 1:
             shape = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
             raise InputError(f"term {name!r} is {shape}: allowed is a tensor with one entry")
-    return dict(terms)
+    total = next((held[name] for name in (LOSS, "total") if name in held), None)
+    if total is not None and len(held) > 1:
+        held = {name: term for name, term in held.items() if term is not total}
+    return held, total
 
 
 def as_list(value: Any) -> list[Any]:

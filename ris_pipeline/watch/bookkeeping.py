@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ris_pipeline.watch._hooks import short_name
 from ris_pipeline.watch._seen import Tell, spread
 
 REPORTED_RTOL = 5e-4
@@ -178,12 +179,12 @@ def _is_fraction(value: float) -> bool:
 def _samples(held: Average) -> dict[str, Tensor]:
     named = dict(held.named_parameters()) if isinstance(held, nn.Module) else dict(held)
     real = {n: torch.view_as_real(p.detach()) if p.is_complex() else p for n, p in named.items()}
-    return {
-        name.removeprefix("module."): spread(p, 256).to("cpu", torch.float64)
-        for name, p in real.items()
-    }
+    return {short_name(name): spread(p, 256).to("cpu", torch.float64) for name, p in real.items()}
 
 
 def _distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    common = [n for n in a if n in b and a[n].shape == b[n].shape]
-    return sum(float((a[n] - b[n]).square().sum()) for n in common) ** 0.5
+    pairs = [(a[n], b[n]) for n in a if n in b]
+    if not pairs and len(a) == len(b):
+        # One of them is named as a part of the other.
+        pairs = list(zip(a.values(), b.values(), strict=True))
+    return sum(float((x - y).square().sum()) for x, y in pairs if x.shape == y.shape) ** 0.5

@@ -15,6 +15,7 @@ from ris_pipeline.watch._hooks import (
     after_backward,
     built_in_divisor,
     check_terms,
+    is_dropout,
     mode_layers,
     parameter_names,
 )
@@ -36,6 +37,9 @@ from ris_pipeline.watch.rates import Rates
 from ris_pipeline.watch.sampling import Sampling
 from ris_pipeline.watch.spectral import Spectral, Spectrum
 from ris_pipeline.watch.terms import Terms
+
+MOST_PARTS = 16
+"""Outputs of parts of the model that are kept, the last ones."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -88,6 +92,7 @@ class Observers:
         self._validated_in: set[bool] = set()
         self._call: Any = None
         self._outputs: list[Tensor] = []
+        self._parts: list[Tensor] = []
 
     @property
     def epoch_now(self) -> int:
@@ -101,6 +106,8 @@ class Observers:
             model.register_forward_pre_hook(Hook(guard(self._before_forward)), with_kwargs=True),
             model.register_forward_hook(Hook(guard(self._after_forward))),
         ]
+        for child in model.children():
+            handles.append(child.register_forward_hook(Hook(guard(self._after_child))))
         parameters: dict[int, Tensor] = {id(p): p for p in model.parameters()}
         for held in self._optimisers.held:
             parameters |= {id(p): p for p in held.parameters}
@@ -127,7 +134,8 @@ class Observers:
     ) -> None:
         """A batch: see `Watch.begin`."""
         self._drop_block()
-        held = check_terms(terms)
+        held, total = check_terms(terms)
+        loss = total if loss is None else loss
         if self.batches == 0:
             self._parameters.start()
         self.batches += 1
@@ -141,7 +149,7 @@ class Observers:
                 self._look(block, spectrum)
         if self.batches == 1:
             self._say(lines.debug_line(float(block.total)))
-        self._outputs = []
+        self._outputs, self._parts = [], []
 
     def end(self) -> None:
         """The batch is over, and nothing was raised."""
@@ -159,7 +167,7 @@ class Observers:
     def drop(self) -> None:
         """The batch was broken off, or the watch has ended: hold on to nothing."""
         self._drop_block()
-        self._outputs, self._call = [], None
+        self._outputs, self._parts, self._call = [], [], None
 
     def validation_batch(self, batch: Any) -> None:
         """See `Watch.validation_batch`."""
@@ -202,6 +210,12 @@ class Observers:
     def _after_forward(self, module: nn.Module, arguments: Any, output: Any) -> None:
         if torch.is_grad_enabled():
             self._outputs = [t for t in tensors_in(output) if t.requires_grad]
+
+    def _after_child(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        # For loops that call parts of a model, as a LightningModule does.
+        if torch.is_grad_enabled():
+            self._parts += [t for t in tensors_in(output) if t.requires_grad]
+            del self._parts[:-MOST_PARTS]
 
     def _arrived(self, name: str, gradient: Tensor) -> None:
         block = self._block
@@ -278,7 +292,8 @@ class Observers:
         self._data.validate(marks)
 
     def _see_mode(self) -> None:
-        resting = not self._model.training and not any(x.training for x in self._layers)
+        resting = not any(layer.training for layer in self._layers)
+        resting &= not self._model.training or any(map(is_dropout, self._layers))
         if self._streaks.held("mode", bool(self._layers) and resting):
             self._tell("training-in-eval-mode", f"{len(self._layers)} layers in evaluation mode")
 
@@ -288,7 +303,7 @@ class Observers:
             return
         self._own = True
         try:
-            anchors = list(self._outputs)
+            anchors = self._outputs or self._parts
             if spectrum.covariance is not None:
                 self._spectral.begin(block, spectrum)
                 anchors = anchors or [x for x in spectrum.leaves if x.requires_grad]
@@ -357,8 +372,6 @@ def _block(
     weights: Mapping[str, float] | None,
     loss: Tensor | None,
 ) -> Block:
-    if loss is None and len(terms) == 1 and LOSS in terms:
-        loss = terms[LOSS]
     # Copies: `loss /= accumulation` would change what was seen.
     values = {name: term.detach().clone() for name, term in terms.items()}
     block = Block(number, looked, terms, weights, values, torch.zeros(()), loss)

@@ -28,6 +28,13 @@ TINY_CLIP = 0.1
 SKIPS = 10
 """Halvings after which a loss scale of 65536 is 64."""
 
+ROUNDING = 1e-6
+"""Share of the norm below which a gradient may be rounding alone, as of a bias that normalisation
+takes out again: a dozen times the rounding of float32."""
+
+KEPT = 1000
+"""Figures of looks that are kept over an epoch's end."""
+
 SAMPLE = 64
 """Entries of each parameter by which an update is measured."""
 
@@ -37,10 +44,11 @@ class Held:
     """One optimiser: its parameters, and what happened since its last step or epoch.
 
     reached: a backward pass brought gradients since the last step; fresh: the one under way did;
-    used: there was a step since the last backward pass; clean: None until the first backward pass
-    after a step was looked at, then whether it found no gradients left; group: the blocks of the
-    backward passes of this step; norm, version: of the gradients when the last backward pass ended;
-    witness: a small parameter that stands for all; spent: its gradient when it was used.
+    used: there was a step since the last backward pass; empty: it found no gradient; clean: None
+    until the first backward pass after a step was looked at, then whether it found no gradients
+    left; group: the blocks of the backward passes of this step; norm, version: of the gradients
+    when the last backward pass ended; witness: a small parameter that stands for all; spent: its
+    gradient when it was used.
     """
 
     optimiser: Optimizer
@@ -54,6 +62,7 @@ class Held:
     reached: bool = False
     fresh: bool = False
     used: bool = False
+    empty: bool = False
     clean: bool | None = None
     repeats: int = 0
     group: list[Block] = field(default_factory=list)
@@ -88,6 +97,7 @@ class Optimisers:
         self.owner = {id(p): held for held in self.held for p in held.parameters}
         self.touched: set[int] = set()
         self.zero: dict[int, int] = {}
+        self.alive: set[int] = set()
         self.loss_scale: float | None = 1.0
 
     def reached(self, key: int) -> None:
@@ -160,11 +170,14 @@ class Optimisers:
             bad = [key for key, norm in norms.items() if not math.isfinite(norm)]
             if bad:
                 self._not_finite(held, bad, norms)
-            held.norms.append(total)
-            self._clip(held, total)
-            for key, norm in norms.items():
-                self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
             empty = total == 0
+            held.norms.append(total)
+            if not empty:
+                self._clip(held, total)
+                for key, norm in norms.items():
+                    self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
+                self.alive |= {key for key, norm in norms.items() if norm > ROUNDING * total}
+        held.empty = empty
         if looked or empty:
             self._order(held, block, empty)
         if looked:
@@ -223,7 +236,7 @@ class Optimisers:
         if held.before is not None:
             after = sample_of(held.parameters, SAMPLE)
             size = float(held.before.norm())
-            if size and held.before.shape == after.shape and held.reached:
+            if size and held.before.shape == after.shape and held.reached and not held.empty:
                 held.ratios.append(float((after - held.before).norm()) / size)
         held.before, held.norm, held.clean = None, None, None
         held.reached, held.used, held.pending = False, True, 0
@@ -258,10 +271,12 @@ class Optimisers:
 
     def forget_epoch(self) -> None:
         """Start the counts of an epoch anew."""
-        self.touched, self.zero = set(), {}
+        self.touched, self.alive, self.zero = set(), set(), {}
         for held in self.held:
             held.epoch_steps = held.epoch_backwards = 0
-            held.ratios, held.rates, held.norms = [], [], []
+            held.rates, held.norms = [], []
+            held.ratios = held.ratios[-KEPT:]
+            held.clips = held.clips[-KEPT:]
 
 
 def _parameters(optimiser: Optimizer) -> list[Tensor]:

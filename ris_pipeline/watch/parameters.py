@@ -1,5 +1,6 @@
 """What is seen of the parameters: who holds them, what moves, what is frozen or shared."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -9,8 +10,15 @@ from torch import Tensor, nn
 from ris_pipeline.watch._seen import EVIDENCE, Tell, listed, spread
 from ris_pipeline.watch.optimiser import Held, Optimisers
 
-RATIO_RANGE = (1e-7, 0.5)
-"""Of |update| / |weights|: the rounding of float32, 2^-24, and half of the weights a step."""
+RATIO_RANGE = (1e-7, 0.1)
+"""Of |update| / |weights|: the rounding of float32, 2^-24, and a tenth of the weights a step."""
+
+RATIO_LOOKS = 10
+"""Looks in a row beyond the range. Weights that start at zero and go straight are below a tenth
+from the eleventh step on."""
+
+GROWN = 10.0
+"""Times the weights' start, from which a start of any use has been thrown away."""
 
 FAR_FROM_CLIP = 1e-3
 """Norm over the clipping threshold that is never exceeded."""
@@ -33,6 +41,7 @@ class Parameters:
         self.named = dict(model.named_parameters())
         self.live = {name for name, p in self.named.items() if p.requires_grad}
         self.samples = self._samples()
+        self.first = self._size()
         self.clipped: list[float] = []
 
     def start(self) -> None:
@@ -83,6 +92,9 @@ class Parameters:
         size = sum(float(s.square().sum()) for s in self.samples.values())
         return (change / size) ** 0.5 if size else 0.0
 
+    def _size(self) -> float:
+        return sum(float(s.square().sum()) for s in self._samples().values()) ** 0.5
+
     def _samples(self) -> Mapping[str, Tensor]:
         return {name: _sample(p) for name, p in self.named.items()}
 
@@ -132,7 +144,7 @@ class Parameters:
             name
             for name, p in self.named.items()
             if rates.get(id(p), 0) > 0
-            and self.optimisers.zero.get(id(p), 0) < 0
+            and id(p) in self.optimisers.alive
             and torch.equal(samples[name], self.samples[name])
             and _sampled_gradient(p)
         ]
@@ -140,12 +152,13 @@ class Parameters:
             self.tell("weights-still", f"{len(still)} parameters with a gradient: {listed(still)}")
 
     def _ratio(self, held: Held) -> None:
-        if len(held.ratios) < EVIDENCE:
-            return
-        middle = sorted(held.ratios)[len(held.ratios) // 2]
+        ratios = [ratio for ratio in held.ratios[-RATIO_LOOKS:] if math.isfinite(ratio)]
         low, high = RATIO_RANGE
         moving = max(rate for rates in held.rates for rate in rates) > 0
-        if moving and not low <= middle <= high:
+        thrown = min(ratios, default=0) > high and self._size() > GROWN * self.first > 0
+        beyond = thrown or max(ratios, default=1) < low
+        if len(ratios) == RATIO_LOOKS and moving and beyond:
+            middle = sorted(ratios)[RATIO_LOOKS // 2]
             self.tell("update-ratio", f"{held.label}|update| / |weights| is {middle:.1e}")
 
     def _far_from_clip(self, held: Held) -> None:

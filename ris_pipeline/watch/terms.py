@@ -17,9 +17,9 @@ from ris_pipeline.watch._seen import EVIDENCE, LOOKS, Block, Streaks, Tell, grad
 NEVER_WEIGHS = 1e-5
 """Share of the gradient below which a term is irrelevant: one step in a hundred thousand."""
 
-OPPOSES = -0.3
-"""Cosine below which two gradients count as opposed. Gradients of unrelated terms in d dimensions
-have cosines of about 1/sqrt(d); 0.3 is three of that at a hundred."""
+OPPOSES = 2.8
+"""Standard deviations of a fair coin by which steps go uphill for the others more often than not:
+8 looks of 8, or 34 of 48."""
 
 WEIGHT_RTOL = 2e-2
 """Two roundings of bfloat16, 2^-7 each, and a little."""
@@ -27,11 +27,17 @@ WEIGHT_RTOL = 2e-2
 
 @dataclass
 class _History:
-    """What is kept of one term: values for constancy, directions for opposition."""
+    """Of one term: its last value, how often it was the same, whether it was ever not zero."""
 
     last: float | None = None
     same: int = 0
     was_alive: bool = False
+
+
+@dataclass
+class _Standing:
+    """Of one term at one output: how it stood to the others there, look by look."""
+
     uphill: list[bool] = field(default_factory=list)
     cosines: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
@@ -45,7 +51,9 @@ class Terms:
         self.tell = tell
         self.streaks = Streaks()
         self.history: dict[str, _History] = {}
-        self._directions: dict[str, Tensor] = {}
+        self.standings: dict[tuple[str, int], _Standing] = {}
+        self._directions: dict[str, list[Tensor | None]] = {}
+        self._entangled = False
 
     def begin(self, block: Block, anchors: Sequence[Tensor]) -> None:
         """Before the backward pass: graphs, and where the block is looked at, directions."""
@@ -62,17 +70,21 @@ class Terms:
 
     def _look(
         self, block: Block, live: dict[str, Tensor], anchors: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """The gradient of each term at the anchors, as one real vector in double precision."""
+    ) -> dict[str, list[Tensor | None]]:
+        """The gradient of each term at each anchor, as a real vector in double precision."""
         directions = {}
+        self._entangled = False
         for name, term in live.items():
-            parts = gradients_at(term, anchors)
-            if all(part is None for part in parts):
+            others = [other for n, other in live.items() if n != name]
+            parts = gradients_at(term, [*anchors, *others])
+            self._entangled |= any(part is not None for part in parts[len(anchors) :])
+            held = [None if p is None else _flat(p) for p in parts[: len(anchors)]]
+            given = [part for part in held if part is not None]
+            if not given:
                 continue
-            pairs = zip(parts, anchors, strict=True)
-            kept = [torch.zeros_like(a) if part is None else part for part, a in pairs]
-            directions[name] = torch.cat([_flat(part) for part in kept])
-            dead = not bool(directions[name].any()) and block.values[name].item() != 0
+            directions[name] = held
+            still = not any(bool(part.any()) for part in given)
+            dead = still and block.values[name].item() != 0
             if self.streaks.held(f"dead {name}", dead):
                 self.tell("term-dead", f"term {name!r} is not zero and its gradient is")
         return directions
@@ -91,8 +103,13 @@ class Terms:
                 self.tell("term-left-out", f"no gradient arrives at term {name!r}")
         if block.looked and block.backwards == 1:
             coefficients = {n: g[0].item() for n, g in block.arrived.items() if len(g) == 1}
-            self._weights(block, coefficients)
-            self._compare(block, coefficients)
+            if self._entangled:
+                # What arrives at a term includes what comes by way of another.
+                coefficients = {n: block.weight(n) for n in coefficients}
+            else:
+                self._weights(block, coefficients)
+            for place in range(max(map(len, self._directions.values()), default=0)):
+                self._compare(block, coefficients, place)
 
     def _value(self, name: str, value: Tensor, block: Block) -> None:
         history = self.history.setdefault(name, _History())
@@ -131,49 +148,45 @@ class Terms:
                     f"term {name!r} arrives with {ratio / middle:.3g} times its stated weight",
                 )
 
-    def _compare(self, block: Block, coefficients: dict[str, float]) -> None:
-        """How each weighted gradient stands to the sum of the others."""
+    def _compare(self, block: Block, coefficients: dict[str, float], place: int) -> None:
+        """How each weighted gradient stands to the sum of the others at one output."""
         weighted = {
-            name: coefficients[name] * vector
-            for name, vector in self._directions.items()
-            if name in coefficients
+            name: coefficients[name] * part
+            for name, parts in self._directions.items()
+            if name in coefficients and (part := parts[place]) is not None
         }
         if len(weighted) < 2 or not all(bool(v.isfinite().all()) for v in weighted.values()):
             return
         total = torch.stack(list(weighted.values())).sum(0)
         size = sum(float(v.norm()) for v in weighted.values())
+        scale = max(abs(coefficients[name]) for name in weighted) or 1.0
         for name, vector in weighted.items():
-            history, others = self.history[name], total - vector
+            standing, others = self.standings.setdefault((name, place), _Standing()), total - vector
             product = float(vector.norm() * others.norm())
             cosine = float(vector @ others) / product if product else 0.0
-            history.shares.append(float(vector.norm()) / size if size else 1.0)
-            history.cosines.append(cosine)
-            history.uphill.append(cosine < OPPOSES and float(total @ others) < 0)
-            scale = abs(coefficients[name]) or 1.0
-            history.others.append(
-                sum(coefficients[n] / scale * block.values[n].item() for n in weighted if n != name)
-            )
-            self._judge(name, history)
+            standing.shares.append(float(vector.norm()) / size if size else 0.0)
+            standing.cosines.append(cosine)
+            standing.uphill.append(float(total @ others) < 0)
+            rest = (coefficients[n] / scale * block.values[n].item() for n in weighted if n != name)
+            standing.others.append(sum(rest))
+            self._judge(name, standing)
 
-    def _judge(self, name: str, history: _History) -> None:
-        shares = history.shares[-LOOKS:]
+    def _judge(self, name: str, standing: _Standing) -> None:
+        shares = standing.shares[-LOOKS:]
         # A term that has come to rest, a satisfied hinge or a solved one, has no gradient to weigh.
         small = [0 < share < NEVER_WEIGHS for share in shares]
         if len(shares) == LOOKS and all(small):
             self.tell("term-irrelevant", f"term {name!r} is {max(shares):.1e} of the gradient")
-        looks = len(history.uphill)
-        if looks < LOOKS or sum(history.uphill) < 0.9 * looks:
-            return
-        half = looks // 2
-        before = sum(history.others[:half]) / half
-        after = sum(history.others[-half:]) / half
-        if after >= before:
-            cosine = sorted(history.cosines)[looks // 2]
-            share = sorted(history.shares)[looks // 2]
+        looks = len(standing.uphill)
+        surplus = sum(standing.uphill) - looks / 2
+        uphill = looks >= LOOKS and surplus >= OPPOSES * (looks / 4) ** 0.5
+        if uphill and not _falls(standing.others):
+            cosine = sorted(standing.cosines)[looks // 2]
+            share = sorted(standing.shares)[looks // 2]
             self.tell(
                 "term-opposes",
                 f"term {name!r} points against the sum of the others (cosine {cosine:.2f}) with "
-                f"{share:.0%} of the gradient, and they rise",
+                f"{share:.0%} of the gradient, and they do not fall",
             )
 
     def blind(self, blocks: int, with_graph: bool, gradients: bool) -> None:
@@ -185,3 +198,11 @@ class Terms:
 def _flat(gradient: Tensor) -> Tensor:
     real = torch.view_as_real(gradient) if gradient.is_complex() else gradient
     return real.detach().reshape(-1).to("cpu", torch.float64)
+
+
+def _falls(values: Sequence[float]) -> bool:
+    """Whether the second half is below the first, by more than a standard error of their means."""
+    half = len(values) // 2
+    first, last = torch.tensor(values[:half]), torch.tensor(values[-half:])
+    error = float((first.var() + last.var()) / half) ** 0.5
+    return float(first.mean() - last.mean()) > error
