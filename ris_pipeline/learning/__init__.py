@@ -20,6 +20,7 @@ from ris_pipeline.learning.model import CovarianceNetwork, NetworkOutput
 from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import EpochRecord
 from ris_pipeline.learning.trainer import Trainer
+from ris_pipeline.learning.watching import watch_trainer
 from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm, without_gradient
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "run_epoch",
     "save_checkpoint",
     "total_loss",
+    "watch_trainer",
     "without_gradient",
     "write_text",
 ]

@@ -33,6 +33,7 @@ from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums
 from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, ideal_panel
+from ris_pipeline.watch import Watch
 from ris_pipeline.watch.diagnostics import (
     debug_line,
     epoch_line,
@@ -68,6 +69,7 @@ class Trainer:
         self.settings = settings
         self.fabric = fabric or make_fabric(training.precision)
         self.on_batch = on_batch or (lambda batch, loss: None)
+        self.watch: Watch | None = None
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
         self.counters = Counters()
         # The step counter at the start of the epoch under way.
@@ -161,6 +163,8 @@ class Trainer:
             phase,
         )
         counters.history.append(record)
+        if self.watch is not None:
+            self.watch.epoch(record.train, validation, counters.best)
         self._first_step = None
         return record
 
@@ -312,13 +316,17 @@ class Trainer:
         sums: EpochSums,
         number: int,
     ) -> float:
-        terms = loss_terms(*self._predict(scenes), self.settings.loss, weights)
+        prediction, truth = self._predict(scenes)
+        terms = loss_terms(prediction, truth, self.settings.loss, weights)
         loss = total_loss(terms, weights)
         value = loss.item()
         self.counters.batch += 1
         first_epoch = self.counters.epoch == 0
         if first_epoch and number == 1:
             log.info(debug_line(value))
+        if self.watch is not None:
+            seen = {"covariance": prediction.prepared, "k": truth.count}
+            self.watch.begin(terms, weights.model_dump(), loss=loss, **seen)
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
         for name, term in terms.items():

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Settings
-from ris_pipeline.learning import Trainer, health_alarms, make_fabric
+from ris_pipeline.learning import Trainer, health_alarms, make_fabric, watch_trainer
 from ris_pipeline.report.run_folder import RunFolder
 
 
@@ -91,6 +91,8 @@ def train_with_progress(
             total=training.epochs * training.batches,
             completed=len(trainer.history) * training.batches,
         )
+        if folder is not None:
+            watch_trainer(trainer, folder.path)
         trainer.fit(folder.write_epoch if folder is not None else None)
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)

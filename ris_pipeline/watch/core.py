@@ -53,6 +53,7 @@ class Watch:
         sampling: how much time may be spent.
         log: called with every line; by default the lines go to the logger of this module, alarms
             as warnings.
+        lines: also say `[DEBUG]`, `[OPT]`, `[GRAD]` and `Epoch`, not only alarms.
 
     Raises:
         InputError: no module, no optimiser, an unknown alarm, or a folder that cannot be written.
@@ -75,6 +76,7 @@ class Watch:
         ignore: Sequence[str] = (),
         sampling: Sampling | None = None,
         log: Callable[[str], None] | None = None,
+        lines: bool = True,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model is a {type(model).__name__}: allowed is a torch module")
@@ -89,7 +91,7 @@ class Watch:
         self.journal = Journal(None if run is None else Path(run) / _journal_name())
         self._log, self._ignore = log, frozenset(ignore)
         options = Options(
-            as_list(scheduler), scaler, averages or {}, epochs, clip, hinge, higher_is_better
+            as_list(scheduler), scaler, averages or {}, epochs, clip, hinge, higher_is_better, lines
         )
         self._observers = Observers(
             model, optimisers, options, sampling or Sampling(), self.journal, self._tell, self._say
@@ -140,7 +142,7 @@ class Watch:
         subspace: Tensor | None = None,
         sources: int | Tensor | None = None,
     ) -> None:
-        """What `step` does on entering, for loops that cannot use a `with`.
+        """What `step` does on entering, for loops that cannot use a `with`; ends an open batch.
 
         Args:
             terms: as in `step`.

@@ -55,6 +55,7 @@ class Options:
     clip: float | None
     hinge: str
     higher_is_better: bool
+    lines: bool
 
 
 class Observers:
@@ -133,7 +134,7 @@ class Observers:
         spectrum: Spectrum,
     ) -> None:
         """A batch: see `Watch.begin`."""
-        self._drop_block()
+        self.end()
         held, total = check_terms(terms)
         loss = total if loss is None else loss
         if self.batches == 0:
@@ -147,7 +148,7 @@ class Observers:
             self._see_mode()
             if block.looked:
                 self._look(block, spectrum)
-        if self.batches == 1:
+        if self.batches == 1 and self._options.lines:
             self._say(lines.debug_line(float(block.total)))
         self._outputs, self._parts = [], []
 
@@ -175,6 +176,7 @@ class Observers:
 
     def epoch(self, train: float | None, validation: float | None, best: float | None) -> None:
         """An epoch is over: see `Watch.epoch`."""
+        self.end()
         values = [float(block.total) for block in self._blocks]
         with self._sampling.spending():
             moved = self._parameters.moved()
@@ -236,7 +238,8 @@ class Observers:
             return
         with self._sampling.spending():
             self._optimisers.backward_ends(block)
-        if block.number <= lines.LOGGED_BATCHES and block.backwards == 1:
+        first = block.number <= lines.LOGGED_BATCHES and block.backwards == 1
+        if first and self._options.lines:
             for line in lines.gradient_lines(
                 block.number, self._model, self._groups, self._optimisers
             ):
@@ -358,6 +361,8 @@ class Observers:
             norms=[max(one.norms) if one.norms else None for one in held],
             looked=sum(block.looked for block in self._blocks),
         )
+        if not self._options.lines:
+            return
         self._say(lines.step_line(steps, self.batches))
         if train is not None and validation is not None:
             epochs = self._options.epochs or self.epochs_done
