@@ -104,6 +104,7 @@ class Watch:
             parameters=sum(p.numel() for p in model.parameters()),
             optimisers=[type(o).__name__ for o in optimisers],
             epochs=epochs,
+            higher_is_better=higher_is_better,
         )
 
     @contextmanager

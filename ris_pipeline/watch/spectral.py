@@ -204,16 +204,24 @@ class Spectral:
         (leaf,) = spectrum.leaves
         if not leaf.requires_grad:
             return
-        gradients = _gradients_at(leaf, block.terms)
+        gradients, steepness = _gradients_at(leaf, block.terms), {}
         for name, gradient in gradients.items():
             size = max(1.0, abs(block.values[name].item()))
             norm = float(leaf.detach().abs().square().sum() ** 0.5)
-            steep = float(gradient.abs().square().sum() ** 0.5) * norm / size
+            steepness[name] = float(gradient.abs().square().sum() ** 0.5) * norm
+            steep = steepness[name] / size
             said = f"term {name!r} at R: |gradient| |R| = {steep:.1e} of its value"
             if self.streaks.held(f"ties {name}", not steep <= eps**-0.5, TWICE):
                 self.tell("gradient-at-ties", said)
         if self.hinge in gradients and bool(gradients[self.hinge].isfinite().all()):
-            self._hinge(gradients[self.hinge], spectrum, spectra, orders)
+            value = abs(block.values[self.hinge].item())
+            flat = steepness[self.hinge] <= eigenvalue_bound(value, leaf.shape[-2], eps)
+            if value > 0 and flat:
+                # Rounding has a direction too, and it is nobody's.
+                said = f"{self.hinge!r} is {value:.3g} and its gradient is rounding"
+                self._often("hinge-direction", True, said)
+            else:
+                self._hinge(gradients[self.hinge], spectrum, spectra, orders)
 
     def _hinge(
         self,
