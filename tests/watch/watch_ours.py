@@ -23,7 +23,8 @@ def tiny(**training: Any) -> Settings:
     golden = load_settings("golden")
     changes = {"epochs": 2, "batches": 12, "batch_size": 4, "validation_scenes": 4}
     changed = golden.training.replace(**{**changes, "accumulation": 2, **training})
-    return golden.replace(training=changed)
+    scenario = golden.scenario.replace(panel=(3, 3), antennas=3, codes=4, dft_shape=(2, 2))
+    return golden.replace(training=changed, scenario=scenario)
 
 
 def ours(alarm: str, number: int = 0) -> Callable[[Plant], Plant]:
