@@ -1,14 +1,18 @@
 """Hooks that a copy of the model leaves behind, and that a compiler does not see."""
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.watch._seen import LOSS
+from ris_pipeline.watch._seen import LOSS, Block
+
+T = TypeVar("T")
 
 PREFIXES = ("_orig_mod.", "_forward_module.", "module.")
 """What wrappers put before the names of parameters."""
@@ -106,6 +110,30 @@ def _depends_on_mode(module: nn.Module) -> bool:
     return False
 
 
+def schedulers_of(optimisers: Sequence[Optimizer]) -> list[LRScheduler]:
+    """The schedulers in memory that drive these optimisers, found since they left their mark.
+
+    A scheduler inside of another is the other's affair.
+    """
+    groups = [group for one in optimisers for group in one.param_groups]
+    if not any("initial_lr" in group for group in groups):
+        return []
+    ours = [x for x in _in_memory(LRScheduler) if any(x.optimizer is one for one in optimisers)]
+    within = {id(part) for x in ours for part in getattr(x, "_schedulers", ())}
+    return [x for x in ours if id(x) not in within]
+
+
+def scaler_in_memory() -> Any:
+    """The one GradScaler that is switched on, None where there are several or none."""
+    found = [scaler for scaler in _in_memory(torch.amp.GradScaler) if scaler.is_enabled()]
+    return found[0] if len(found) == 1 else None
+
+
+def _in_memory(kind: type[T]) -> list[T]:
+    # By the type alone: asking some objects for their class imports what they stand for.
+    return [one for one in gc.get_objects() if kind in type(one).__mro__]
+
+
 def built_in_divisor(loss: Tensor) -> float:
     """The constant that a loss was divided by in the operation that made it, 1 if by none."""
     made_by = loss.grad_fn
@@ -135,6 +163,27 @@ def check_terms(terms: Any) -> tuple[dict[str, Tensor], Tensor | None]:
     if total is not None and len(held) > 1:
         held = {name: term for name, term in held.items() if term is not total}
     return held, total
+
+
+def make_block(
+    number: int,
+    looked: bool,
+    terms: Mapping[str, Tensor],
+    weights: Mapping[str, float] | None,
+    loss: Tensor | None,
+) -> Block:
+    """The block of a batch, with copies of what it was given."""
+    # Copies: `loss /= accumulation` would change what was seen.
+    values = {name: term.detach().clone() for name, term in terms.items()}
+    block = Block(number, looked, terms, weights, values, torch.zeros(()), loss)
+    block.graph = any(term.requires_grad for term in terms.values())
+    if loss is None:
+        parts = [block.weight(name) * value for name, value in values.items()]
+        block.total = torch.stack([part.reshape(()) for part in parts]).sum()
+    else:
+        block.total = loss.detach().clone()
+        block.divisor = built_in_divisor(loss)
+    return block
 
 
 def as_list(value: Any) -> list[Any]:

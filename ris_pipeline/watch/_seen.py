@@ -15,6 +15,10 @@ gate that is zero by design, a scale that is being found."""
 LOOKS = 8
 """The same for conditions on directions and sizes, which a start may fulfil for a moment."""
 
+MOVED = 1e-4
+"""Relative change of the weights in an epoch from which a loss, or an average of them, cannot stay
+the same to the last bit: a thousand times the rounding of float32."""
+
 Tell = Callable[[str, str], None]
 """`tell(name, seen)` raises an alarm."""
 

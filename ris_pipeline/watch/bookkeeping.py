@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ris_pipeline.watch._hooks import short_name
-from ris_pipeline.watch._seen import Tell, spread
+from ris_pipeline.watch._seen import MOVED, Tell, spread
 
 REPORTED_RTOL = 5e-4
 """Of a reported loss: sums in float32 and figures printed to four digits are within it."""
-
-MOVED = 1e-4
-"""Relative change of the weights from which a loss cannot stay the same to the last bit."""
 
 DENOMINATOR = 10_000
 """A value that is a fraction of a denominator up to this may be an accuracy, or rounded."""
@@ -130,15 +127,14 @@ class Bookkeeping:
         if abs(value - true) > NEAR_BEST * max(abs(true), abs(value)):
             self.tell("best-not-best", f"{value:.6g} is kept, the best of all is {true:.6g}")
 
-    def follow(self) -> None:
-        """The averages, at the end of an epoch."""
+    def follow(self, moved: float) -> None:
+        """The averages, at the end of an epoch; moved: relative change of the weights in it."""
         now = _samples(self.model)
         went = max((_distance(now, past) for past in self.weights), default=0.0)
-        moved = _distance(now, self.weights[-1])
         for name, average in self.averages.items():
             held = _samples(average)
             before, self.averaged[name] = self.averaged[name], held
-            if moved == 0 or not self._has_started(name, average):
+            if not self._has_started(name, average) or moved <= MOVED:
                 continue
             if all(torch.equal(held[key], before[key]) for key in held):
                 self.tell("average-not-following", f"{name!r} did not move in an epoch")

@@ -42,12 +42,12 @@ class Watch:
         model: what is trained; wrapped or not.
         optimizer: one or several.
         run: folder for the journal `watch.jsonl`; none is kept without it.
-        scheduler: one or several, to see whether they are stepped as their length is meant.
-        scaler: the GradScaler, if there is one.
+        scheduler: one or several, and
+        scaler: the GradScaler: without them those in memory that drive the optimisers are found.
         averages: averaged models (or dictionaries of parameters) by name, e.g. EMA.
         epochs: of the whole run, if known.
         clip: the threshold of the gradient clipping, if known.
-        hinge: the term that opens the eigengap, by its name.
+        hinge: the term that opens the eigengap; by default the first with "gap" in its name.
         higher_is_better: of the validation, e.g. an accuracy.
         ignore: names of alarms that are not to be raised.
         sampling: how much time may be spent.
@@ -71,7 +71,7 @@ class Watch:
         averages: Mapping[str, Average] | None = None,
         epochs: int | None = None,
         clip: float | None = None,
-        hinge: str = "eigengap",
+        hinge: str | None = None,
         higher_is_better: bool = False,
         ignore: Sequence[str] = (),
         sampling: Sampling | None = None,

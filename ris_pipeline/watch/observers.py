@@ -13,11 +13,12 @@ from ris_pipeline.watch import lines
 from ris_pipeline.watch._hooks import (
     Hook,
     after_backward,
-    built_in_divisor,
     check_terms,
     is_dropout,
+    make_block,
     mode_layers,
     parameter_names,
+    schedulers_of,
 )
 from ris_pipeline.watch._seen import (
     LOSS,
@@ -53,7 +54,7 @@ class Options:
     averages: Mapping[str, Average]
     epochs: int | None
     clip: float | None
-    hinge: str
+    hinge: str | None
     higher_is_better: bool
     lines: bool
 
@@ -78,7 +79,7 @@ class Observers:
         names = parameter_names(model)
         self._optimisers = Optimisers(tell, names, optimisers, options.scaler)
         self._parameters = Parameters(tell, model, self._optimisers, options.clip)
-        self._rates = Rates(tell, self._optimisers, options.schedulers, options.epochs)
+        self._rates = Rates(tell, self._optimisers, options.epochs)
         self._terms = Terms(tell)
         self._spectral = Spectral(tell, options.hinge)
         self._data = Data(tell)
@@ -138,9 +139,9 @@ class Observers:
         held, total = check_terms(terms)
         loss = total if loss is None else loss
         if self.batches == 0:
-            self._parameters.start()
+            self._start()
         self.batches += 1
-        block = _block(self.batches, self._sampling.due(), held, weights, loss)
+        block = make_block(self.batches, self._sampling.due(), held, weights, loss)
         self._block, self._open = block, True
         self._hook_terms(block)
         with self._sampling.spending():
@@ -182,7 +183,7 @@ class Observers:
             moved = self._parameters.moved()
             self._check_values(values)
             self._optimisers.epoch()
-            self._parameters.epoch()
+            self._parameters.epoch(moved)
             self._rates.epoch(self.epochs_done + 1)
             # Each process knows its own losses only.
             if train is not None and not distributed():
@@ -194,7 +195,7 @@ class Observers:
                     self._tell("validating-in-train-mode", said)
             if best is not None:
                 self._books.best(float(best))
-            self._books.follow()
+            self._books.follow(moved)
             self._data.epoch(validation is not None)
         self.epochs_done += 1
         self._write_epoch(train, validation, values)
@@ -268,6 +269,13 @@ class Observers:
             self._step_places.append(len(self._blocks) - (0 if self._open else 1))
 
     # Parts of the above.
+
+    def _start(self) -> None:
+        """Before the first batch: the loop has made all that it will use."""
+        self._parameters.start()
+        held = self._optimisers.held
+        found = self._options.schedulers or schedulers_of([one.optimiser for one in held])
+        self._rates.start(found)
 
     def _hook_terms(self, block: Block) -> None:
         terms = dict(block.terms)
@@ -368,26 +376,6 @@ class Observers:
             epochs = self._options.epochs or self.epochs_done
             figures = float(train), float(validation)
             self._say(lines.epoch_line(self.epochs_done, epochs, *figures))
-
-
-def _block(
-    number: int,
-    looked: bool,
-    terms: Mapping[str, Tensor],
-    weights: Mapping[str, float] | None,
-    loss: Tensor | None,
-) -> Block:
-    # Copies: `loss /= accumulation` would change what was seen.
-    values = {name: term.detach().clone() for name, term in terms.items()}
-    block = Block(number, looked, terms, weights, values, torch.zeros(()), loss)
-    block.graph = any(term.requires_grad for term in terms.values())
-    if loss is None:
-        parts = [block.weight(name) * value for name, value in values.items()]
-        block.total = torch.stack([part.reshape(()) for part in parts]).sum()
-    else:
-        block.total = loss.detach().clone()
-        block.divisor = built_in_divisor(loss)
-    return block
 
 
 def _closure(arguments: Any, named: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ris_pipeline.watch._hooks import scaler_in_memory
 from ris_pipeline.watch._seen import EVIDENCE, Block, Streaks, Tell, listed, sample_of
 
 CLIPPED = 1 - 1e-3
@@ -74,6 +75,7 @@ class Held:
     clips: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    fastest: float = 0.0
     rates: list[list[float]] = field(default_factory=list)
 
 
@@ -88,6 +90,7 @@ class Optimisers:
         scaler: Any = None,
     ) -> None:
         self.tell, self.names, self.scaler = tell, names, scaler
+        self._searched = scaler is not None
         self.streaks = Streaks()
         several = len(optimisers) > 1
         self.held = [
@@ -124,10 +127,13 @@ class Optimisers:
             held.group.append(block)
 
     def _loss_scale(self, block: Block) -> float | None:
-        """That of the GradScaler; None where a loss is scaled up and no scaler was given."""
-        if self.scaler is not None:
-            return float(self.scaler.get_scale())
-        return None if max(block.scales(), default=1.0) > 2 else 1.0
+        """That of the GradScaler; None where a loss is scaled up by something unknown."""
+        if self.scaler is None and max(block.scales(), default=1.0) > 2:
+            if not self._searched:
+                self.scaler, self._searched = scaler_in_memory(), True
+            if self.scaler is None:
+                return None
+        return 1.0 if self.scaler is None else float(self.scaler.get_scale())
 
     def backward_ends(self, block: Block) -> None:
         """After all gradients of this pass."""
@@ -238,6 +244,7 @@ class Optimisers:
             size = float(held.before.norm())
             if size and held.before.shape == after.shape and held.reached and not held.empty:
                 held.ratios.append(float((after - held.before).norm()) / size)
+                held.fastest = max(held.fastest, held.ratios[-1])
         held.before, held.norm, held.clean = None, None, None
         held.reached, held.used, held.pending = False, True, 0
         held.group = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ris_pipeline.watch._seen import EVIDENCE, Tell, listed, spread
+from ris_pipeline.watch._seen import EVIDENCE, MOVED, Tell, listed, spread
 from ris_pipeline.watch.optimiser import Held, Optimisers
 
 RATIO_RANGE = (1e-7, 0.1)
@@ -40,7 +40,7 @@ class Parameters:
         self.tell, self.model, self.optimisers, self.clip = tell, model, optimisers, clip
         self.named = dict(model.named_parameters())
         self.live = {name for name, p in self.named.items() if p.requires_grad}
-        self.samples = self._samples()
+        self.samples = self.initial = self._samples()
         self.first = self._size()
         self.clipped: list[float] = []
 
@@ -71,8 +71,8 @@ class Parameters:
                 if len({id(m) for m in held}) < len(held):
                     self.tell("shared", f"{name or 'the model'} holds one layer several times")
 
-    def epoch(self) -> None:
-        """At the end of an epoch."""
+    def epoch(self, moved: float) -> None:
+        """At the end of an epoch; moved: the relative change of all weights in it."""
         self._held()
         self._frozen()
         samples = self._samples()
@@ -80,7 +80,7 @@ class Parameters:
             if held.epoch_backwards >= EVIDENCE:
                 self._gradients(held)
             if held.epoch_steps >= EVIDENCE:
-                self._still(held, samples)
+                self._still(held, samples, moved)
                 self._ratio(held)
             self._far_from_clip(held)
         self.samples = samples
@@ -136,7 +136,7 @@ class Parameters:
         if zero:
             self.tell("gradient-zero", f"{len(zero)} parameters: {listed(zero)}")
 
-    def _still(self, held: Held, samples: Mapping[str, Tensor]) -> None:
+    def _still(self, held: Held, samples: Mapping[str, Tensor], moved: float) -> None:
         rates = {
             id(p): group["lr"] for group in held.optimiser.param_groups for p in group["params"]
         }
@@ -146,6 +146,8 @@ class Parameters:
             if rates.get(id(p), 0) > 0
             and id(p) in self.optimisers.alive
             and torch.equal(samples[name], self.samples[name])
+            # Others move, or it never has: else the run may have come to its end.
+            and (moved > MOVED or torch.equal(samples[name], self.initial[name]))
             and _sampled_gradient(p)
         ]
         if still:
@@ -156,7 +158,8 @@ class Parameters:
         low, high = RATIO_RANGE
         moving = max(rate for rates in held.rates for rate in rates) > 0
         thrown = min(ratios, default=0) > high and self._size() > GROWN * self.first > 0
-        beyond = thrown or max(ratios, default=1) < low
+        # A run that has come to its end, or to the optimum, stands still by right.
+        beyond = thrown or held.fastest < low
         if len(ratios) == RATIO_LOOKS and moving and beyond:
             middle = sorted(ratios)[RATIO_LOOKS // 2]
             self.tell("update-ratio", f"{held.label}|update| / |weights| is {middle:.1e}")

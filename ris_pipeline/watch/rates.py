@@ -14,17 +14,19 @@ class Rates:
     """Raises the alarms of the family `optimiser` that concern rates.
 
     Args:
-        schedulers: as handed over, or empty.
         epochs: of the whole run, where known.
     """
 
-    def __init__(
-        self, tell: Tell, optimisers: Optimisers, schedulers: Sequence[Any], epochs: int | None
-    ) -> None:
+    def __init__(self, tell: Tell, optimisers: Optimisers, epochs: int | None) -> None:
         self.tell, self.optimisers, self.epochs = tell, optimisers, epochs
+        self.schedulers: Sequence[Any] = ()
+        self.advanced: list[int] = []
+        self.highest: dict[tuple[int, int], float] = {}
+
+    def start(self, schedulers: Sequence[Any]) -> None:
+        """Before the first batch."""
         self.schedulers = schedulers
         self.advanced = [_place(scheduler) for scheduler in schedulers]
-        self.highest: dict[tuple[int, int], float] = {}
 
     def epoch(self, number: int) -> None:
         """At the end of an epoch, counted from 1."""

@@ -87,9 +87,13 @@ def named_gap(values: Real, k: int, claimed: float, bound: float) -> str | None:
 
 
 class Spectral:
-    """Raises the alarms of the family `spectral`; `hinge` names the term that opens the gap."""
+    """Raises the alarms of the family `spectral`.
 
-    def __init__(self, tell: Tell, hinge: str) -> None:
+    Args:
+        hinge: the term that opens the gap; by default the first one with "gap" in its name.
+    """
+
+    def __init__(self, tell: Tell, hinge: str | None) -> None:
         self.tell, self.hinge = tell, hinge
         self.streaks = Streaks()
 
@@ -213,18 +217,20 @@ class Spectral:
             said = f"term {name!r} at R: |gradient| |R| = {steep:.1e} of its value"
             if self.streaks.held(f"ties {name}", not steep <= eps**-0.5, TWICE):
                 self.tell("gradient-at-ties", said)
-        if self.hinge in gradients and bool(gradients[self.hinge].isfinite().all()):
-            value = abs(block.values[self.hinge].item())
-            flat = steepness[self.hinge] <= eigenvalue_bound(value, leaf.shape[-2], eps)
+        hinge = self.hinge or next((name for name in gradients if "gap" in name.lower()), "")
+        if hinge in gradients and bool(gradients[hinge].isfinite().all()):
+            value = abs(block.values[hinge].item())
+            flat = steepness[hinge] <= eigenvalue_bound(value, leaf.shape[-2], eps)
             if value > 0 and flat:
                 # Rounding has a direction too, and it is nobody's.
-                said = f"{self.hinge!r} is {value:.3g} and its gradient is rounding"
+                said = f"{hinge!r} is {value:.3g} and its gradient is rounding"
                 self._often("hinge-direction", True, said)
             else:
-                self._hinge(gradients[self.hinge], spectrum, spectra, orders)
+                self._hinge(hinge, gradients[hinge], spectrum, spectra, orders)
 
     def _hinge(
         self,
+        name: str,
         gradient: Tensor,
         spectrum: Spectrum,
         spectra: list[tuple[Real, Complex]],
@@ -246,9 +252,7 @@ class Spectral:
             if size:
                 opens.append(float(np.vdot(ideal, step).real) / size)
         # The cosine of a right hinge is one, of one about other eigenvalues it is rounding.
-        said = (
-            f"a descent step of {self.hinge!r} moves the gap by {max(opens, default=0):.2f} of it"
-        )
+        said = f"a descent step of {name!r} moves the gap by {max(opens, default=0):.2f} of it"
         self._often("hinge-direction", bool(opens) and max(opens) < 1e-3, said)
 
 

@@ -108,6 +108,7 @@ class Terms:
                 coefficients = {n: block.weight(n) for n in coefficients}
             else:
                 self._weights(block, coefficients)
+            self._shares(coefficients)
             for place in range(max(map(len, self._directions.values()), default=0)):
                 self._compare(block, coefficients, place)
 
@@ -148,6 +149,21 @@ class Terms:
                     f"term {name!r} arrives with {ratio / middle:.3g} times its stated weight",
                 )
 
+    def _shares(self, coefficients: dict[str, float]) -> None:
+        """The size of each weighted gradient among all, over all outputs."""
+        sizes = {
+            name: abs(coefficients[name])
+            * sum(float(p.square().sum()) for p in parts if p is not None) ** 0.5
+            for name, parts in self._directions.items()
+            if name in coefficients
+        }
+        total = sum(sizes.values())
+        for name, size in sizes.items():
+            share = size / total if total else 1.0
+            # A term that has come to rest, a satisfied hinge or a solved one, weighs nothing.
+            if self.streaks.held(f"share {name}", 0 < share < NEVER_WEIGHS, LOOKS):
+                self.tell("term-irrelevant", f"term {name!r} is {share:.1e} of the gradient")
+
     def _compare(self, block: Block, coefficients: dict[str, float], place: int) -> None:
         """How each weighted gradient stands to the sum of the others at one output."""
         weighted = {
@@ -172,11 +188,6 @@ class Terms:
             self._judge(name, standing)
 
     def _judge(self, name: str, standing: _Standing) -> None:
-        shares = standing.shares[-LOOKS:]
-        # A term that has come to rest, a satisfied hinge or a solved one, has no gradient to weigh.
-        small = [0 < share < NEVER_WEIGHS for share in shares]
-        if len(shares) == LOOKS and all(small):
-            self.tell("term-irrelevant", f"term {name!r} is {max(shares):.1e} of the gradient")
         looks = len(standing.uphill)
         surplus = sum(standing.uphill) - looks / 2
         uphill = looks >= LOOKS and surplus >= OPPOSES * (looks / 4) ** 0.5
