@@ -308,6 +308,21 @@ def verify(
 
 
 @app.command()
+def doctor(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A run's folder, a journal, or a text log; none: the installation."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Go through the checklist of a healthy run; exit code 1 if something is wrong."""
+    from ris_pipeline.report.doctor import run_doctor
+
+    if not run_doctor(Console(), run, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def presets() -> None:
     """List the presets."""
     for name in preset_names():

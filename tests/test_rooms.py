@@ -15,6 +15,7 @@ ROOMS = (
     "scene",
     "spectral",
     "localization",
+    "watch",
     "learning",
     "evaluation",
     "report",

@@ -7,7 +7,6 @@ from ris_pipeline.learning.checkpoint import (
     save_checkpoint,
     write_text,
 )
-from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm, without_gradient
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.learning.features import Features, make_features, make_truth
 from ris_pipeline.learning.history import (
@@ -34,6 +33,8 @@ from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import EpochRecord
 from ris_pipeline.learning.sector import Sector, make_sector
 from ris_pipeline.learning.trainer import Trainer
+from ris_pipeline.learning.watching import watch_trainer
+from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm, without_gradient
 
 __all__ = [
     "OVERFIT_LOSS",
@@ -73,6 +74,7 @@ __all__ = [
     "run_epoch",
     "save_checkpoint",
     "total_loss",
+    "watch_trainer",
     "without_gradient",
     "write_text",
 ]

@@ -19,15 +19,6 @@ from ris_pipeline.config import LossWeights, Settings
 from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
-from ris_pipeline.learning.diagnostics import (
-    debug_line,
-    epoch_line,
-    gradient_line,
-    gradient_norm,
-    optimiser_line,
-    step_line,
-    without_gradient,
-)
 from ris_pipeline.learning.epoch import run_epoch
 from ris_pipeline.learning.features import make_features, make_truth
 from ris_pipeline.learning.ignorance import with_scales
@@ -44,6 +35,16 @@ from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums, add_
 from ris_pipeline.learning.schedule import phase_weights, rate_scale
 from ris_pipeline.learning.sector import make_sector
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
+from ris_pipeline.watch import Watch
+from ris_pipeline.watch.diagnostics import (
+    debug_line,
+    epoch_line,
+    gradient_line,
+    gradient_norm,
+    optimiser_line,
+    step_line,
+    without_gradient,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Trainer:
                 f"{self.fabric.world_size} processes"
             )
         self.on_batch = on_batch or (lambda batch, loss: None)
+        self.watch: Watch | None = None
         self.dtype = torch.float64 if training.precision == "64-true" else torch.float32
         self.counters = Counters()
         # The step counter at the start of the epoch under way.
@@ -167,6 +169,8 @@ class Trainer:
             phase,
         )
         counters.history.append(record)
+        if self.watch is not None:
+            self.watch.epoch(record.train, validation, counters.best)
         self._first_step = None
         return record
 
@@ -315,13 +319,17 @@ class Trainer:
         sums: EpochSums,
         number: int,
     ) -> float:
-        terms = loss_terms(*self._predict(scenes), self.settings.loss, weights)
+        prediction, truth = self._predict(scenes)
+        terms = loss_terms(prediction, truth, self.settings.loss, weights)
         loss = total_loss(terms, weights)
         value = loss.item()
         self.counters.batch += 1
         first_epoch = self.counters.epoch == 0
         if first_epoch and number == 1:
             log.info(debug_line(value))
+        if self.watch is not None:
+            seen = {"covariance": prediction.covariance, "k": truth.count}
+            self.watch.begin(terms, weights.model_dump(), loss=loss, **seen)
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
         add_terms(sums.terms, terms)

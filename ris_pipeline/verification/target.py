@@ -20,7 +20,7 @@ PLACES = {
     "singular_values": "ris_pipeline.spectral.hermitian:singular_values",
     "eigengap": "ris_pipeline.spectral.eigengap:eigengap",
     "eigengap_loss": "ris_pipeline.spectral.eigengap:eigengap_loss",
-    "gradient_norm": "ris_pipeline.learning.diagnostics:gradient_norm",
+    "gradient_norm": "ris_pipeline.watch.diagnostics:gradient_norm",
     "trace": "ris_pipeline.spectral.covariance:trace",
     "add_loading": "ris_pipeline.spectral.covariance:add_loading",
     "normalize_trace": "ris_pipeline.spectral.covariance:normalize_trace",
@@ -78,11 +78,11 @@ PLACES = {
     "alignment": "ris_pipeline.learning.losses:alignment",
     "peak_contrast": "ris_pipeline.learning.losses:peak_contrast",
     "run_epoch": "ris_pipeline.learning.epoch:run_epoch",
-    "debug_line": "ris_pipeline.learning.diagnostics:debug_line",
-    "optimiser_line": "ris_pipeline.learning.diagnostics:optimiser_line",
-    "gradient_line": "ris_pipeline.learning.diagnostics:gradient_line",
-    "step_line": "ris_pipeline.learning.diagnostics:step_line",
-    "epoch_line": "ris_pipeline.learning.diagnostics:epoch_line",
+    "debug_line": "ris_pipeline.watch.diagnostics:debug_line",
+    "optimiser_line": "ris_pipeline.watch.diagnostics:optimiser_line",
+    "gradient_line": "ris_pipeline.watch.diagnostics:gradient_line",
+    "step_line": "ris_pipeline.watch.diagnostics:step_line",
+    "epoch_line": "ris_pipeline.watch.diagnostics:epoch_line",
 }
 """Where each function under test stands, as `module:attribute`."""
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm
 
 
 def epoch_loss_in_the_step_block(

@@ -1,0 +1,108 @@
+"""What the watch writes down: one JSON object a line, appended and flushed, strict JSON.
+
+A crash loses at most the line under way: the reader passes over a torn line where the file ends,
+or where a later session took up again.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ris_pipeline._errors import InputError
+
+NAME = "watch.jsonl"
+"""The journal's file in the folder of a run."""
+
+Record = dict[str, Any]
+"""One line; `kind` is start, step, epoch, alarm, fault or end."""
+
+
+def strict(value: Any) -> Any:
+    """The value with NaN and infinities as the strings `nan`, `inf`, `-inf`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): strict(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(entry) for entry in value]
+    return value
+
+
+def number(value: Any) -> float | None:
+    """A number of a record, `nan` and `inf` among them; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return float(value) if value in ("nan", "inf", "-inf") else None
+
+
+class Journal:
+    """Appends records to a file, or keeps none where there is no path.
+
+    Args:
+        path: the file; its folder is made.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_bytes() if path.exists() else b""
+            with path.open("ab") as file:
+                if text and not text.endswith(b"\n"):
+                    file.write(b"\n")
+        except OSError as error:
+            raise InputError(
+                f"run = {str(path.parent)!r} cannot be written ({error.strerror}): "
+                "allowed is a folder that this user can create or write"
+            ) from None
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one record."""
+        if self.path is None:
+            return
+        line = json.dumps(strict({"kind": kind, **fields}), allow_nan=False)
+        # Opened anew, so that a fork or a copy of the model shares no file with us.
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def read_journal(path: Path) -> list[Record]:
+    """The records of a journal, oldest first; a torn line before a start or at the end is skipped.
+
+    Raises:
+        InputError: no such file, no record, or a line elsewhere that is no record.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"journal {str(path)!r} cannot be read ({error.strerror})") from None
+    records, torn = [], 0
+    for place, line in enumerate(lines, start=1):
+        record = _parse(line)
+        if record is None:
+            if torn:
+                raise InputError(f"{str(path)!r} line {torn} is no record of a watch")
+            torn = place
+            continue
+        if torn and record["kind"] != "start":
+            raise InputError(f"{str(path)!r} line {torn} is no record of a watch")
+        torn = 0
+        records.append(record)
+    if not records:
+        raise InputError(f"{str(path)!r} holds no record of a watch")
+    return records
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None

@@ -1,0 +1,326 @@
+"""What is seen of the optimisers: gradients before a step, weights after it, the order of calls.
+
+A hook on each parameter says that a backward pass reached it, hooks on each optimiser see its
+steps. A norm is the 2-norm over all gradients of an optimiser.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ris_pipeline.watch._hooks import scaler_in_memory
+from ris_pipeline.watch._seen import EVIDENCE, Block, Streaks, Tell, listed, sample_of
+
+CLIPPED = 1 - 1e-3
+"""Ratio of norms below which a gradient was shortened; rounding an entry to bfloat16 moves it by
+2^-8, and a norm over many of them by far less."""
+
+CLIP_LOOKS = 10
+"""Looks in which every gradient was shortened."""
+
+TINY_CLIP = 0.1
+"""Shortened to this: an order of magnitude, which no threshold near the usual norm does."""
+
+SKIPS = 10
+"""Halvings after which a loss scale of 65536 is 64."""
+
+ROUNDING = 1e-6
+"""Share of the norm below which a gradient may be rounding alone, as of a bias that normalisation
+takes out again: a dozen times the rounding of float32."""
+
+KEPT = 1000
+"""Figures of looks that are kept over an epoch's end."""
+
+SAMPLE = 64
+"""Entries of each parameter by which an update is measured."""
+
+
+@dataclass
+class Held:
+    """One optimiser: its parameters, and what happened since its last step or epoch.
+
+    reached: a backward pass brought gradients since the last step; fresh: the one under way did;
+    used: there was a step since the last backward pass; empty: it found no gradient; clean: None
+    until the first backward pass after a step was looked at, then whether it found no gradients
+    left; group: the blocks of the backward passes of this step; norm, version: of the gradients
+    when the last backward pass ended; witness: a small parameter that stands for all; spent: its
+    gradient when it was used.
+    """
+
+    optimiser: Optimizer
+    label: str
+    parameters: list[Tensor]
+    steps: int = 0
+    epoch_steps: int = 0
+    epochs_without: int = 0
+    pending: int = 0
+    epoch_backwards: int = 0
+    reached: bool = False
+    fresh: bool = False
+    used: bool = False
+    empty: bool = False
+    clean: bool | None = None
+    repeats: int = 0
+    group: list[Block] = field(default_factory=list)
+    norm: float | None = None
+    version: int = 0
+    witness: Tensor | None = None
+    spent: tuple[Tensor, int] | None = None
+    before: Tensor | None = None
+    clips: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    fastest: float = 0.0
+    rates: list[list[float]] = field(default_factory=list)
+
+
+class Optimisers:
+    """Raises the alarms of the family `optimiser` that concern single steps."""
+
+    def __init__(
+        self,
+        tell: Tell,
+        names: Mapping[int, str],
+        optimisers: Sequence[Optimizer],
+        scaler: Any = None,
+    ) -> None:
+        self.tell, self.names, self.scaler = tell, names, scaler
+        self._searched = scaler is not None
+        self.streaks = Streaks()
+        several = len(optimisers) > 1
+        self.held = [
+            Held(o, f"optimiser {i}: " if several else "", _parameters(o))
+            for i, o in enumerate(optimisers)
+        ]
+        self.owner = {id(p): held for held in self.held for p in held.parameters}
+        self.touched: set[int] = set()
+        self.zero: dict[int, int] = {}
+        self.alive: set[int] = set()
+        self.loss_scale: float | None = 1.0
+
+    def reached(self, key: int) -> None:
+        """A backward pass has brought a gradient to a parameter of this identity."""
+        self.touched.add(key)
+        held = self.owner.get(key)
+        if held is not None:
+            held.reached = held.fresh = True
+            held.used = False
+
+    def backward_begins(self, block: Block) -> None:
+        """Before any gradient of this pass."""
+        if block.looked:
+            self.loss_scale = self._loss_scale(block)
+        for held in self.held:
+            held.fresh = False
+            gradient = held.witness.grad if held.witness is not None else None
+            left = gradient is not None and (not block.looked or bool(gradient.any()))
+            if not left:
+                held.group = []
+                held.clean = True
+            elif held.used and block.looked:
+                held.clean = False
+            held.group.append(block)
+
+    def _loss_scale(self, block: Block) -> float | None:
+        """That of the GradScaler; None where a loss is scaled up by something unknown."""
+        if self.scaler is None and max(block.scales(), default=1.0) > 2:
+            if not self._searched:
+                self.scaler, self._searched = scaler_in_memory(), True
+            if self.scaler is None:
+                return None
+        return 1.0 if self.scaler is None else float(self.scaler.get_scale())
+
+    def backward_ends(self, block: Block) -> None:
+        """After all gradients of this pass."""
+        for held in self.held:
+            if not held.fresh:
+                held.group.pop()
+                continue
+            held.pending += 1
+            held.epoch_backwards += 1
+            if block.looked:
+                norms = _norms(held.parameters)
+                held.norm, held.version = _total(norms), _version(held)
+                self._after_backward(held, norms)
+
+    def _after_backward(self, held: Held, norms: Mapping[int, float]) -> None:
+        bad = [key for key, norm in norms.items() if not math.isfinite(norm)]
+        scaled = self.scaler is not None or self.loss_scale is None
+        if bad and not scaled:
+            self._not_finite(held, bad, norms)
+        skips = bool(bad) and scaled and held.pending > SKIPS
+        if self.streaks.held(f"skips {held.label}", skips, 2):
+            self.tell("scaler-skips", f"{held.label}{held.pending} backward passes without a step")
+
+    def _not_finite(self, held: Held, bad: Iterable[int], norms: Mapping[int, float]) -> None:
+        names = [self.names.get(key, "not of the model") for key in bad]
+        good = _total({k: v for k, v in norms.items() if math.isfinite(v)})
+        self.tell(
+            "gradient-not-finite",
+            f"{held.label}{len(names)} of {len(norms)} gradients ({listed(names)}); the norm of "
+            f"the others is {good:.2e}",
+        )
+
+    def before_step(self, held: Held, block: Block | None, looked: bool) -> None:
+        """The optimiser is about to step, or has, where a closure brought the gradients."""
+        held.rates.append([float(group["lr"]) for group in held.optimiser.param_groups])
+        empty = all(p.grad is None for p in held.parameters)
+        if looked and not empty:
+            norms = _norms(held.parameters)
+            total = _total(norms)
+            bad = [key for key, norm in norms.items() if not math.isfinite(norm)]
+            if bad:
+                self._not_finite(held, bad, norms)
+            empty = total == 0
+            held.norms.append(total)
+            if not empty:
+                self._clip(held, total)
+                for key, norm in norms.items():
+                    self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
+                self.alive |= {key for key, norm in norms.items() if norm > ROUNDING * total}
+        held.empty = empty
+        if looked or empty:
+            self._order(held, block, empty)
+        if looked:
+            self._divided(held)
+
+    def _order(self, held: Held, block: Block | None, empty: bool) -> None:
+        early = block is not None and "backward" not in block.events
+        if self.streaks.held(f"early {held.label}", empty and early):
+            self.tell("step-before-backward", f"{held.label}the step finds no gradient")
+        cleared = empty and not early and held.reached
+        if self.streaks.held(f"cleared {held.label}", cleared):
+            self.tell("gradients-cleared-before-step", f"{held.label}the step finds no gradient")
+        held.repeats += int(not empty and held.used)
+        if held.repeats >= EVIDENCE:
+            self.tell("step-twice", f"{held.label}{held.repeats} steps used old gradients")
+        known = held.reached and held.clean is not None
+        if known and self.streaks.held(f"left {held.label}", not held.clean):
+            self.tell("gradients-not-cleared", f"{held.label}gradients of earlier steps are left")
+
+    def _divided(self, held: Held) -> None:
+        blocks = {block.number: block for block in held.group}
+        scale = self.loss_scale
+        if len(blocks) < 2 or scale is None:
+            return
+        # Different losses in one step are no accumulation.
+        if len({tuple(sorted(block.arrived)) for block in blocks.values()}) > 1:
+            return
+        scales = [one for block in blocks.values() for one in block.scales()]
+        whole = bool(scales) and all(abs(one / scale - 1) < 1e-3 for one in scales)
+        if self.streaks.held(f"divided {held.label}", whole):
+            self.tell(
+                "accumulation-not-divided",
+                f"{held.label}{len(blocks)} losses go into a step, each at full weight",
+            )
+
+    def _clip(self, held: Held, norm: float) -> None:
+        """Compare with the norm when the backward pass ended, if the gradients were changed."""
+        if not held.norm or self.loss_scale is None or _version(held) == held.version:
+            return
+        ratio = norm / held.norm * self.loss_scale
+        if not math.isfinite(ratio):
+            return
+        held.clips.append(ratio)
+        middle = sorted(held.clips)[len(held.clips) // 2]
+        if len(held.clips) >= CLIP_LOOKS and max(held.clips) < CLIPPED and middle < TINY_CLIP:
+            self.tell(
+                "clip-always-active",
+                f"{held.label}all of {len(held.clips)} gradients were shortened, to {middle:.1e} "
+                "in the median",
+            )
+
+    def after_step(self, held: Held) -> None:
+        """The optimiser has stepped."""
+        held.steps += 1
+        held.epoch_steps += 1
+        if held.before is not None:
+            after = sample_of(held.parameters, SAMPLE)
+            size = float(held.before.norm())
+            if size and held.before.shape == after.shape and held.reached and not held.empty:
+                held.ratios.append(float((after - held.before).norm()) / size)
+                held.fastest = max(held.fastest, held.ratios[-1])
+        held.before, held.norm, held.clean = None, None, None
+        held.reached, held.used, held.pending = False, True, 0
+        held.group = []
+        _choose_witness(held)
+        gradient = held.witness.grad if held.witness is not None else None
+        held.spent = None if gradient is None else (gradient, gradient._version)
+
+    def note_weights(self, held: Held) -> None:
+        """Keep a sample of the weights until the step is done."""
+        held.before = sample_of(held.parameters, SAMPLE)
+
+    def block_ends(self) -> None:
+        """Gradients that were used: has somebody changed them since?"""
+        for held in self.held:
+            if held.spent is None or held.reached:
+                continue
+            gradient, version = held.spent
+            changed = gradient._version > version and bool(gradient.any())
+            if self.streaks.held(f"late {held.label}", changed):
+                self.tell("clip-after-step", f"{held.label}gradients change after the step")
+            held.spent = None
+
+    def epoch(self) -> None:
+        """At the end of an epoch."""
+        for held in self.held:
+            held.epochs_without = 0 if held.epoch_steps else held.epochs_without + 1
+            if held.epochs_without >= 2 and held.pending >= EVIDENCE:
+                self.tell(
+                    "step-never", f"{held.label}{held.pending} backward passes without a step"
+                )
+
+    def forget_epoch(self) -> None:
+        """Start the counts of an epoch anew."""
+        self.touched, self.alive, self.zero = set(), set(), {}
+        for held in self.held:
+            held.epoch_steps = held.epoch_backwards = 0
+            held.rates, held.norms = [], []
+            held.ratios = held.ratios[-KEPT:]
+            held.clips = held.clips[-KEPT:]
+
+
+def _parameters(optimiser: Optimizer) -> list[Tensor]:
+    return [p for group in optimiser.param_groups for p in group["params"]]
+
+
+def _norms(parameters: Iterable[Tensor]) -> dict[int, float]:
+    """The norm of each gradient, by the identity of its parameter."""
+    held = [p for p in parameters if p.grad is not None and p.grad.numel()]
+    if not held:
+        return {}
+    gradients = [_dense(p.grad) for p in held if p.grad is not None]
+    # In double precision the square of a finite float32 gradient cannot overflow.
+    norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])
+    return {id(p): norm for p, norm in zip(held, norms.tolist(), strict=True)}
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    entries = gradient.coalesce().values() if gradient.is_sparse else gradient.detach()
+    return torch.view_as_real(entries) if entries.is_complex() else entries
+
+
+def _total(norms: Mapping[int, float]) -> float:
+    return math.hypot(*norms.values())
+
+
+def _choose_witness(held: Held) -> None:
+    """The smallest parameter with a live gradient."""
+    if held.witness is not None and held.witness.grad is not None:
+        return
+    with_gradient = [p for p in held.parameters if p.grad is not None and not p.grad.is_sparse]
+    for parameter in sorted(with_gradient, key=lambda p: p.numel()):
+        if parameter.grad is not None and bool(parameter.grad.any()):
+            held.witness = parameter
+            return
+
+
+def _version(held: Held) -> int:
+    """Counts the changes in place of all gradients: clipping and unscaling are such."""
+    return sum(p.grad._version for p in held.parameters if p.grad is not None)

@@ -1,0 +1,40 @@
+"""What the default sampling costs on `small`: two trainers in turn, an epoch each, paired.
+
+python tests/watch/measure_cost.py [PAIRS]
+"""
+
+import statistics
+import sys
+import time
+
+from ris_pipeline.config import load_settings
+from ris_pipeline.learning import Trainer, watch_trainer
+
+BATCHES = 10
+
+
+def main(pairs: int) -> None:
+    small = load_settings("small")
+    training = small.training.replace(epochs=pairs, batches=BATCHES, validation_scenes=128)
+    settings = small.replace(training=training)
+    trainers = [Trainer(settings), Trainer(settings)]
+    watch = watch_trainer(trainers[1], log=lambda line: None)
+    rows = []
+    for number in range(pairs):
+        seconds = [0.0, 0.0]
+        for place in (0, 1) if number % 2 else (1, 0):
+            start = time.process_time()
+            trainers[place].train_epoch()
+            seconds[place] = time.process_time() - start
+        rows.append(seconds)
+    bare, watched = (sum(row[place] for row in rows) for place in (0, 1))
+    middle = statistics.median(row[1] / row[0] for row in rows)
+    sys.stdout.write(
+        f"{pairs * BATCHES} steps: {pairs * BATCHES / bare:.3f} steps/s without, "
+        f"{pairs * BATCHES / watched:.3f} with: {watched / bare - 1:+.2%}; median of pairs "
+        f"{middle - 1:+.2%}; alarms {[alarm.name for alarm in watch.alarms]}\n"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50)

@@ -1,0 +1,103 @@
+"""`ris-pipeline doctor`: the checklist of a run, from whatever it left behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from watch_bugs import BUGS
+from watch_loops import plain
+from watch_recipe import Recipe
+
+from ris_pipeline import cli
+from ris_pipeline._errors import InputError
+from ris_pipeline.watch.doctor import checklist, read_run
+
+BEFORE = """\
+Epoch 001/030: train 0.216999  val 1.921642
+Epoch 002/030: train 0.218567  val 1.921642
+Epoch 030/030: train 0.217593  val 1.921642
+"""
+AFTER = """\
+[DEBUG] total loss pre-backward = 0.806142
+[OPT] batch=1 g_back=1.23e-02 g_head=2.45e-02 LRs=[2.00e-04, 8.00e-04]
+[GRAD] no-grad count=0 (sample)=[]
+[OPT] batch=2 g_back=1.15e-02 g_head=2.31e-02 LRs=[2.00e-04, 8.00e-04]
+[OPT] step 12 / batch 12
+Epoch 001/030: train 0.806  val 1.921
+Epoch 002/030: train 0.723  val 1.789
+Epoch 010/030: train 0.412  val 0.587
+Epoch 030/030: train 0.198  val 0.187
+"""
+
+
+def wrong(path: Path) -> list[str]:
+    return [check.name for check in checklist(read_run(path)) if check.verdict == "wrong"]
+
+
+def test_the_log_of_the_post_mortem_before_and_after(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(BEFORE)
+    assert wrong(path) == [
+        "gradients are finite and above zero, none is missing",
+        "the optimiser steps",
+        "training loss falls",
+        "validation loss falls",
+    ]
+    path.write_text(AFTER)
+    assert wrong(path) == []
+    path.write_text(AFTER.replace("count=0", "count=3").replace("1.15e-02", "nan"))
+    assert wrong(path) == ["gradients are finite and above zero, none is missing"]
+
+
+def run_cli(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_a_journal_with_an_alarm_is_code_1(tmp_path: Path, capsys) -> None:
+    recipe = Recipe(watch={"run": tmp_path}, epochs=3)
+    plain(recipe)
+    assert run_cli(str(tmp_path)) == 0
+    assert "✗" not in capsys.readouterr().out
+    BUGS["no_step"].plant(recipe)
+    plain(recipe)
+    assert run_cli(str(tmp_path), "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["wrong"]
+    (said,) = [c["said"] for c in report["checks"] if c["name"] == "no alarm: optimiser"]
+    assert said.startswith("step-never")
+
+
+def test_bad_input_is_code_2(tmp_path: Path, capsys) -> None:
+    (tmp_path / "watch.jsonl").write_text("no journal\nat all\n")
+    (tmp_path / "metrics.jsonl").write_text("[]\n")
+    (tmp_path / "empty.log").write_text("")
+    (tmp_path / "nothing").mkdir()
+    for name in ("absent", "watch.jsonl", "metrics.jsonl", "empty.log", "nothing"):
+        assert run_cli(str(tmp_path / name)) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_our_metrics_are_read_without_a_watch(tmp_path: Path) -> None:
+    record = {"gradient_backbone": 1.0, "gradient_heads": 2.0, "rates": [1e-3], "step": 4}
+    lines = [json.dumps({**record, "train": 1 / e, "validation": 2 / e}) for e in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert wrong(tmp_path) == []
+    lines.append(json.dumps({**record, "train": float("nan"), "validation": 1.0}))
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert wrong(tmp_path) == ["training loss falls"]
+
+
+def test_the_installation(capsys) -> None:
+    assert run_cli() == 0
+    assert "double precision give the stored curve" in capsys.readouterr().out
+
+
+def test_a_run_of_one_epoch_is_not_judged(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("Epoch 001/030: train 0.2  val 1.9\n")
+    verdicts = {check.name: check.verdict for check in checklist(read_run(path))}
+    assert verdicts["training loss falls"] == "unknown"
+    with pytest.raises(InputError, match="no such file"):
+        read_run(tmp_path / "absent")
