@@ -19,7 +19,7 @@ from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl
-from ris_pipeline.spectral.norms import squared_norm
+from ris_pipeline.spectral.norms import at_unit_scale, squared_norm
 from ris_pipeline.spectral.spectra import (
     bartlett_spectrum,
     music_spectrum,
@@ -40,6 +40,7 @@ __all__ = [
     "Covariance",
     "LowRankCovariance",
     "add_loading",
+    "at_unit_scale",
     "bartlett_spectrum",
     "blend",
     "decomposition",

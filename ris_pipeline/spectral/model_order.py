@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_finite, check_range
+from ris_pipeline._validation import check_finite, check_range, numbers
 
 
 def eigenvalue_mdl(
@@ -54,6 +54,11 @@ def _parameters(eigenvalues: Tensor) -> Float[Tensor, " m"]:
     return k * (2 * m - k)
 
 
+def _any(condition: Tensor) -> bool:
+    known = numbers(condition)
+    return known is not None and bool(known.any())
+
+
 def _likelihood(eigenvalues: Tensor, samples: int) -> Float[Tensor, "*batch m"]:
     if eigenvalues.ndim == 0 or eigenvalues.shape[-1] == 0:
         raise InputError(f"eigenvalues has shape {tuple(eigenvalues.shape)}: allowed is (..., m)")
@@ -61,9 +66,10 @@ def _likelihood(eigenvalues: Tensor, samples: int) -> Float[Tensor, "*batch m"]:
     check_range("samples", samples, 2, math.inf)
     m = eigenvalues.shape[-1]
     rounding = m * torch.finfo(eigenvalues.dtype).eps * eigenvalues.abs().amax(-1, keepdim=True)
-    if bool((eigenvalues < -rounding).any()):
-        raise InputError(f"eigenvalues holds {eigenvalues.min().item()}: allowed is 0 or more")
-    if bool((eigenvalues.diff(dim=-1) > rounding).any()):
+    known = numbers(eigenvalues)
+    if known is not None and _any(eigenvalues < -rounding):
+        raise InputError(f"eigenvalues holds {known.min().item()}: allowed is 0 or more")
+    if _any(eigenvalues.diff(dim=-1) > rounding):
         raise InputError("eigenvalues ascend: allowed is descending order")
     tiny = torch.finfo(eigenvalues.dtype).tiny
     level = torch.maximum(eigenvalues, rounding).clamp_min(tiny)

@@ -139,7 +139,7 @@ def implementation(
         adapted = adapt(name, function, backend, batched)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE}
+    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, Claim.TRANSFORM}
     if isinstance(adapted, PlainMatrixFunction) and Claim.NOT_HERMITIAN not in adapted.claims:
         never.add(Claim.NOT_HERMITIAN)
     plain = Implementation(

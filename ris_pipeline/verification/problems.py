@@ -148,7 +148,8 @@ class Problem:
                 return gap, gap_bound(values, dtype)
             case "eigengap_loss":
                 # The margin is rounded, and the difference.
-                bound = gap_bound(values, dtype).mean() + entry_bound(self.margin, 2, dtype)
+                bound = np.asarray(gap_bound(values, dtype).mean())
+                bound += entry_bound(self.margin, 2, dtype)
                 return np.asarray(self.margin - gap.mean()), bound
             case _:
                 return values, eigenvalue_bound(values, dtype)[..., None]

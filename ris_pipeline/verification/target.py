@@ -104,6 +104,7 @@ class Claim(StrEnum):
     EMPTY = "an empty batch"
     GRADIENT = "a gradient"
     SECOND_DERIVATIVE = "a second derivative"
+    TRANSFORM = "transforms of torch.func"
     RANGE = "gradients whose squares overflow"
     PEAK = "a spectrum that keeps its digits at a peak"
 

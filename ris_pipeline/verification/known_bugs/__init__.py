@@ -14,9 +14,11 @@ from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
 from ris_pipeline.verification.known_bugs.localization import LOCALIZATION_BUGS
 from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
 from ris_pipeline.verification.known_bugs.model_order import MODEL_ORDER_BUGS
+from ris_pipeline.verification.known_bugs.ratios import RATIO_BUGS
 from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
 from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
+from ris_pipeline.verification.known_bugs.transforms import TRANSFORM_BUGS
 
 KNOWN_BUGS: tuple[KnownBug, ...] = (
     *SPECTRAL_BUGS,
@@ -30,6 +32,8 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *LOSS_BUGS,
     *LOCALIZATION_BUGS,
     *AVERAGING_BUGS,
+    *TRANSFORM_BUGS,
+    *RATIO_BUGS,
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 
