@@ -18,6 +18,7 @@ from torch import Tensor
 from ris_pipeline.config import LossConfig, LossWeights
 from ris_pipeline.spectral import (
     LowRankCovariance,
+    at_unit_scale,
     bartlett_spectrum,
     eigengap,
     eigengap_loss,
@@ -134,6 +135,7 @@ def prediction_nmse(prediction: Prediction, truth: Truth, config: LossConfig) ->
 
 
 def _off_diagonal_share(factor: Complex[Tensor, "b n q"]) -> Tensor:
+    factor = at_unit_scale(factor)
     gram = factor.mH @ factor
     whole = squared_norm(gram)
     share = squared_norm(gram - gram.diagonal(dim1=-2, dim2=-1).diag_embed())
@@ -149,7 +151,7 @@ def orthogonality(prediction: Prediction, truth: Truth, config: LossConfig) -> T
 
 def cross_term(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """`||A_a^H A_r||_F^2 / (||A_a||_F^2 ||A_r||_F^2)` in 0..1: no power told twice."""
-    a, r = prediction.angle_factor, prediction.range_factor
+    a, r = at_unit_scale(prediction.angle_factor), at_unit_scale(prediction.range_factor)
     power = squared_norm(a) * squared_norm(r)
     cross = squared_norm(a.mH @ r)
     return (cross / power.clamp_min(torch.finfo(power.dtype).tiny)).mean()
@@ -205,7 +207,8 @@ def _contrast(covariance: LowRankCovariance, truth: Truth) -> Tensor:
     level = torch.where(truth.active, peaks, torch.zeros_like(peaks)).sum(-1)
     level = level / truth.active.sum(-1)
     background = bartlett_spectrum(covariance, truth.grid).mean(-1)
-    return background / level.clamp_min(torch.finfo(level.dtype).eps)
+    mean_power = covariance.trace()[..., None] / covariance.size
+    return background / level.clamp_min(torch.finfo(level.dtype).eps * mean_power)
 
 
 def peak_contrast(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
