@@ -9,7 +9,7 @@ subgradients.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_order, check_range, numbers
@@ -56,6 +56,20 @@ def eigengap_loss(
     """
     check_range("margin", margin, 0.0, float("inf"))
     return torch.relu(margin - eigengap(covariance, k)).mean()
+
+
+def factor_eigengap_loss(
+    factor: Complex[Tensor, "*batch n q"], k: int | Tensor, margin: float | Tensor
+) -> Float[Tensor, ""]:
+    """`eigengap_loss` of `F F^H`, which is never formed.
+
+    In the active zone the gradient with respect to F is
+    `-2 (v_k v_k^H - v_{k+1} v_{k+1}^H) F / batch`.
+
+    Raises:
+        InputError: as `eigengap_loss`; a factor that is no complex matrix.
+    """
+    return eigengap_loss(LowRankCovariance(factor), k, margin)
 
 
 def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -> Float[Tensor, ""]:

@@ -16,7 +16,7 @@ ASSP 33(2), 1985, eqs. (16), (17).
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -46,6 +46,16 @@ def eigenvalue_aic(
 ) -> Float[Tensor, "*batch m"]:
     """`AIC(k)` for k = 0..m-1 along the last axis; arguments and errors as `eigenvalue_mdl`."""
     return 2 * _likelihood(eigenvalues, samples) + 2 * _parameters(eigenvalues)
+
+
+def mdl(eigenvalues: Float[Tensor, "*batch m"], samples: int) -> Int[Tensor, "*batch"]:
+    """The number of signals: the k of the smallest `eigenvalue_mdl`; arguments as there."""
+    return eigenvalue_mdl(eigenvalues, samples).argmin(-1)
+
+
+def aic(eigenvalues: Float[Tensor, "*batch m"], samples: int) -> Int[Tensor, "*batch"]:
+    """The number of signals: the k of the smallest `eigenvalue_aic`; arguments as there."""
+    return eigenvalue_aic(eigenvalues, samples).argmin(-1)
 
 
 def _parameters(eigenvalues: Tensor) -> Float[Tensor, " m"]:

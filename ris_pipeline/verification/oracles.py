@@ -105,6 +105,36 @@ def steering_at(
     return np.asarray(response.astype(np.complex128))
 
 
+def ula(antennas: int, angles: NDArray[Any], spacing: float = 0.5) -> Complex:
+    """`exp(+j 2 pi spacing n sin(theta))` as columns (N, G), spacing in wavelengths."""
+    phases = np.outer(np.arange(antennas, dtype=np.longdouble), np.sin(angles))
+    turned = 2 * np.longdouble(np.pi) * spacing * phases
+    return np.asarray((np.cos(turned) + 1j * np.sin(turned)).astype(np.complex128))
+
+
+def unit_rows(rows: int, columns: int) -> Complex:
+    """Orthonormal rows (rows, columns), the same in every run."""
+    generator = np.random.default_rng(rows)
+    shape = (columns, rows)
+    drawn = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    return np.asarray(np.linalg.qr(drawn)[0].conj().T)
+
+
+def shrunk_covariance(snapshots: Complex) -> Complex:
+    """Ledoit and Wolf's covariance of each batch entry, from its outer products one by one."""
+
+    def one(x: Complex) -> Complex:
+        n, count = x.shape
+        sample = sum(np.outer(column, column.conj()) for column in x.T) / count
+        target = np.trace(sample).real / n * np.eye(n)
+        off = sum(np.linalg.norm(np.outer(column, column.conj()) - sample) ** 2 for column in x.T)
+        distance = np.linalg.norm(sample - target) ** 2
+        weight = min(1.0, float(off) / count**2 / float(distance)) if distance else 1.0
+        return np.asarray((1 - weight) * sample + weight * target)
+
+    return np.asarray(_each(one, snapshots))
+
+
 def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
     """2-norm over the gradients that are finite throughout, and the number of the others.
 
