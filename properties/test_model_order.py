@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.bounds import order_bound
@@ -62,4 +62,32 @@ def test_signals_far_above_equal_noise_are_counted(signals: int, noise: int, exp
     values = torch.cat((torch.full((signals,), 64.0), torch.ones(noise))).double() * 2.0**exponent
     for name in under_test(CRITERIA):
         count = int(getattr(TARGET, name)(values, 1024).argmin())
+        assert_true(f"number by {name}", count == signals, count)
+
+
+@given(spectra, SAMPLES, st.sampled_from((torch.float64, torch.float32)), st.integers(-8, 8))
+def test_the_number_is_where_the_criterion_is_smallest(
+    values: np.ndarray, samples: int, dtype: torch.dtype, exponent: int
+) -> None:
+    for name in under_test(("mdl", "aic")):
+        expected = spelled_out(f"eigenvalue_{name}", values, samples)
+        best, *others = np.sort(expected)
+        scaled = values * 2.0**exponent
+        bound = order_bound(values, samples, dtype) + order_bound(scaled, samples, dtype)
+        # Where two are as small as each other but for rounding, either is right.
+        assume(not others or others[0] - best > 2 * float(np.max(bound)))
+        batch = torch.from_numpy(np.stack((values, scaled))).to(dtype)
+        for spectrum in (*batch, batch):
+            got = getattr(TARGET, name)(spectrum, samples)
+            number = np.full(got.shape, expected.argmin())
+            assert_within(f"number by {name}", got.numpy(), number, 0)
+
+
+@given(st.integers(0, 6), st.integers(2, 40), st.integers(-8, 8))
+def test_the_number_of_signals_far_above_equal_noise(
+    signals: int, noise: int, exponent: int
+) -> None:
+    values = torch.cat((torch.full((signals,), 4096.0), torch.ones(noise))).double()
+    for name in under_test(("mdl", "aic")):
+        count = int(getattr(TARGET, name)(values * 2.0**exponent, 4096))
         assert_true(f"number by {name}", count == signals, count)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.problems import NAMES, OF_EACH, Size, askable, problem
+from ris_pipeline.verification.problems import NAMES, OF_EACH, ULA, Size, askable, problem
 from ris_pipeline.verification.target import Claim, taken, under_test
 
 # Beyond the sizes at which blocks, 8-bit integers and thread pools begin.
@@ -64,7 +64,7 @@ def test_batches_of_any_size(size: Size) -> None:
 
 @given(st.sampled_from(GRIDS))
 def test_any_number_of_steering_vectors(size: Size) -> None:
-    for name in under_test(("music_spectrum", "mvdr_spectrum", "bartlett_spectrum")):
+    for name in under_test(("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", *ULA)):
         given = problem(size)
         given.check(name, given.answer(name))
 

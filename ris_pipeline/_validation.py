@@ -4,16 +4,46 @@ import cmath
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from ris_pipeline._errors import InputError
 
 
+def transformed(value: Tensor) -> bool:
+    """Whether a transform of torch.func, a forward-mode tangent or a compiler follows a tensor.
+
+    All of these belong to one thread. Compiled code has no numbers yet, and mapped code has more of
+    them than it shows.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or unpack_dual(value).tangent is not None
+    )
+
+
+def numbers(value: Tensor) -> Tensor | None:
+    """The numbers behind every transform of torch.func, all that a `vmap` maps over; None while a
+    compiler traces, where there are none."""
+    if torch.compiler.is_compiling():
+        return None
+    while torch._C._functorch.is_functorch_wrapped_tensor(value):
+        value = torch._C._functorch.get_unwrapped(value)
+    return value
+
+
 def check_range(name: str, value: float | Tensor, low: float, high: float) -> None:
-    """Raise `InputError` unless `low <= value <= high`, for every entry of a tensor."""
+    """Raise `InputError` unless `low <= value <= high`, for every entry of a tensor.
+
+    Compiled code is not asked: a graph holds no numbers.
+    """
     if isinstance(value, Tensor):
-        outside = ~((value >= low) & (value <= high))
+        known = numbers(value)
+        if known is None:
+            return
+        outside = ~((known >= low) & (known <= high))
         if bool(outside.any()):
-            first = value[outside].flatten()[0].item()
+            first = known[outside].flatten()[0].item()
             raise InputError(f"{name} holds {first}: allowed is {low}..{high}")
     elif not low <= value <= high:
         raise InputError(f"{name} = {value}: allowed is {low}..{high}")
@@ -40,12 +70,18 @@ def check_complex(name: str, value: Tensor) -> None:
 
 
 def check_finite(name: str, value: Tensor) -> None:
-    """Raise `InputError` if any entry is NaN or infinite; the message says how many and where."""
+    """Raise `InputError` if any entry is NaN or infinite; the message says how many and where.
+
+    Compiled code is not asked: LAPACK refuses such a matrix itself.
+    """
+    known = numbers(value)
+    if known is None:
+        return
     # A sum with a NaN or an infinity in it is never finite, and fifty times as fast to form as
     # `isfinite`. The reverse may fail, by overflow: then every entry is looked at.
-    if cmath.isfinite(value.sum().item()):
+    if cmath.isfinite(known.sum().item()):
         return
-    bad = ~torch.isfinite(value)
+    bad = ~torch.isfinite(known)
     if bool(bad.any()):
         where = tuple(int(i) for i in bad.nonzero()[0])
         raise InputError(

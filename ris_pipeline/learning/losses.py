@@ -210,7 +210,8 @@ def _contrast(covariance: LowRankCovariance, truth: Truth) -> Tensor:
     level = torch.where(truth.active, peaks, torch.zeros_like(peaks)).sum(-1)
     level = level / truth.active.sum(-1)
     background = bartlett_spectrum(covariance, truth.grid).mean(-1)
-    return background / level.clamp_min(torch.finfo(level.dtype).eps)
+    mean_power = covariance.trace()[..., None] / covariance.size
+    return background / level.clamp_min(torch.finfo(level.dtype).eps * mean_power)
 
 
 def peak_contrast(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:

@@ -328,8 +328,13 @@ class Trainer:
         if first_epoch and number == 1:
             log.info(debug_line(value))
         if self.watch is not None:
-            seen = {"covariance": prediction.covariance, "k": truth.count}
-            self.watch.begin(terms, weights.model_dump(), loss=loss, **seen)
+            self.watch.begin(
+                terms,
+                weights.model_dump(),
+                loss=loss,
+                covariance=prediction.covariance,
+                k=truth.count,
+            )
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
         add_terms(sums.terms, terms)

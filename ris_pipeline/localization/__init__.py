@@ -21,6 +21,14 @@ from ris_pipeline.localization.grid import (
     search_domain,
     steering_grid,
 )
+from ris_pipeline.localization.linear_array import (
+    esprit,
+    root_music,
+    ula_bartlett,
+    ula_music,
+    ula_mvdr,
+    ula_steering,
+)
 from ris_pipeline.localization.locate import locate
 from ris_pipeline.localization.matching import great_circle, match_sources
 from ris_pipeline.localization.metrics import (
@@ -65,6 +73,7 @@ __all__ = [
     "diffuse_ratio",
     "direction_grid",
     "direction_peaks",
+    "esprit",
     "estimation_errors",
     "fisher_information",
     "gospa",
@@ -78,6 +87,7 @@ __all__ = [
     "measure",
     "misspecified_cramer_rao_bound",
     "regularised_least_squares",
+    "root_music",
     "search_domain",
     "sensing_gram",
     "smooth_panel",
@@ -87,5 +97,9 @@ __all__ = [
     "stochastic_fisher_information",
     "sub_panel_windows",
     "summarise",
+    "ula_bartlett",
+    "ula_music",
+    "ula_mvdr",
+    "ula_steering",
     "whiten",
 ]

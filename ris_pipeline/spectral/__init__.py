@@ -15,11 +15,23 @@ from ris_pipeline.spectral.covariance import (
     shrinkage_weight,
     trace,
 )
-from ris_pipeline.spectral.eigengap import eigengap, eigengap_loss, signal_power_hinge
+from ris_pipeline.spectral.eigengap import (
+    eigengap,
+    eigengap_loss,
+    factor_eigengap_loss,
+    signal_power_hinge,
+)
 from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
-from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl
-from ris_pipeline.spectral.norms import squared_norm
+from ris_pipeline.spectral.matrix_functions import (
+    matrix_sqrt,
+    psd_projection,
+    pseudo_inverse,
+    whitening,
+)
+from ris_pipeline.spectral.model_order import aic, eigenvalue_aic, eigenvalue_mdl, mdl
+from ris_pipeline.spectral.norms import at_unit_scale, squared_norm
+from ris_pipeline.spectral.snapshots import ledoit_wolf, sample_covariance
 from ris_pipeline.spectral.spectra import (
     bartlett_spectrum,
     music_spectrum,
@@ -40,6 +52,8 @@ __all__ = [
     "Covariance",
     "LowRankCovariance",
     "add_loading",
+    "aic",
+    "at_unit_scale",
     "bartlett_spectrum",
     "blend",
     "decomposition",
@@ -49,8 +63,12 @@ __all__ = [
     "eigenvalue_mdl",
     "eigenvalues",
     "eigh",
+    "factor_eigengap_loss",
     "forward_backward",
     "hermitize",
+    "ledoit_wolf",
+    "matrix_sqrt",
+    "mdl",
     "music_spectrum",
     "mvdr_spectrum",
     "nmse",
@@ -60,6 +78,9 @@ __all__ = [
     "normalize_trace",
     "prepare_covariance",
     "projector",
+    "psd_projection",
+    "pseudo_inverse",
+    "sample_covariance",
     "shrink",
     "shrinkage_weight",
     "signal_power_hinge",
@@ -70,4 +91,5 @@ __all__ = [
     "spatial_smoothing",
     "squared_norm",
     "trace",
+    "whitening",
 ]

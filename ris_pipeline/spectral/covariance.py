@@ -15,7 +15,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
-from ris_pipeline.spectral.norms import row_power, squared_norm
+from ris_pipeline.spectral.norms import largest_part, near_one, row_power, squared_norm
 
 
 def order_of(covariance: Covariance) -> int:
@@ -52,6 +52,19 @@ def _scale(covariance: Covariance, scale: Tensor) -> Covariance:
     return hermitize(covariance) * scale[..., None, None]
 
 
+def _unit(covariance: Covariance) -> Float[Tensor, "*batch"]:
+    """The power of two, a constant, that brings the entries of a covariance near 1."""
+    if isinstance(covariance, LowRankCovariance):
+        amplitude = covariance.loading_column()[..., 0].detach().sqrt()
+        return near_one(torch.maximum(largest_part(covariance.factor), amplitude)).square()
+    return near_one(largest_part(covariance))
+
+
+def scaled_to_one(covariance: Covariance) -> Covariance:
+    """A covariance times a power of two, a constant: entries near 1, for ratios of them."""
+    return _scale(covariance, _unit(covariance))
+
+
 def add_loading(covariance: Covariance, loading: float | Tensor) -> Covariance:
     """`R + loading I`, loading (...) >= 0; every eigenvalue rises by it.
 
@@ -73,9 +86,9 @@ def normalize_trace(covariance: Covariance) -> Covariance:
     The trace is floored at n times the smallest normal number: the factor stays a finite number,
     and so does the gradient of a matrix of zeros.
     """
-    total = trace(covariance)
-    n = order_of(covariance)
-    return _scale(covariance, n / total.clamp_min(n * torch.finfo(total.dtype).tiny))
+    unit, n = scaled_to_one(covariance), order_of(covariance)
+    total = trace(unit)
+    return _scale(unit, n / total.clamp_min(n * torch.finfo(total.dtype).tiny))
 
 
 def shrinkage_weight(
@@ -161,18 +174,22 @@ def nmse(
     The factored form subtracts Gram matrices: its absolute error is a few eps of
     `(||R||_F^2 + ||T||_F^2) / ||T||_F^2`, so values below that are rounding, possibly negative.
 
+    Both are scaled to the truth's size first: the ratio holds at any power.
+
     Raises:
         InputError: one dense and one factored covariance.
     """
+    unit = _unit(truth)
+    estimate, truth = _scale(estimate, unit), _scale(truth, unit)
     if isinstance(estimate, LowRankCovariance) and isinstance(truth, LowRankCovariance):
         diagonal = (_diagonal(estimate) - _diagonal(truth)).square().sum(-1)
         whole = _squared_distance(estimate, truth)
         scale = _squared_norm(truth)
     elif isinstance(estimate, Tensor) and isinstance(truth, Tensor):
-        difference = hermitize(estimate) - hermitize(truth)
+        difference = estimate - truth
         diagonal = difference.diagonal(dim1=-2, dim2=-1).abs().square().sum(-1)
         whole = squared_norm(difference)
-        scale = squared_norm(hermitize(truth))
+        scale = squared_norm(truth)
     else:
         raise InputError("nmse of a dense and a factored covariance: allowed are two of one form")
     weighted = diagonal_weight * diagonal + off_diagonal_weight * (whole - diagonal)

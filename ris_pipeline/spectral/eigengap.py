@@ -9,17 +9,25 @@ subgradients.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_order, check_range
-from ris_pipeline.spectral.covariance import eigenvalues_at, order_of, trace
+from ris_pipeline._validation import check_order, check_range, numbers
+from ris_pipeline.spectral.covariance import eigenvalues_at, order_of, scaled_to_one, trace
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 
 
 def _orders(covariance: Covariance, k: int | Tensor) -> Tensor:
     like = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     return torch.as_tensor(k, dtype=torch.int64, device=like.device).expand(like.shape[:-2])
+
+
+def _most(k: int | Tensor, size: int) -> int:
+    """The largest order, or where a compiler traces the largest that there may be."""
+    if isinstance(k, Tensor):
+        known = numbers(k)
+        return size - 1 if known is None else int(known.max())
+    return k
 
 
 def eigengap(covariance: Covariance, k: int | Tensor) -> Float[Tensor, "*batch"]:
@@ -50,6 +58,20 @@ def eigengap_loss(
     return torch.relu(margin - eigengap(covariance, k)).mean()
 
 
+def factor_eigengap_loss(
+    factor: Complex[Tensor, "*batch n q"], k: int | Tensor, margin: float | Tensor
+) -> Float[Tensor, ""]:
+    """`eigengap_loss` of `F F^H`, which is never formed.
+
+    In the active zone the gradient with respect to F is
+    `-2 (v_k v_k^H - v_{k+1} v_{k+1}^H) F / batch`.
+
+    Raises:
+        InputError: as `eigengap_loss`; a factor that is no complex matrix.
+    """
+    return eigengap_loss(LowRankCovariance(factor), k, margin)
+
+
 def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -> Float[Tensor, ""]:
     """`mean relu(margin - sum_{i<=k} lambda_i / tr R)`: the subspace margin.
 
@@ -60,9 +82,10 @@ def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -
     """
     check_order("k", k, order_of(covariance))
     check_range("margin", margin, 0.0, 1.0)
+    covariance = scaled_to_one(covariance)
     total = trace(covariance)
     order = _orders(covariance, k)
-    most = (k if isinstance(k, int) else int(k.max())) if total.numel() else 1
+    most = _most(k, order_of(covariance)) if total.numel() else 1
     places = torch.arange(most, device=total.device).expand(*total.shape, most)
     leading = eigenvalues_at(covariance, places)
     share = (leading * (places < order[..., None])).sum(-1) / total.clamp_min(

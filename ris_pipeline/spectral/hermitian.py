@@ -15,9 +15,17 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_complex, check_finite, check_square
+from ris_pipeline._validation import check_complex, check_finite, check_square, transformed
 
 _ONE_AT_A_TIME = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the batch in hand, so that the child finds the lock open and the number of
+    # threads as its owner set it.
+    os.register_at_fork(
+        before=_ONE_AT_A_TIME.acquire,
+        after_in_parent=_ONE_AT_A_TIME.release,
+        after_in_child=_ONE_AT_A_TIME.release,
+    )
 _WORTH_SHARING = 2**13
 """Entries of a batch from which sharing it saves more than it costs."""
 
@@ -29,17 +37,20 @@ def _by_lapack(routine: Callable[[Tensor], Parts], matrices: Tensor) -> list[Par
 
     LAPACK takes a batch as a loop over matrices of a few dozen rows. Splitting each over threads
     costs more than it saves: 64 of 26 x 26 take 2.8 ms on one thread, 25 ms on two that sleep
-    while they wait. Sharing the batch among two takes 1.5 ms. A recorded gradient belongs to one
-    thread, so such a batch is not shared. torch's number of threads is one for the whole process,
-    hence the lock.
+    while they wait. Sharing the batch among two takes 1.5 ms. A recorded gradient and a transform
+    belong to one thread, so such a batch is not shared. torch's number of threads is one for the
+    whole process, hence the lock.
     """
+    if torch.compiler.is_compiling():
+        return [routine(matrices)]
     with _ONE_AT_A_TIME:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             recorded = matrices.requires_grad and torch.is_grad_enabled()
+            followed = recorded or transformed(matrices)
             small = matrices.ndim != 3 or matrices.numel() < _WORTH_SHARING
-            if threads == 1 or recorded or small or matrices.device.type != "cpu":
+            if threads == 1 or followed or small or matrices.device.type != "cpu":
                 return [routine(matrices)]
             own, *others = matrices.chunk(threads)
             workers = _workers(os.getpid(), threads - 1)
@@ -103,6 +114,10 @@ def eigh_of_gram(
 ) -> tuple[Float[Tensor, "*batch n"], Complex[Tensor, "*batch n n"]]:
     """`eigh` of a matrix that is Hermitian by construction, as `F^H F` is: its upper triangle is
     not read, nothing is checked."""
+    if transformed(matrix):
+        # torch.func fails in the second derivative of values and vectors of one call.
+        values = torch.linalg.eigvalsh(matrix)
+        return values.flip(-1), torch.linalg.eigh(matrix).eigenvectors.flip(-1)
     values, vectors = zip(*_by_lapack(torch.linalg.eigh, matrix), strict=True)
     return torch.cat(values).flip(-1), torch.cat(vectors).flip(-1)
 

@@ -14,13 +14,26 @@ from typing import Any
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_complex, check_finite, check_range
+from ris_pipeline._validation import check_complex, check_finite, check_range, transformed
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import eigh_of_gram
 from ris_pipeline.spectral.norms import squared_norm
+
+
+def _values_at(values: Tensor, places: Tensor) -> Tensor:
+    """Eigenvalues of a Gram matrix (..., q) at some places, 0 from the q-th on."""
+    inside = places < values.shape[-1]
+    # A Gram matrix has no negative eigenvalues; rounding may return -eps |G|.
+    return values.gather(-1, places.where(inside, 0)).clamp_min(0.0) * inside
+
+
+def _vectors_at(vectors: Tensor, places: Tensor) -> Tensor:
+    """Eigenvectors as columns (..., q, q) at some places, any from the q-th on."""
+    chosen = places.where(places < vectors.shape[-1], 0)
+    rows = vectors.shape[-2]
+    return vectors.gather(-1, chosen[..., None, :].expand(*places.shape[:-1], rows, -1))
 
 
 class _SquaredSingularValues(torch.autograd.Function):
@@ -28,24 +41,22 @@ class _SquaredSingularValues(torch.autograd.Function):
 
         d s_i^2 / dF = 2 F v_i v_i^H,    v_i: eigenvectors of F^H F
 
-    Autograd would go through every eigenvector, and through both factors of `F^H F`.
+    Autograd would go through every eigenvector, and through both factors of `F^H F`. It does so
+    for a derivative of the derivative: there the v_i move.
     """
 
     @staticmethod
     def forward(ctx: Any, factor: Tensor, places: Tensor) -> Tensor:
         values, vectors = eigh_of_gram(factor.mH @ factor)
-        inside = places < factor.shape[-1]
-        chosen = places.where(inside, 0)
-        rows = vectors.shape[-2]
-        vectors = vectors.gather(-1, chosen[..., None, :].expand(*places.shape[:-1], rows, -1))
-        ctx.save_for_backward(factor, vectors, inside)
-        # A Gram matrix has no negative eigenvalues; rounding may return -eps |G|.
-        return values.gather(-1, chosen).clamp_min(0.0) * inside
+        ctx.save_for_backward(factor, places, _vectors_at(vectors, places))
+        return _values_at(values, places)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        factor, vectors, inside = ctx.saved_tensors
+        factor, places, vectors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            vectors = _vectors_at(eigh_of_gram(factor.mH @ factor)[1], places)
+        inside = places < factor.shape[-1]
         weighted = vectors * (2 * gradient * inside)[..., None, :]
         return factor @ (weighted @ vectors.mH), None
 
@@ -128,6 +139,8 @@ class LowRankCovariance:
         check_finite("factor", self.factor)
         if self.rank >= self.size:
             return dense_eigenvalues(self.factor @ self.factor.mH).gather(-1, places)
+        if transformed(self.factor):
+            return _values_at(dense_eigenvalues(self.gram()), places)
         values: Tensor = _SquaredSingularValues.apply(self.factor, places)
         return values
 

@@ -16,11 +16,11 @@ ASSP 33(2), 1985, eqs. (16), (17).
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_finite, check_range
+from ris_pipeline._validation import check_finite, check_range, numbers
 
 
 def eigenvalue_mdl(
@@ -48,10 +48,25 @@ def eigenvalue_aic(
     return 2 * _likelihood(eigenvalues, samples) + 2 * _parameters(eigenvalues)
 
 
+def mdl(eigenvalues: Float[Tensor, "*batch m"], samples: int) -> Int[Tensor, "*batch"]:
+    """The number of signals: the k of the smallest `eigenvalue_mdl`; arguments as there."""
+    return eigenvalue_mdl(eigenvalues, samples).argmin(-1)
+
+
+def aic(eigenvalues: Float[Tensor, "*batch m"], samples: int) -> Int[Tensor, "*batch"]:
+    """The number of signals: the k of the smallest `eigenvalue_aic`; arguments as there."""
+    return eigenvalue_aic(eigenvalues, samples).argmin(-1)
+
+
 def _parameters(eigenvalues: Tensor) -> Float[Tensor, " m"]:
     m = eigenvalues.shape[-1]
     k = torch.arange(m, dtype=eigenvalues.dtype, device=eigenvalues.device)
     return k * (2 * m - k)
+
+
+def _any(condition: Tensor) -> bool:
+    known = numbers(condition)
+    return known is not None and bool(known.any())
 
 
 def _likelihood(eigenvalues: Tensor, samples: int) -> Float[Tensor, "*batch m"]:
@@ -61,9 +76,10 @@ def _likelihood(eigenvalues: Tensor, samples: int) -> Float[Tensor, "*batch m"]:
     check_range("samples", samples, 2, math.inf)
     m = eigenvalues.shape[-1]
     rounding = m * torch.finfo(eigenvalues.dtype).eps * eigenvalues.abs().amax(-1, keepdim=True)
-    if bool((eigenvalues < -rounding).any()):
-        raise InputError(f"eigenvalues holds {eigenvalues.min().item()}: allowed is 0 or more")
-    if bool((eigenvalues.diff(dim=-1) > rounding).any()):
+    known = numbers(eigenvalues)
+    if known is not None and _any(eigenvalues < -rounding):
+        raise InputError(f"eigenvalues holds {known.min().item()}: allowed is 0 or more")
+    if _any(eigenvalues.diff(dim=-1) > rounding):
         raise InputError("eigenvalues ascend: allowed is descending order")
     tiny = torch.finfo(eigenvalues.dtype).tiny
     level = torch.maximum(eigenvalues, rounding).clamp_min(tiny)

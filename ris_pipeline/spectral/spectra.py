@@ -18,7 +18,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_range, check_shape
+from ris_pipeline._validation import check_range, check_shape, numbers
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
@@ -68,9 +68,10 @@ def _dense_mvdr(matrix: Tensor, steering: Tensor) -> Tensor:
 
 def _factored_mvdr(covariance: LowRankCovariance, steering: Tensor) -> Tensor:
     delta = covariance.loading_column()
-    if bool((delta <= 0).any()):
+    known = numbers(delta)
+    if known is not None and bool((known <= 0).any()):
         raise InputError(
-            f"loading = {delta.min().item()}: allowed is a positive loading, R must be invertible"
+            f"loading = {known.min().item()}: allowed is a positive loading, R must be invertible"
         )
     if covariance.rank >= covariance.size:
         # Woodbury loses what cancels between I and F (delta I + G)^-1 F^H, lambda_1 / delta of the

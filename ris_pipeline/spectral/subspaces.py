@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_order
+from ris_pipeline._validation import check_order, transformed
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
-from ris_pipeline.spectral.norms import column_power, projected_power
+from ris_pipeline.spectral.norms import at_unit_scale, column_power, projected_power
 
 NEAR = 1e-2
 """Share of a vector's power outside the signal subspace below which a difference of squares will
@@ -81,6 +81,9 @@ def noise_projection(
     power = column_power(x) if power is None else power
     distance = power - projected_power(basis.mH, x)
     near = distance.detach() < NEAR * power.detach()
+    if transformed(distance):
+        # What columns there are is not known.
+        return torch.where(near, column_power(x - basis @ (basis.mH @ x)), distance)
     where = near.nonzero(as_tuple=True)
     if 8 * where[0].numel() > near.numel():
         return column_power(x - basis @ (basis.mH @ x))
@@ -100,12 +103,13 @@ def soft_alignment(
     difference and stays finite at rank deficiency; zero factors give zero. A direction that holds
     less than `ridge` of the power counts as noise.
     """
-    gram = covariance.gram()
+    factor = at_unit_scale(covariance.factor)
+    gram = factor.mH @ factor
     power = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1)
     # The root of the smallest normal number keeps the Cholesky factor of a zero matrix invertible.
     level = ridge * power + torch.finfo(power.dtype).tiny ** 0.5
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     cholesky = torch.linalg.cholesky(gram + level[..., None, None] * eye)
-    projected = covariance.factor.mH @ steering
+    projected = factor.mH @ steering
     whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
     return column_power(whitened)

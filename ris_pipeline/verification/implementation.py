@@ -165,7 +165,8 @@ def implementation(
         adapted = adapt(name, function, said.backend, said.batched, conventions)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
-    never = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, *conventions.never}
+    ours_alone = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, Claim.TRANSFORM}
+    never: set[Any] = {*ours_alone, *conventions.never}
     if isinstance(adapted, PlainMatrixFunction) and Claim.NOT_HERMITIAN not in adapted.claims:
         never.add(Claim.NOT_HERMITIAN)
     plain = Implementation(

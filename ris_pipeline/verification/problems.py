@@ -25,6 +25,7 @@ from ris_pipeline.verification.bounds import (
     subspace_bound,
 )
 from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.oracles import shrunk_covariance, ula, unit_rows
 from ris_pipeline.verification.strategies import (
     Basis,
     Domain,
@@ -34,11 +35,22 @@ from ris_pipeline.verification.strategies import (
 )
 from ris_pipeline.verification.target import TARGET, taken
 
-VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
-AVERAGES = ("forward_backward", "spatial_smoothing")
+MEANS = ("eigengap_loss", "factor_eigengap_loss")
+"""Those that answer a batch by its mean."""
+
+VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", *MEANS)
+AVERAGES = ("forward_backward", "spatial_smoothing", "add_loading")
+FUNCTIONS = ("matrix_sqrt", "psd_projection", "whitening", "pseudo_inverse")
+ESTIMATES = ("sample_covariance", "ledoit_wolf")
 BASES = ("signal_subspace", "noise_subspace", "projector")
 SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", "soft_music_spectrum")
-NAMES = (*VALUES, *AVERAGES, *BASES, *SPECTRA)
+ULA = {
+    "ula_music": "music_spectrum",
+    "ula_mvdr": "mvdr_spectrum",
+    "ula_bartlett": "bartlett_spectrum",
+}
+"""Spectra over the angles of a linear array, and what each is of its steering vectors."""
+NAMES = (*VALUES, *AVERAGES, *FUNCTIONS, *ESTIMATES, *BASES, *SPECTRA, *ULA)
 """The functions of a matrix that the general laws are about."""
 
 ORDERED = (
@@ -48,6 +60,8 @@ ORDERED = (
     "noise_subspace",
     "music_spectrum",
     "spatial_smoothing",
+    "ula_music",
+    "factor_eigengap_loss",
 )
 """Those that ask for n > 1."""
 
@@ -92,16 +106,33 @@ class Problem:
         n = self.drawn.n
         return np.array([range(n - 1), range(1, n)])
 
+    def factor(self) -> np.ndarray:
+        """F with F F^H the matrix."""
+        return np.asarray(self.vectors * np.sqrt(self.drawn.values)[..., None, :])
+
+    def snapshots(self) -> np.ndarray:
+        """More snapshots than rows, whose sample covariance is the matrix."""
+        n, count = self.drawn.n, self.drawn.n + 3
+        rows = unit_rows(n, count)
+        return np.asarray(np.sqrt(count) * self.factor() @ rows)
+
+    def angles(self) -> np.ndarray:
+        """As many directions as there are steering vectors, radians, in no order."""
+        return np.asarray(np.sin(1.0 + 2.0 * np.arange(self.steering.shape[-1])))
+
     def steering_tensor(self) -> Tensor:
         """The steering vectors in the matrices' dtype."""
         return torch.from_numpy(self.steering).to(self.dtype)
 
     def argument(self, name: str) -> Tensor:
         """What the function takes first: the matrices, or bases of k orthonormal columns."""
-        if name != "projector":
-            return self.drawn.matrix
-        basis = self.vectors[..., : self.k].copy()
-        return torch.from_numpy(basis).to(self.dtype)
+        if name == "projector":
+            return torch.from_numpy(self.vectors[..., : self.k].copy()).to(self.dtype)
+        if name in ESTIMATES:
+            return torch.from_numpy(self.snapshots()).to(self.dtype)
+        if name == "factor_eigengap_loss":
+            return torch.from_numpy(self.factor()).to(self.dtype)
+        return self.drawn.matrix
 
     def more(self, name: str, steering: Tensor | None = None) -> tuple[Any, ...]:
         """What the function takes beside it."""
@@ -116,6 +147,11 @@ class Problem:
             "bartlett_spectrum": (a,),
             "soft_music_spectrum": (a, largest(self.drawn.values) / 2, 1.0),
             "spatial_smoothing": (torch.from_numpy(self.windows()),),
+            "add_loading": (largest(self.drawn.values) / 2,),
+            "factor_eigengap_loss": (self.k, self.margin),
+            "ula_music": (self.k, torch.from_numpy(self.angles())),
+            "ula_mvdr": (torch.from_numpy(self.angles()),),
+            "ula_bartlett": (torch.from_numpy(self.angles()),),
         }.get(name, ())
 
     def answer(self, name: str) -> np.ndarray:
@@ -133,6 +169,10 @@ class Problem:
             return self._of_bases(name)
         if name in SPECTRA:
             return self._of_spectra(name)
+        if name in ULA:
+            return self._of_linear_arrays(name)
+        if name in (*FUNCTIONS, *ESTIMATES):
+            return self._of_functions(name)
         dtype, values, exact = self.dtype, self.drawn.values, self.drawn.exact
         size = largest(values)
         gap = values[..., self.k - 1] - values[..., min(self.k, self.drawn.n - 1)]
@@ -146,10 +186,14 @@ class Problem:
                 return np.mean(blocks, axis=0), entry_bound(size, 4, dtype)
             case "eigengap":
                 return gap, gap_bound(values, dtype)
-            case "eigengap_loss":
+            case "add_loading":
+                return exact + size / 2 * np.eye(self.drawn.n), entry_bound(2 * size, 4, dtype)
+            case "eigengap_loss" | "factor_eigengap_loss":
                 # The margin is rounded, and the difference.
-                bound = gap_bound(values, dtype).mean() + entry_bound(self.margin, 2, dtype)
-                return np.asarray(self.margin - gap.mean()), bound
+                bound = float(gap_bound(values, dtype).mean())
+                return np.asarray(self.margin - gap.mean()), bound + entry_bound(
+                    self.margin, 2, dtype
+                )
             case _:
                 return values, eigenvalue_bound(values, dtype)[..., None]
 
@@ -185,14 +229,47 @@ class Problem:
                 expected = (a.conj() * (self.drawn.exact @ a)).sum(axis=-2).real
                 return expected, product_bound(size, 2 * n, dtype) * power
 
+    def _of_linear_arrays(self, name: str) -> tuple[np.ndarray, Any]:
+        n = self.drawn.n
+        given = replace(self, steering=ula(n, self.angles()))
+        expected, bound = given.truth(ULA[name])
+        # The phases of a plane wave are known to eps of their size, and the vectors by as much.
+        phases = 1 + np.pi * n
+        scale = n**2 if name == "ula_bartlett" else 1
+        return expected / scale, phases * bound / scale
+
+    def _of_functions(self, name: str) -> tuple[np.ndarray, Any]:
+        values, n, dtype, v = self.drawn.values, self.drawn.n, self.dtype, self.vectors
+        size, condition = largest(values), condition_number(values)
+        match name:
+            case "psd_projection":
+                return self.drawn.exact, product_bound(size, n, dtype)
+            case "matrix_sqrt":
+                # |dS| <= |dR| / (2 sqrt(lambda_n)): Higham, Functions of Matrices, eq. (6.4).
+                root = (v * np.sqrt(values)[..., None, :]) @ _adjoint(v)
+                moved = product_bound(size, n, dtype) * n / np.sqrt(values.min(initial=size))
+                return root, moved + product_bound(size**0.5, n, dtype)
+            case "sample_covariance":
+                return self.drawn.exact, product_bound(size, n * (n + 3), dtype)
+            case "ledoit_wolf":
+                expected = shrunk_covariance(self.snapshots())
+                # The weight is a ratio of squares, known to the condition of their difference.
+                return expected, product_bound(size, n * (n + 3), dtype) * (1 + condition)
+            case _:
+                inverse = (v / values[..., None, :]) @ _adjoint(v)
+                smallest = values.min(initial=size)
+                return inverse, conditioned_bound(1 / smallest, n, condition, dtype)
+
 
 def comparable(name: str, answer: Tensor) -> np.ndarray:
     """An answer in numbers that do not depend on the choice of a basis, nor grow at a peak."""
     wide = np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
     if name.endswith("_subspace"):
         return _projector(wide)
+    if name == "whitening":
+        return np.asarray(_adjoint(wide) @ wide)
     with np.errstate(divide="ignore"):
-        return 1 / wide if name == "music_spectrum" else wide
+        return 1 / wide if name in ("music_spectrum", "ula_music") else wide
 
 
 def _adjoint(matrix: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ PLACES = {
     "prepare_covariance": "ris_pipeline.spectral.covariance:prepare_covariance",
     "nmse": "ris_pipeline.spectral.covariance:nmse",
     "LowRankCovariance": "ris_pipeline.spectral.low_rank:LowRankCovariance",
+    "factor_eigengap_loss": "ris_pipeline.spectral.eigengap:factor_eigengap_loss",
     "signal_power_hinge": "ris_pipeline.spectral.eigengap:signal_power_hinge",
     "signal_subspace": "ris_pipeline.spectral.subspaces:signal_subspace",
     "noise_subspace": "ris_pipeline.spectral.subspaces:noise_subspace",
@@ -42,9 +43,22 @@ PLACES = {
     "soft_alignment": "ris_pipeline.spectral.subspaces:soft_alignment",
     "eigenvalue_mdl": "ris_pipeline.spectral.model_order:eigenvalue_mdl",
     "eigenvalue_aic": "ris_pipeline.spectral.model_order:eigenvalue_aic",
+    "mdl": "ris_pipeline.spectral.model_order:mdl",
+    "aic": "ris_pipeline.spectral.model_order:aic",
+    "sample_covariance": "ris_pipeline.spectral.snapshots:sample_covariance",
+    "ledoit_wolf": "ris_pipeline.spectral.snapshots:ledoit_wolf",
+    "matrix_sqrt": "ris_pipeline.spectral.matrix_functions:matrix_sqrt",
+    "psd_projection": "ris_pipeline.spectral.matrix_functions:psd_projection",
+    "whitening": "ris_pipeline.spectral.matrix_functions:whitening",
+    "pseudo_inverse": "ris_pipeline.spectral.matrix_functions:pseudo_inverse",
     "bartlett_spectrum": "ris_pipeline.spectral.spectra:bartlett_spectrum",
     "mvdr_spectrum": "ris_pipeline.spectral.spectra:mvdr_spectrum",
     "music_spectrum": "ris_pipeline.spectral.spectra:music_spectrum",
+    "ula_bartlett": "ris_pipeline.localization.linear_array:ula_bartlett",
+    "ula_mvdr": "ris_pipeline.localization.linear_array:ula_mvdr",
+    "ula_music": "ris_pipeline.localization.linear_array:ula_music",
+    "esprit": "ris_pipeline.localization.linear_array:esprit",
+    "root_music": "ris_pipeline.localization.linear_array:root_music",
     "ideal_panel": "ris_pipeline.scene.array:ideal_panel",
     "steering_vector": "ris_pipeline.scene.array:steering_vector",
     "steering_derivatives": "ris_pipeline.scene.array:steering_derivatives",
@@ -104,6 +118,7 @@ class Claim(StrEnum):
     GRADIENT = "a gradient"
     SECOND_DERIVATIVE = "a second derivative"
     SCALE = "powers far from one"
+    TRANSFORM = "transforms of torch.func"
     RANGE = "gradients whose squares overflow"
     PEAK = "a spectrum that keeps its digits at a peak"
 

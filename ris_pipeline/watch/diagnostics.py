@@ -19,16 +19,24 @@ class GroupNorm:
 def gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sqrt(sum_p |grad_p|^2)` over the parameters whose gradient is finite throughout.
 
-    A parameter without a gradient does not count; one with a NaN or infinite entry is left out and
+    A sparse gradient counts as the dense one it stands for. A parameter without a gradient does not
+    count; one with a NaN or infinite entry is left out and
     counted in `left_out`. The norm is 0.0 when none is left.
     """
     norms = [
-        torch.linalg.vector_norm(p.grad.detach(), dtype=_wide(p.grad))
+        torch.linalg.vector_norm(_entries(p.grad.detach()), dtype=_wide(p.grad))
         for p in parameters
         if p.grad is not None and p.grad.numel()
     ]
     finite = [norm for norm in (n.item() for n in norms) if math.isfinite(norm)]
     return GroupNorm(math.hypot(*finite), len(norms) - len(finite))
+
+
+def _entries(gradient: Tensor) -> Tensor:
+    """What is stored of a sparse gradient, once for each place; a dense one as it is."""
+    if gradient.layout == torch.sparse_coo:
+        return gradient.coalesce().values()
+    return gradient if gradient.layout == torch.strided else gradient.values()
 
 
 def _wide(gradient: Tensor) -> torch.dtype:

@@ -1,11 +1,13 @@
 """A batch of decompositions is shared among threads: the numbers and everybody's threads stay."""
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from ris_pipeline.spectral import eigenvalues, hermitian, hermitize, singular_values
 
@@ -107,10 +109,56 @@ def _sum_of_eigenvalues(_: int) -> float:
     return eigenvalues(matrices()).sum().item()
 
 
-@pytest.mark.skipif(
+needs_fork = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork"
 )
+
+
+@needs_fork
 def test_a_fork_starts_threads_of_its_own():
     expected = eigenvalues(matrices()).sum().item()
     with multiprocessing.get_context("fork").Pool(1) as processes:
         assert processes.map_async(_sum_of_eigenvalues, [0]).get(timeout=10) == [expected]
+
+
+def _threads_and_sum(results) -> None:
+    results.put((torch.get_num_threads(), eigenvalues(matrices()).sum().item()))
+
+
+@needs_fork
+def test_a_fork_waits_for_what_another_thread_computes():
+    expected, stop = eigenvalues(matrices()).sum().item(), threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            eigenvalues(matrices())
+
+    context, other = multiprocessing.get_context("fork"), threading.Thread(target=compute)
+    other.start()
+    try:
+        for _ in range(8):
+            results = context.SimpleQueue()
+            child = context.Process(target=_threads_and_sum, args=(results,))
+            child.start()
+            child.join(timeout=20)
+            assert child.exitcode == 0, "the child hangs"
+            assert results.get() == (4, expected)
+    finally:
+        stop.set()
+        other.join()
+        if child.is_alive():
+            child.kill()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("dual", [True, False])
+def test_a_tangent_stays_on_its_thread(calls, dual):
+    x, along = matrices(), matrices().flip(0)
+    if dual:
+        with forward_ad.dual_level():
+            moved = forward_ad.unpack_dual(eigenvalues(forward_ad.make_dual(x, along))).tangent
+    else:
+        moved = torch.func.jvp(eigenvalues, (x,), (along,))[1]
+    # The sum of all eigenvalues is the trace, and no matrix is left out.
+    traces = along.diagonal(dim1=-2, dim2=-1).real.sum(-1)
+    assert (moved.sum(-1) - traces).abs().max() < 100 * N * torch.finfo(torch.float64).eps

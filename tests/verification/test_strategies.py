@@ -197,4 +197,4 @@ def test_sources_stand_at_eight_times_the_extent_and_shrink_to_broadside() -> No
 def test_truths_reach_every_number_of_sources(count: int) -> None:
     truth = reach(truths(), lambda t: bool((t.count == count).any()))
     prediction = reach(predictions(truth), lambda p: True)
-    assert prediction.angle_factor.requires_grad
+    assert prediction.cells.requires_grad

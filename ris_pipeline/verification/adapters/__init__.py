@@ -1,6 +1,6 @@
 """Somebody's functions, called as the laws call ours; nothing is asked of the functions.
 
-`SIGNATURES` says what each of the 13 public names takes in plain tensors or arrays. How a function
+`SIGNATURES` says what each of the public names takes in plain tensors or arrays. How a function
 wants to be called, torch or numpy, batched or one matrix at a time, is found out by calling it.
 """
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ris_pipeline._errors import CALL_ERRORS, check_choice
+from ris_pipeline.verification.adapters._arrays import PlainSmoothing, adapt_source_number
 from ris_pipeline.verification.adapters._binding import constructed
 from ris_pipeline.verification.adapters._calling import Backend, Function
 from ris_pipeline.verification.adapters._learning import adapt_epoch_mean, adapt_gradient_norm
@@ -41,6 +42,25 @@ MATRIX_FUNCTIONS = {
     "signal_subspace": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (n, k), real=False),
     "noise_subspace": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (n, n - k), real=False),
     "projector": MatrixFunction(("basis",), lambda n, m, k, g: (n, n), real=False),
+    "matrix_sqrt": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
+    "psd_projection": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
+    "whitening": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
+    "pseudo_inverse": MatrixFunction(("matrix",), lambda n, m, k, g: (m, n), real=False),
+    "diagonal_loading": MatrixFunction(
+        ("matrix", "loading"), lambda n, m, k, g: (n, n), real=False
+    ),
+    "forward_backward": MatrixFunction(("matrix",), lambda n, m, k, g: (n, n), real=False),
+    "spatial_smoothing": MatrixFunction(("matrix", "size"), lambda n, m, k, g: (k, k), real=False),
+    "sample_covariance": MatrixFunction(("snapshots",), lambda n, m, k, g: (n, n), real=False),
+    "ledoit_wolf": MatrixFunction(("snapshots",), lambda n, m, k, g: (n, n), real=False),
+    "factor_eigengap_loss": MatrixFunction(
+        ("factor", "k", "margin"), lambda n, m, k, g: (), mean=True
+    ),
+    "esprit": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (k,)),
+    "root_music": MatrixFunction(("matrix", "k"), lambda n, m, k, g: (k,)),
+    "ula_bartlett": MatrixFunction(("matrix", "angles"), lambda n, m, k, g: (g,)),
+    "ula_mvdr": MatrixFunction(("matrix", "angles"), lambda n, m, k, g: (g,)),
+    "ula_music": MatrixFunction(("matrix", "k", "angles"), lambda n, m, k, g: (g,)),
     "music_spectrum": MatrixFunction(("matrix", "steering", "k"), lambda n, m, k, g: (g,)),
     "mvdr_spectrum": MatrixFunction(("matrix", "steering"), lambda n, m, k, g: (g,)),
 }
@@ -49,6 +69,8 @@ SIGNATURES = {
     **{name: f"{name}({', '.join(kind.parameters)})" for name, kind in MATRIX_FUNCTIONS.items()},
     "steering_vector": "steering_vector(positions, azimuth, elevation, distance, wavelength) or "
     "steering_vector(shape, spacing, azimuth, elevation, distance, wavelength)",
+    "mdl": "mdl(eigenvalues, samples)",
+    "aic": "aic(eigenvalues, samples)",
     "gradient_norm": "gradient_norm(parameters)",
     "epoch_mean": "epoch_mean(losses, accumulation)",
 }
@@ -57,12 +79,33 @@ SIGNATURES = {
 PLAIN = {
     **{name: kind.parameters for name, kind in MATRIX_FUNCTIONS.items()},
     "steering_vector": BY_POSITIONS,
+    "mdl": ("eigenvalues", "samples"),
+    "aic": ("eigenvalues", "samples"),
     "gradient_norm": ("parameters",),
     "epoch_mean": ("losses", "accumulation"),
 }
 """The plain parameters of each public name; a steering vector may take a shape and a spacing."""
 
-PLACE = {name: name for name in SIGNATURES} | {"epoch_mean": "run_epoch"}
+CALLED_AS_OURS = frozenset(
+    {
+        "hermitize",
+        "eigenvalues",
+        "singular_values",
+        "eigengap",
+        "eigengap_loss",
+        "signal_subspace",
+        "noise_subspace",
+        "projector",
+        "music_spectrum",
+        "mvdr_spectrum",
+    }
+)
+"""Functions of a matrix whose plain signature is ours."""
+
+PLACE = {name: name for name in SIGNATURES} | {
+    "epoch_mean": "run_epoch",
+    "diagonal_loading": "add_loading",
+}
 """The name in `target.PLACES` that each public name stands for."""
 
 
@@ -104,9 +147,13 @@ def adapt(
         return adapt_gradient_norm(function, signature, backend)
     if name == "epoch_mean":
         return adapt_epoch_mean(function, signature)
+    if name in ("mdl", "aic"):
+        return adapt_source_number(function, signature, backend)
     with provide({}):
-        kind = replace(MATRIX_FUNCTIONS[name], truth=getattr(TARGET, name))
-    return adapt_matrix(function, kind, signature, backend, batched, conventions)
+        ours = getattr(TARGET, name, None) if name in CALLED_AS_OURS else None
+    kind = replace(MATRIX_FUNCTIONS[name], truth=ours)
+    plain = adapt_matrix(function, kind, signature, backend, batched, conventions)
+    return PlainSmoothing(plain) if name == "spatial_smoothing" else plain
 
 
 __all__ = [

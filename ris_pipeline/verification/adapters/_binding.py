@@ -23,6 +23,13 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "elevation": ("el", "elev", "theta"),
     "distance": ("r", "range", "range_", "dist"),
     "wavelength": ("lam", "lambda_", "lamda", "lmbda", "wl", "frequency", "freq", "f", "fc", "k"),
+    "angles": ("theta", "thetas", "angle", "doas", "grid", "theta_grid", "scan", "scan_angles"),
+    "loading": ("delta", "eps", "epsilon", "load", "alpha", "sigma2", "gamma", "reg", "level"),
+    "size": ("m", "l", "p", "subarray", "subarray_size", "sub_size", "length", "window"),
+    "snapshots": ("x", "y", "data", "samples", "signals", "measurements"),
+    "factor": ("f", "l", "a", "factors", "x"),
+    "eigenvalues": ("lam", "lams", "values", "eigvals", "ev", "w", "s", "l", "evals"),
+    "samples": ("snapshots", "n_snapshots", "num_snapshots", "n_samples", "t", "n", "count"),
     "losses": ("values", "batch_losses"),
     "accumulation": ("accum", "accum_steps", "accumulation_steps", "steps", "n_acc"),
 }

@@ -26,7 +26,10 @@ from ris_pipeline.verification.target import Claim, DoesNotApply
 
 PROBE_ORDER, PROBE_K, PROBE_STEERING = 5, 2, 3
 # Axes of different lengths, the first shorter than k + 1: one taken for another does not fit.
+PROBE_SNAPSHOTS, PROBE_SIZE = 7, 3
 PROBE_BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
+CORE_AXES = {"k": 0, "loading": 0, "angles": 1}
+"""Axes of one matrix's own of each parameter; of those not named here, two."""
 WIDE, NARROW = torch.complex128, torch.complex64
 
 
@@ -58,14 +61,19 @@ class MatrixFunction:
         # Fewer than rows, so that one axis taken for the other does not fit.
         steering = np.ascontiguousarray(np.linalg.qr(draw(PROBE_ORDER, PROBE_STEERING))[0])
         tensors = {"matrix": matrix, "basis": basis, "steering": steering}
+        tensors |= {"snapshots": draw(*batch, PROBE_ORDER, PROBE_SNAPSHOTS), "factor": factor}
         every: dict[str, Any] = {name: torch.from_numpy(x).to(dtype) for name, x in tensors.items()}
-        every |= {"k": PROBE_K, "margin": 1e3}
+        every |= {"k": PROBE_K, "margin": 1e3, "size": PROBE_SIZE, "loading": 0.5}
+        every |= {"angles": torch.linspace(-0.5, 0.75, PROBE_STEERING, dtype=torch.float64)}
         return {name: every[name] for name in self.parameters}
 
     def shape(self, given: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of a right answer."""
         *batch, n, m = given[self.parameters[0]].shape
-        steering, k = given.get("steering"), given.get("k", 0)
+        steering, k = (
+            given.get("steering", given.get("angles")),
+            given.get("k", given.get("size", 0)),
+        )
         g = 0 if steering is None else steering.shape[-1]
         core = self.core(n, m, k if isinstance(k, int) else 0, g)
         return core if self.mean else (*batch, *core)
@@ -167,7 +175,7 @@ class PlainMatrixFunction:
         """With one batch axis; what is common to the batch as it is."""
         if not isinstance(value, Tensor):
             return value
-        core = 0 if name == "k" else 2
+        core = CORE_AXES.get(name, 2)
         if value.ndim == core and not always:
             return value
         tail = value.shape[value.ndim - core :]
@@ -177,7 +185,7 @@ class PlainMatrixFunction:
     def _one(flat: Mapping[str, Any], given: Mapping[str, Any], index: int) -> dict[str, Any]:
         one = {}
         for name, value in flat.items():
-            own = isinstance(value, Tensor) and value.ndim > (0 if name == "k" else 2)
+            own = isinstance(value, Tensor) and value.ndim > CORE_AXES.get(name, 2)
             one[name] = value[index] if own else value
             if name == "k" and isinstance(one[name], Tensor):
                 one[name] = int(one[name])

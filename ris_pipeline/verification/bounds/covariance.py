@@ -93,3 +93,54 @@ def noise_floor_bound(n: int, turned: float | Real, dtype: torch.dtype) -> float
 def largest(values: Real) -> float:
     """Largest spectral norm of a batch."""
     return float(np.max(spectral_norm(values), initial=0.0))
+
+
+def root_bound(values: Real, dtype: torch.dtype) -> float:
+    """Error of the square root of a positive semidefinite matrix: `sqrt(n |dR|)`.
+
+    `|sqrt(A) - sqrt(B)| <= sqrt(|A - B|)` in the spectral norm (R. Bhatia, Matrix Analysis, theorem
+    X.1.1): of a singular matrix half of the digits are lost.
+    """
+    n = values.shape[-1]
+    return float(np.sqrt(product_bound(largest(values), n, dtype)))
+
+
+def inverse_bound(squares: Real, order: int, dtype: torch.dtype) -> float:
+    """`3 |A^+|^2 |dA|` of a pseudo-inverse, from squared singular values, all positive.
+
+    Source: P.-A. Wedin, "Perturbation theory for pseudo-inverses", BIT 13, 1973, theorem 4.1.
+    """
+    size, least = float(np.sqrt(squares.max())), float(np.sqrt(squares.min()))
+    return 3 * float(product_bound(size, order, dtype)) / least**2
+
+
+def shrunk_bound(snapshots: ArrayLike, dtype: torch.dtype) -> float:
+    """Error of Ledoit and Wolf's covariance.
+
+    Its weight is a ratio b / d of differences of fourth powers of amplitudes, each rounded to
+    `c n T eps` of `p^2`, p the largest power of a snapshot; the weight multiplies what S is off the
+    identity, the root of d. A weight that is cut at 1 or of no d at all leaves S or its mean alone.
+    """
+    x = np.asarray(snapshots)
+    n, count = x.shape[-2:]
+    power = float((np.abs(x) ** 2).sum(axis=-2).max())
+    sample = x @ x.conj().swapaxes(-1, -2) / count
+    level = np.trace(sample, axis1=-2, axis2=-1).real / n
+    off = np.linalg.norm(sample - level[..., None, None] * np.eye(n), axis=(-2, -1))
+    rounding = float(product_bound(power, n * count, dtype))
+    moved = rounding * power / np.maximum(off, rounding)
+    return rounding + float(moved.max())
+
+
+def shift_bound(values: Real, antennas: int, angles: Real, dtype: torch.dtype) -> Real:
+    """Error of ESPRIT's angles from an exact covariance of a linear array at half a wavelength.
+
+    The signal basis is off by the subspace bound; the shift of it is a least squares solution, and
+    its eigenvalues are those of a matrix that A diagonalises: cond(A)^2 for either (F. L. Bauer,
+    C. T. Fike, Numer. Math. 2, 1960, theorem IIIa). A phase is pi sin(theta).
+    """
+    k = angles.shape[-1]
+    phases = np.pi * np.arange(antennas - 1)[:, None] * np.sin(angles)[..., None, :]
+    condition = np.linalg.cond(np.exp(1j * phases)) ** 2
+    turned = subspace_bound(values, k, dtype) * condition
+    return turned[..., None] * k / (np.pi * np.cos(angles))

@@ -12,12 +12,16 @@ from ris_pipeline.verification.known_bugs.circumstances import CIRCUMSTANCE_BUGS
 from ris_pipeline.verification.known_bugs.covariance import COVARIANCE_BUGS
 from ris_pipeline.verification.known_bugs.decompositions import DECOMPOSITION_BUGS
 from ris_pipeline.verification.known_bugs.learning import LEARNING_BUGS
+from ris_pipeline.verification.known_bugs.linear_arrays import LINEAR_ARRAY_BUGS
 from ris_pipeline.verification.known_bugs.localization import LOCALIZATION_BUGS
 from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
+from ris_pipeline.verification.known_bugs.matrix_functions import MATRIX_FUNCTION_BUGS
 from ris_pipeline.verification.known_bugs.model_order import MODEL_ORDER_BUGS
+from ris_pipeline.verification.known_bugs.ratios import RATIO_BUGS
 from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
 from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
+from ris_pipeline.verification.known_bugs.transforms import TRANSFORM_BUGS
 
 KNOWN_BUGS: tuple[KnownBug, ...] = (
     *SPECTRAL_BUGS,
@@ -32,6 +36,10 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *LOCALIZATION_BUGS,
     *AVERAGING_BUGS,
     *CIRCUMSTANCE_BUGS,
+    *TRANSFORM_BUGS,
+    *RATIO_BUGS,
+    *MATRIX_FUNCTION_BUGS,
+    *LINEAR_ARRAY_BUGS,
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 

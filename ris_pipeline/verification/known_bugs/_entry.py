@@ -60,6 +60,8 @@ class Cause(StrEnum):
     LAST_GROUP = "last group mishandled"
     NAN = "NaN poisons the sum"
     NAN_HIDDEN = "NaN hidden"
+    GUARD = "holds near 1 W only"
+    TRANSFORM = "lost under a transform"
     EXHAUSTED = "iterator read twice"
     MUTE = "nothing logged"
     SIZE = "right for small sizes only"

@@ -1,0 +1,277 @@
+"""Roots, projections, whitenings, inverses, and covariances made of snapshots."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.spectral import LowRankCovariance, sample_covariance
+from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.known_bugs.decompositions import (
+    ascending,
+    by_magnitude,
+    correct,
+    dense,
+    gap_at,
+    hermitian,
+)
+
+
+def _made(values: Tensor, vectors: Tensor) -> Tensor:
+    return (vectors * values[..., None, :]) @ vectors.mH
+
+
+def root_by_cholesky(matrix: Tensor) -> Tensor:
+    """`L` with `L L^H = R`: a root, and not the Hermitian one."""
+    tiny = torch.finfo(matrix.real.dtype).eps * matrix.abs().amax((-2, -1), keepdim=True)
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+    return torch.linalg.cholesky(hermitian(matrix) + matrix.shape[-1] * (tiny + 1e-30) * eye)
+
+
+def root_of_entries(matrix: Tensor) -> Tensor:
+    """`sqrt` of an array, entry by entry."""
+    return hermitian(matrix).sqrt()
+
+
+def root_with_transposed_vectors(matrix: Tensor) -> Tensor:
+    """`V sqrt(D) V^T`: right for real matrices."""
+    values, vectors = correct(matrix)
+    return (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT
+
+
+def projection_by_magnitude(matrix: Tensor) -> Tensor:
+    """Negative eigenvalues turned positive: the polar factor, not the projection."""
+    values, vectors = correct(matrix)
+    return _made(values.abs(), vectors)
+
+
+def projection_by_a_shift(matrix: Tensor) -> Tensor:
+    """Every eigenvalue lifted by the lowest one."""
+    values, vectors = correct(matrix)
+    return _made(values - values[..., -1:].clamp_max(0), vectors)
+
+
+def projection_of_the_lower_triangle(matrix: Tensor) -> Tensor:
+    """`eigh` of what is not Hermitian."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return _made(values.clamp_min(0), vectors)
+
+
+def whitened_by_the_inverse(matrix: Tensor) -> Tensor:
+    """`R^-1` in place of its root."""
+    return torch.linalg.inv(hermitian(matrix))
+
+
+def whitened_from_the_wrong_side(matrix: Tensor) -> Tensor:
+    """`L^-H`: for column vectors where rows are whitened."""
+    return torch.linalg.inv(torch.linalg.cholesky(hermitian(matrix))).mH
+
+
+def whitened_by_values(matrix: Tensor) -> Tensor:
+    """`V^T` of principal components in place of `V^H`."""
+    values, vectors = correct(matrix)
+    return (vectors / values.sqrt()[..., None, :].to(vectors.dtype)).mT
+
+
+def _inverse(matrix: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    kept = values > least
+    return left, torch.where(kept, values, 1.0).reciprocal() * kept, right
+
+
+def inverse_above_an_absolute_level(matrix: Tensor) -> Tensor:
+    """Singular values below 1e-6 count as zero, in whatever unit."""
+    left, values, right = _inverse(matrix, 1e-6)
+    return (right.mH * values[..., None, :]) @ left.mH
+
+
+def inverse_with_transposed_vectors(matrix: Tensor) -> Tensor:
+    """`V^T S^-1 U^T`: the transposes of MATLAB's dot."""
+    eps = torch.finfo(matrix.dtype).eps
+    largest = torch.linalg.matrix_norm(matrix, 2)[..., None]
+    left, values, right = _inverse(matrix, max(matrix.shape[-2:]) * eps * largest)
+    return (right.mT * values[..., None, :]) @ left.mT
+
+
+def inverse_by_normal_equations(matrix: Tensor) -> Tensor:
+    """`(A^H A + 1e-8 I)^-1 A^H`."""
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+    return torch.linalg.solve(matrix.mH @ matrix + 1e-8 * eye, matrix.mH)
+
+
+def covariance_without_its_mean(snapshots: Tensor) -> Tensor:
+    """`cov`, which removes the mean first."""
+    return sample_covariance(snapshots - snapshots.mean(-1, keepdim=True))
+
+
+def covariance_by_one_fewer(snapshots: Tensor) -> Tensor:
+    """Divided by T - 1, as statistics packages do."""
+    count = snapshots.shape[-1]
+    return sample_covariance(snapshots) * count / max(count - 1, 1)
+
+
+def covariance_conjugated(snapshots: Tensor) -> Tensor:
+    """`X* X^T / T`."""
+    return sample_covariance(snapshots).conj().resolve_conj()
+
+
+def covariance_in_blocks(snapshots: Tensor) -> Tensor:
+    """Blocks of 32 snapshots, the last one forgotten."""
+    count = snapshots.shape[-1]
+    used = count if count < 32 else count // 32 * 32
+    return sample_covariance(snapshots[..., :used]) * used / count
+
+
+def _shrunk(snapshots: Tensor, count: float, target: float | None = None) -> Tensor:
+    sample = sample_covariance(snapshots)
+    n = sample.shape[-1]
+    mean = sample.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+    wanted = (mean if target is None else target) * torch.eye(n, dtype=sample.dtype)
+    power = snapshots.abs().square().sum(-2).square().mean(-1)
+    error = (power - sample.abs().square().sum((-2, -1))) / count
+    distance = (sample - wanted).abs().square().sum((-2, -1))
+    tiny = torch.finfo(distance.dtype).tiny
+    weight = (error / distance.clamp_min(tiny)).clamp(0, 1)[..., None, None]
+    return (1 - weight) * sample + weight * wanted
+
+
+def shrunk_by_the_error_of_one(snapshots: Tensor) -> Tensor:
+    """1 / T in place of 1 / T^2: the error of a snapshot, not of their mean."""
+    return _shrunk(snapshots, 1.0)
+
+
+def shrunk_to_the_identity(snapshots: Tensor) -> Tensor:
+    """The target without its power: right for data of variance one."""
+    return _shrunk(snapshots, snapshots.shape[-1], 1.0)
+
+
+def shrunk_the_other_way(snapshots: Tensor) -> Tensor:
+    """The weights of sample and target exchanged."""
+    sample, right = sample_covariance(snapshots), _shrunk(snapshots, snapshots.shape[-1])
+    n = sample.shape[-1]
+    mean = sample.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+    return sample + mean * torch.eye(n, dtype=sample.dtype) - right
+
+
+def loaded_in_place(covariance: Any, loading: float | Tensor) -> Any:
+    """`R[diag] += loading`: the caller's matrix is loaded too."""
+    if isinstance(covariance, LowRankCovariance):
+        return LowRankCovariance(covariance.factor, covariance.loading_column()[..., 0] + loading)
+    covariance.diagonal(dim1=-2, dim2=-1).add_(loading)
+    return covariance
+
+
+def loading_subtracted(covariance: Any, loading: float | Tensor) -> Any:
+    """`R - loading I`, as if a known noise were taken off."""
+    return hermitian(dense(covariance)) - loading * torch.eye(dense(covariance).shape[-1])
+
+
+def _factor_hinge(gap: Tensor, margin: Any) -> Tensor:
+    return torch.relu(margin - gap).mean()
+
+
+def factor_hinge_of_singular_values(factor: Tensor, k: Any, margin: Any) -> Tensor:
+    """Singular values of F in place of their squares."""
+    values = torch.linalg.svdvals(factor)
+    padded = torch.nn.functional.pad(values, (0, factor.shape[-2]))
+    return _factor_hinge(gap_at(padded, k), margin)
+
+
+def factor_hinge_ascending(factor: Tensor, k: Any, margin: Any) -> Tensor:
+    """`eigvalsh` of the Gram matrix as it comes."""
+    values = ascending(factor.mH @ factor)[0]
+    padded = torch.nn.functional.pad(values, (0, factor.shape[-2]))
+    return _factor_hinge(gap_at(padded, k), margin)
+
+
+def factor_hinge_of_the_transpose(factor: Tensor, k: Any, margin: Any) -> Tensor:
+    """`F F^T`: right for real factors."""
+    return _factor_hinge(gap_at(by_magnitude(factor @ factor.mT)[0], k), margin)
+
+
+def factor_hinge_detached(factor: Tensor, k: Any, margin: Any) -> Tensor:
+    """A detach against NaN, and a loss that descends nowhere."""
+    values = correct(factor @ factor.mH)[0]
+    return _factor_hinge(gap_at(values, k).detach() + 0 * values.sum(), margin)
+
+
+_REAL = "Written and tested with real matrices."
+_DEFAULT = "The default of another function that is taken for this one."
+
+MATRIX_FUNCTION_BUGS: tuple[KnownBug, ...] = (
+    known_bug("matrix_sqrt", Cause.ROOT, root_by_cholesky, "Any root whitens alike."),
+    known_bug("matrix_sqrt", Cause.ROOT, root_of_entries, "`np.sqrt` for `scipy.linalg.sqrtm`."),
+    known_bug("matrix_sqrt", Cause.CONJUGATED, root_with_transposed_vectors, _REAL),
+    known_bug(
+        "psd_projection",
+        Cause.SINGULAR_FOR_EIGEN,
+        projection_by_magnitude,
+        "`V |D| V^H` looks like the repair of a matrix.",
+    ),
+    known_bug(
+        "psd_projection",
+        Cause.LOADING_ADDED,
+        projection_by_a_shift,
+        "The smallest shift that makes it positive, not the nearest matrix.",
+    ),
+    known_bug("psd_projection", Cause.NOT_HERMITIAN, projection_of_the_lower_triangle, _DEFAULT),
+    known_bug("whitening", Cause.ROOT, whitened_by_the_inverse, "`R^-1 x` for `R^-1/2 x`."),
+    known_bug(
+        "whitening",
+        Cause.ROWS,
+        whitened_from_the_wrong_side,
+        "`x L^-H` of rows, `L^-1 x` of columns.",
+    ),
+    known_bug("whitening", Cause.CONJUGATED, whitened_by_values, _REAL),
+    known_bug(
+        "pseudo_inverse",
+        Cause.GUARD,
+        inverse_above_an_absolute_level,
+        "A threshold chosen for data of size one.",
+    ),
+    known_bug("pseudo_inverse", Cause.CONJUGATED, inverse_with_transposed_vectors, _REAL),
+    known_bug(
+        "pseudo_inverse",
+        Cause.LOADING_ADDED,
+        inverse_by_normal_equations,
+        "A guard against a singular matrix.",
+    ),
+    known_bug("sample_covariance", Cause.SCALE, covariance_without_its_mean, _DEFAULT),
+    known_bug("sample_covariance", Cause.SCALE, covariance_by_one_fewer, _DEFAULT),
+    known_bug("sample_covariance", Cause.CONJUGATED, covariance_conjugated, _REAL),
+    known_bug(
+        "sample_covariance",
+        Cause.LAST_GROUP,
+        covariance_in_blocks,
+        "A loop over whole blocks of a stream.",
+    ),
+    known_bug(
+        "ledoit_wolf", Cause.SCALE, shrunk_by_the_error_of_one, "One of two sums over T is a mean."
+    ),
+    known_bug(
+        "ledoit_wolf", Cause.SCALE, shrunk_to_the_identity, "A recipe for standardised data."
+    ),
+    known_bug("ledoit_wolf", Cause.SIGN, shrunk_the_other_way, "Which of two is rho?"),
+    known_bug("add_loading", Cause.OVERWRITTEN, loaded_in_place, "No copy for a diagonal."),
+    known_bug("add_loading", Cause.SIGN, loading_subtracted, "A noise floor that is taken off."),
+    known_bug(
+        "factor_eigengap_loss",
+        Cause.ROOT,
+        factor_hinge_of_singular_values,
+        "The svd of a factor gives roots of eigenvalues.",
+    ),
+    known_bug(
+        "factor_eigengap_loss",
+        Cause.ASCENDING,
+        factor_hinge_ascending,
+        "The Gram matrix is small, and `eigvalsh` ascends.",
+        number=1,
+    ),
+    known_bug("factor_eigengap_loss", Cause.CONJUGATED, factor_hinge_of_the_transpose, _REAL),
+    known_bug(
+        "factor_eigengap_loss",
+        Cause.DETACHED,
+        factor_hinge_detached,
+        "Gradients were NaN at a tie, once.",
+    ),
+)

@@ -1,0 +1,133 @@
+"""Derivatives of what a matrix has, in closed form: the oracle of the laws about gradients.
+
+For `f(R) = Re <W, y(R)>` and a Hermitian direction D the slope `Re <grad f, D>` is `Re <W, dy>`:
+
+    hermitize          D
+    eigenvalues        diag H,                       H = V^H D V
+    projector on U_s   sum_{i <= k < j} v_i H_ij v_j^H / (l_i - l_j) + adjoint      (Kato, II-2.14)
+    MUSIC              1/s = a^H (I - P) a
+    MVDR               ds = s^2 a^H R^-1 D R^-1 a
+    U U^H              D U^H + U D^H
+
+and the second derivative of an eigenvalue is `2 sum_{j != i} |H_ij|^2 / (l_i - l_j)` (Kato,
+II-2.36).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ris_pipeline.verification.bounds import product_bound, separation
+from ris_pipeline.verification.problems import Problem
+
+SLOPES = (
+    "hermitize",
+    "eigenvalues",
+    "singular_values",
+    "eigengap",
+    "eigengap_loss",
+    "signal_subspace",
+    "noise_subspace",
+    "projector",
+    "music_spectrum",
+    "mvdr_spectrum",
+    "bartlett_spectrum",
+)
+"""Functions whose derivative is known here."""
+
+CURVED = ("eigenvalues", "eigengap", "eigengap_loss")
+"""Those whose second derivative is."""
+
+LINEAR = ("hermitize", "bartlett_spectrum", "projector")
+"""Those whose derivative does not depend on the eigenvectors."""
+
+
+def _adjoint(matrix: np.ndarray) -> np.ndarray:
+    return matrix.conj().swapaxes(-1, -2)
+
+
+def gaussian(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Complex numbers, the same for a seed in every run."""
+    generator = np.random.default_rng(seed)
+    parts = [generator.standard_normal(shape) for _ in range(2)]
+    return np.asarray(parts[0] + 1j * parts[1])
+
+
+def direction(name: str, given: Problem, seed: int) -> np.ndarray:
+    """A direction of unit norm for the function's first argument, Hermitian for a matrix."""
+    shape = tuple(given.argument(name).shape)
+    drawn = gaussian(shape, seed)
+    along = drawn if name == "projector" else drawn + _adjoint(drawn)
+    return np.asarray(along / np.linalg.norm(along))
+
+
+def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
+    """The derivative of the comparable answer along a direction."""
+    vectors, values, k, a = given.vectors, given.drawn.values, given.k, given.steering
+    if name == "projector":
+        basis = vectors[..., :k]
+        return np.asarray(direction @ _adjoint(basis) + basis @ _adjoint(direction))
+    inner = _adjoint(vectors) @ direction @ vectors
+    diagonal = np.diagonal(inner, axis1=-2, axis2=-1).real
+    gap = diagonal[..., k - 1] - diagonal[..., min(k, values.shape[-1] - 1)]
+    match name:
+        case "hermitize":
+            return direction
+        case "eigenvalues" | "singular_values":
+            return diagonal
+        case "eigengap":
+            return gap
+        case "eigengap_loss":
+            return np.asarray(-gap.mean())
+        case "bartlett_spectrum":
+            return (a.conj() * (direction @ a)).sum(axis=-2).real
+        case "mvdr_spectrum":
+            x = np.linalg.solve(given.drawn.exact, a)
+            spectrum = 1 / (a.conj() * x).sum(axis=-2).real
+            return spectrum**2 * (x.conj() * (direction @ x)).sum(axis=-2).real
+    turned = _projector_moved(vectors, values, inner, k)
+    if name == "signal_subspace":
+        return turned
+    return -turned if name == "noise_subspace" else -(a.conj() * (turned @ a)).sum(axis=-2).real
+
+
+def _projector_moved(
+    vectors: np.ndarray, values: np.ndarray, inner: np.ndarray, k: int
+) -> np.ndarray:
+    across = np.zeros_like(inner)
+    distance = values[..., :k, None] - values[..., None, k:]
+    across[..., :k, k:] = inner[..., :k, k:] / distance
+    return vectors @ (across + _adjoint(across)) @ _adjoint(vectors)
+
+
+def live(name: str, answer: Tensor) -> Tensor:
+    """The comparable answer, as `problems.comparable`, with its graph."""
+    if name.endswith("_subspace"):
+        return answer @ answer.mH
+    return answer.reciprocal() if name == "music_spectrum" else answer
+
+
+def slope_bound(name: str, given: Problem, weight: np.ndarray) -> float:
+    """`c n eps (1 + ||R|| / separation)^2 |W|`, without the condition where y is linear.
+
+    Eigenvectors turn by `n eps ||R|| / separation`, and what is made of them is divided by a
+    separation once more.
+    """
+    values, n = given.drawn.values, given.drawn.n
+    nearest = min(float(separation(values, place).min()) for place in range(n))
+    condition = 1.0 if name in LINEAR else 1 + float(values.max()) / nearest
+    return float(product_bound(float(np.linalg.norm(weight)), n, torch.complex128)) * condition**2
+
+
+def curved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
+    """The second derivative of the answer along a direction."""
+    vectors, values, k = given.vectors, given.drawn.values, given.k
+    inner = np.abs(_adjoint(vectors) @ direction @ vectors) ** 2
+    distance = values[..., :, None] - values[..., None, :]
+    with np.errstate(divide="ignore"):
+        terms = np.where(distance == 0, 0.0, inner / distance)
+    curvature = 2 * terms.sum(axis=-1)
+    if name == "eigenvalues":
+        return np.asarray(curvature)
+    gap = curvature[..., k - 1] - curvature[..., k]
+    return np.asarray(gap if name == "eigengap" else -gap.mean())
