@@ -13,7 +13,7 @@ from ris_pipeline.learning.losses import Prediction, Truth
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification.bounds import term_bound, turn_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.strategies import (
+from ris_pipeline.verification.strategies.predictions import (
     SLOTS,
     leaves,
     perfect_prediction,

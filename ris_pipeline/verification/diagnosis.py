@@ -7,14 +7,16 @@ function is wrong, the numbers whether it is this bug.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from typing import TYPE_CHECKING
 
 from ris_pipeline.verification.fixed_cases import Case, Numbers, answer, fixed_cases, same_numbers
 from ris_pipeline.verification.implementation import Implementation
-from ris_pipeline.verification.kill_matrix import STORED, KillMatrix
-from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.stored_matrix import KillMatrix, stored_matrix
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
+
+if TYPE_CHECKING:
+    from ris_pipeline.verification.known_bugs import KnownBug
 
 ENOUGH = 0.5
 """A cause that fits no better is not named: one sign alone, however clear, is half of what is
@@ -53,6 +55,9 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
     decided = {r.law: r.outcome is Outcome.FAILS for r in results if r.outcome in _DECIDED}
     if not any(decided.values()):
         return ()
+    # The catalogue imports every room: only where something is wrong.
+    from ris_pipeline.verification.known_bugs import KNOWN_BUGS
+
     matrix = stored_matrix()
     seen = _seen(implementation)
     best: dict[str, Diagnosis] = {}
@@ -75,13 +80,7 @@ def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tu
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)
 
 
-@cache
-def stored_matrix() -> KillMatrix:
-    """The kill matrix of the catalogue."""
-    return KillMatrix.from_json(STORED.read_text(encoding="utf-8"))
-
-
-def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: KnownBug) -> float:
+def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") -> float:
     """Red laws in common over red laws of either, among those that ran on the function and are in
     the matrix."""
     ran = {law for law in decided if law in matrix.laws}
@@ -90,7 +89,7 @@ def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: KnownBug) -> f
     return len(theirs & known) / len(either) if either else 0.0
 
 
-def numbers(seen: Iterable[Seen], bug: KnownBug) -> float | None:
+def numbers(seen: Iterable[Seen], bug: "KnownBug") -> float | None:
     """Part of the fixed cases on which a function answers what the bug does, of those on which one
     of them answers otherwise than ours; None where there is no such case."""
     agree, telling = 0, 0

@@ -5,13 +5,10 @@ only: the package itself stays right, so a row says what would turn red if a use
 function. `kill_page` measures it and writes it down.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -19,9 +16,8 @@ from hypothesis import HealthCheck, Phase, settings
 from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import Law, load_laws
+from ris_pipeline.verification.stored_matrix import STORED, KillMatrix
 from ris_pipeline.verification.target import Usage, provide
-
-STORED = Path(__file__).with_suffix(".json")
 
 QUICK = settings(
     max_examples=60,
@@ -36,32 +32,6 @@ QUICK = settings(
 
 FAILURES = CALL_ERRORS
 """What a law fails with: its own assertion, or the error of a function that answered nonsense."""
-
-
-@dataclass(frozen=True)
-class KillMatrix:
-    """laws: `file::test` -> names it looks up; red: key of a bug -> laws that turn red."""
-
-    laws: dict[str, tuple[str, ...]]
-    red: dict[str, tuple[str, ...]]
-
-    def to_json(self) -> str:
-        """The stored form: `{"laws": {law: {"uses"}}, "bugs": {key: {"cause", "red"}}}`."""
-        bugs = {
-            bug.key: {"cause": bug.cause.value, "red": list(self.red[bug.key])}
-            for bug in KNOWN_BUGS
-        }
-        laws = {law: {"uses": list(names)} for law, names in self.laws.items()}
-        return json.dumps({"laws": laws, "bugs": bugs}, indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "KillMatrix":
-        """The inverse of `to_json`; causes are the catalogue's."""
-        stored = json.loads(text)
-        return cls(
-            {law: tuple(entry["uses"]) for law, entry in stored["laws"].items()},
-            {key: tuple(entry["red"]) for key, entry in stored["bugs"].items()},
-        )
 
 
 def run_law(law: Law, functions: Mapping[str, Callable[..., Any]]) -> tuple[bool, Usage]:
@@ -121,3 +91,6 @@ def _candidates(
         return asked
     green = stored.laws.keys() - set(stored.red[bug.key])
     return tuple(law for law in asked if law not in green)
+
+
+__all__ = ["QUICK", "STORED", "KillMatrix", "measure", "run_law", "turns_red"]

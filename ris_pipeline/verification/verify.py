@@ -13,7 +13,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
 from ris_pipeline.verification.adapters import PLACE, PLAIN, SIGNATURES
 from ris_pipeline.verification.conventions.search import find_conventions
-from ris_pipeline.verification.diagnosis import Diagnosis, diagnose, stored_matrix
+from ris_pipeline.verification.diagnosis import Diagnosis, diagnose
 from ris_pipeline.verification.implementation import (
     DOMAIN_WORDS,
     HERMITIAN,
@@ -33,6 +33,7 @@ from ris_pipeline.verification.laws import (
     thorough,
 )
 from ris_pipeline.verification.parallel import run_tasks
+from ris_pipeline.verification.stored_matrix import stored_matrix
 
 NARROWER = (HERMITIAN, "positive", f"positive,{HERMITIAN}", "distinct", "plane", "fresnel")
 """Domains on which a function that fails is tried again, unless it states its own."""

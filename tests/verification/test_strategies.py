@@ -26,12 +26,11 @@ from ris_pipeline.verification.strategies import (
     loss_sequences,
     low_rank_factors,
     near_hermitian_matrices,
-    predictions,
     scenarios,
     settings_before_a_panel,
-    truths,
     wilkinson_spectrum,
 )
+from ris_pipeline.verification.strategies.predictions import predictions, truths
 
 SEARCH = settings(max_examples=2000, database=None, deadline=None)
 

@@ -60,7 +60,6 @@ class Cause(StrEnum):
     LAST_GROUP = "last group mishandled"
     NAN = "NaN poisons the sum"
     NAN_HIDDEN = "NaN hidden"
-    GUARD = "holds near 1 W only"
     TRANSFORM = "lost under a transform"
     EXHAUSTED = "iterator read twice"
     MUTE = "nothing logged"
