@@ -35,6 +35,16 @@ from ris_pipeline.watch.spectral import Spectrum
 _logger = logging.getLogger(__name__)
 
 
+class _Nobody:
+    """In the place of the observers of a model that they could not be made for."""
+
+    batches = 0
+    epoch_now = 1
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
+
+
 class Watch:
     """Watches a training loop, and says what is wrong with it.
 
@@ -93,8 +103,19 @@ class Watch:
         options = Options(
             as_list(scheduler), scaler, averages or {}, epochs, clip, hinge, higher_is_better, lines
         )
+        self._observers: Any = _Nobody()
+        self._handles: list[Any] = []
+        self._guarded(self._build)(model, optimisers, options, sampling or Sampling())
+
+    def _build(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[Any],
+        options: Options,
+        sampling: Sampling,
+    ) -> None:
         self._observers = Observers(
-            model, optimisers, options, sampling or Sampling(), self.journal, self._tell, self._say
+            model, optimisers, options, sampling, self.journal, self._tell, self._say
         )
         self._handles = self._observers.attach(self._guarded)
         self.journal.write(
@@ -103,8 +124,8 @@ class Watch:
             torch=torch.__version__,
             parameters=sum(p.numel() for p in model.parameters()),
             optimisers=[type(o).__name__ for o in optimisers],
-            epochs=epochs,
-            higher_is_better=higher_is_better,
+            epochs=options.epochs,
+            higher_is_better=options.higher_is_better,
         )
 
     @contextmanager

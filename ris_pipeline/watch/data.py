@@ -73,6 +73,11 @@ def marks_of(batch: Any) -> Marks:
     return Marks(inputs, targets if len(targets) == len(inputs) else ())
 
 
+def on_cpu(batch: Any) -> bool:
+    """Whether no tensor of the batch lies on a device."""
+    return all(tensor.device.type == "cpu" for tensor in tensors_in(batch))
+
+
 def holds_nan(batch: Any) -> float:
     """Share of NaN in the floating-point tensors of a batch."""
     found = [t for t in tensors_in(batch) if t.is_floating_point() or t.is_complex()]

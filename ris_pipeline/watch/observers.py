@@ -30,7 +30,7 @@ from ris_pipeline.watch._seen import (
     tensors_in,
 )
 from ris_pipeline.watch.bookkeeping import Average, Bookkeeping, Losses
-from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of
+from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of, on_cpu
 from ris_pipeline.watch.journal import Journal
 from ris_pipeline.watch.optimiser import Held, Optimisers
 from ris_pipeline.watch.parameters import Parameters
@@ -38,6 +38,9 @@ from ris_pipeline.watch.rates import Rates
 from ris_pipeline.watch.sampling import Sampling
 from ris_pipeline.watch.spectral import Spectral, Spectrum
 from ris_pipeline.watch.terms import Terms
+
+MOST_BLOCKS = 2**16
+"""Batches since the last call of `epoch` that are kept: a loop may never call it."""
 
 MOST_PARTS = 16
 """Outputs of parts of the model that are kept, the last ones."""
@@ -90,7 +93,7 @@ class Observers:
         self._block: Block | None = None
         self._open = self._in_backward = self._own = self._single_pass = False
         self._blocks: list[Block] = []
-        self._step_places: list[int] = []
+        self._whole = True
         self._validated_in: set[bool] = set()
         self._call: Any = None
         self._outputs: list[Tensor] = []
@@ -165,6 +168,8 @@ class Observers:
                 self._write_step(block)
         self._drop_block()
         self._blocks.append(block)
+        if len(self._blocks) > MOST_BLOCKS:
+            self._blocks, self._whole = self._blocks[MOST_BLOCKS // 2 :], False
 
     def drop(self) -> None:
         """The batch was broken off, or the watch has ended: hold on to nothing."""
@@ -186,7 +191,7 @@ class Observers:
             self._parameters.epoch(moved)
             self._rates.epoch(self.epochs_done + 1)
             # Each process knows its own losses only.
-            if train is not None and not distributed():
+            if train is not None and self._whole and not distributed():
                 self._books.train(float(train), self._losses(values))
             if validation is not None:
                 self._books.validation(float(validation), moved)
@@ -200,7 +205,7 @@ class Observers:
         self.epochs_done += 1
         self._write_epoch(train, validation, values)
         self._optimisers.forget_epoch()
-        self._blocks, self._step_places, self._validated_in = [], [], set()
+        self._blocks, self._whole, self._validated_in = [], True, set()
 
     # What the hooks call.
 
@@ -266,7 +271,6 @@ class Observers:
             self._optimisers.after_step(held)
         if block is not None:
             block.events.append("step")
-            self._step_places.append(len(self._blocks) - (0 if self._open else 1))
 
     # Parts of the above.
 
@@ -289,7 +293,8 @@ class Observers:
     def _see_batch(self, block: Block, batch: Any) -> None:
         seen = self._call if batch is None else batch
         self._call = None
-        if seen is None:
+        # Reading a device waits for it, so what lies there is read on looks only.
+        if seen is None or not (block.looked or on_cpu(seen)):
             return
         marks = marks_of(seen)
         block.rows = len(marks.inputs) or None
@@ -332,7 +337,7 @@ class Observers:
 
     def _losses(self, values: Sequence[float]) -> Losses:
         divided = any(block.divisor > 1 for block in self._blocks)
-        places = sorted({place for place in self._step_places if 0 <= place < len(values)})
+        places = [i for i, block in enumerate(self._blocks) if "step" in block.events]
         return Losses(values, [block.rows for block in self._blocks], places, divided)
 
     def _check_values(self, values: Sequence[float]) -> None:

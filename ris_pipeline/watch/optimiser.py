@@ -33,6 +33,12 @@ ROUNDING = 1e-6
 """Share of the norm below which a gradient may be rounding alone, as of a bias that normalisation
 takes out again: a dozen times the rounding of float32."""
 
+MOST_RATES = 2**16
+"""Steps of an epoch whose rates are kept."""
+
+MOST_GROUP = 256
+"""Backward passes since the last step that are kept: there may never be one."""
+
 KEPT = 1000
 """Figures of looks that are kept over an epoch's end."""
 
@@ -124,7 +130,7 @@ class Optimisers:
                 held.clean = True
             elif held.used and block.looked:
                 held.clean = False
-            held.group.append(block)
+            held.group = [*held.group, block][-MOST_GROUP:]
 
     def _loss_scale(self, block: Block) -> float | None:
         """That of the GradScaler; None where a loss is scaled up by something unknown."""
@@ -169,6 +175,7 @@ class Optimisers:
     def before_step(self, held: Held, block: Block | None, looked: bool) -> None:
         """The optimiser is about to step, or has, where a closure brought the gradients."""
         held.rates.append([float(group["lr"]) for group in held.optimiser.param_groups])
+        del held.rates[:-MOST_RATES]
         empty = all(p.grad is None for p in held.parameters)
         if looked and not empty:
             norms = _norms(held.parameters)

@@ -21,6 +21,9 @@ OPPOSES = 2.8
 """Standard deviations of a fair coin by which steps go uphill for the others more often than not:
 8 looks of 8, or 34 of 48."""
 
+KEPT = 512
+"""Looks at a term that are kept."""
+
 WEIGHT_RTOL = 2e-2
 """Two roundings of bfloat16, 2^-7 each, and a little."""
 
@@ -42,6 +45,11 @@ class _Standing:
     cosines: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Keep the last `KEPT` looks."""
+        for values in (self.uphill, self.cosines, self.shares, self.others):
+            del values[:-KEPT]
 
 
 class Terms:
@@ -185,6 +193,7 @@ class Terms:
             standing.uphill.append(float(total @ others) < 0)
             rest = (coefficients[n] / scale * block.values[n].item() for n in weighted if n != name)
             standing.others.append(sum(rest))
+            standing.forget()
             self._judge(name, standing)
 
     def _judge(self, name: str, standing: _Standing) -> None:

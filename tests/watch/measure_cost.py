@@ -27,13 +27,19 @@ def main(pairs: int) -> None:
             trainers[place].train_epoch()
             seconds[place] = time.process_time() - start
         rows.append(seconds)
+        say(rows, [alarm.name for alarm in watch.alarms])
+
+
+def say(rows: list[list[float]], alarms: list[str]) -> None:
+    """The whole so far, and the median of the pairs."""
+    steps = len(rows) * BATCHES
     bare, watched = (sum(row[place] for row in rows) for place in (0, 1))
     middle = statistics.median(row[1] / row[0] for row in rows)
     sys.stdout.write(
-        f"{pairs * BATCHES} steps: {pairs * BATCHES / bare:.3f} steps/s without, "
-        f"{pairs * BATCHES / watched:.3f} with: {watched / bare - 1:+.2%}; median of pairs "
-        f"{middle - 1:+.2%}; alarms {[alarm.name for alarm in watch.alarms]}\n"
+        f"{steps} steps: {steps / bare:.3f} steps/s without, {steps / watched:.3f} with: "
+        f"{watched / bare - 1:+.2%}; median of pairs {middle - 1:+.2%}; alarms {alarms}\n"
     )
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -206,6 +206,22 @@ def test_a_fault_of_the_users_own_log_is_a_fault_too() -> None:
     assert watch.ended == "fault"
 
 
+def test_a_model_that_has_no_weights_yet_is_told_and_trains_on() -> None:
+    model = nn.LazyLinear(1)
+    lines: list[str] = []
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        watch = Watch(model, optimizer, log=lines.append)
+        loss = model(torch.ones(3, 2)).sum()
+        with watch.step(loss):
+            loss.backward()
+        watch.epoch(train=1.0)
+        watch.close()
+    assert watch.ended == "fault"
+    assert len(lines) == 1
+
+
 def test_what_cannot_be_used_ends_the_watch() -> None:
     model = nn.Linear(2, 1)
     watch = Watch(model, torch.optim.SGD(model.parameters(), lr=0.1), log=lambda line: None)
