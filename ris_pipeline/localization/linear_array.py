@@ -30,6 +30,7 @@ from ris_pipeline.spectral import (
     mvdr_spectrum,
     projector,
     signal_subspace,
+    unordered_eigenvalues,
 )
 
 HALF = 0.5
@@ -103,7 +104,7 @@ def esprit(
     """
     basis = signal_subspace(matrix, k)
     shift = torch.linalg.pinv(basis[..., :-1, :]) @ basis[..., 1:, :]
-    return _angles(torch.linalg.eigvals(shift), spacing)
+    return _angles(unordered_eigenvalues(shift), spacing)
 
 
 def root_music(
@@ -130,7 +131,7 @@ def _roots(coefficients: Tensor) -> Tensor:
     degree = coefficients.shape[-1] - 1
     below = torch.diag_embed(torch.ones_like(coefficients[..., : degree - 1]), offset=-1)
     last = -coefficients[..., :-1] / coefficients[..., -1:]
-    return torch.linalg.eigvals(torch.cat((below[..., :-1], last[..., None]), dim=-1))
+    return unordered_eigenvalues(torch.cat((below[..., :-1], last[..., None]), dim=-1))
 
 
 def _angles(phasors: Tensor, spacing: float) -> Tensor:

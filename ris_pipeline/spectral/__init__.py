@@ -21,7 +21,7 @@ from ris_pipeline.spectral.eigengap import (
     factor_eigengap_loss,
     signal_power_hinge,
 )
-from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values
+from ris_pipeline.spectral.hermitian import eigh, hermitize, singular_values, unordered_eigenvalues
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.matrix_functions import (
     matrix_sqrt,
@@ -91,5 +91,6 @@ __all__ = [
     "spatial_smoothing",
     "squared_norm",
     "trace",
+    "unordered_eigenvalues",
     "whitening",
 ]

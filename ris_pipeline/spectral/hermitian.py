@@ -122,6 +122,13 @@ def eigh_of_gram(
     return torch.cat(values).flip(-1), torch.cat(vectors).flip(-1)
 
 
+def unordered_eigenvalues(
+    matrix: Complex[Tensor, "*batch n n"],
+) -> Complex[Tensor, "*batch n"]:
+    """Eigenvalues of any square matrix: complex numbers have no order, and these come in none."""
+    return torch.linalg.eigvals(matrix)
+
+
 def singular_values(matrix: Complex[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n"]:
     """Singular values `sigma_1 >= ... >= sigma_n >= 0` of `hermitize(R)`, DESCENDING.
 

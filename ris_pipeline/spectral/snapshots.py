@@ -43,6 +43,7 @@ def ledoit_wolf(snapshots: Complex[Tensor, "*batch n t"]) -> Complex[Tensor, "*b
     Raises:
         InputError: as `sample_covariance`.
     """
+    whole = sample_covariance(snapshots)
     near_one = at_unit_scale(snapshots)
     sample = sample_covariance(near_one)
     n, count = snapshots.shape[-2:]
@@ -51,6 +52,6 @@ def ledoit_wolf(snapshots: Complex[Tensor, "*batch n t"]) -> Complex[Tensor, "*b
     distance = squared_norm(sample - level[..., None, None] * eye)
     error = (column_power(near_one).square().mean(-1) - squared_norm(sample)) / count
     weight = (error / distance.clamp_min(torch.finfo(distance.dtype).tiny)).clamp(0.0, 1.0)
-    shrunk = shrink(sample_covariance(snapshots), weight)
+    shrunk = shrink(whole, weight)
     assert isinstance(shrunk, Tensor)
     return shrunk

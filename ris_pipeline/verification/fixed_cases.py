@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.verification.adapters import CALL_ERRORS
+from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
 from ris_pipeline.verification.problems import (
     BASES,
     NAMES,
@@ -355,6 +356,7 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "steering_vector": _steering,
     "gradient_norm": _norms,
     "run_epoch": _epochs,
+    **ARRAY_CASES,
 }
 
 

@@ -223,8 +223,8 @@ class Problem:
                 weights = (size / 2) / np.maximum(values, size / 2)
                 # The weight is Lipschitz with 1 / s, and sqrt(n) for the Frobenius norm.
                 moved = 2 * n**0.5 * eigenvalue_bound(values, dtype) / size
-                bound = 4 * (moved[..., None] + product_bound(1.0, 2 * n, dtype))
-                return 1 / (weights[..., None] * parts).sum(axis=-2), bound / power
+                moved = 4 * (moved[..., None] + product_bound(1.0, 2 * n, dtype))
+                return 1 / (weights[..., None] * parts).sum(axis=-2), moved / power
             case _:
                 expected = (a.conj() * (self.drawn.exact @ a)).sum(axis=-2).real
                 return expected, product_bound(size, 2 * n, dtype) * power

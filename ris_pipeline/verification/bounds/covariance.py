@@ -12,6 +12,7 @@ from ris_pipeline.verification.bounds.spectrum import (
     smallest,
     spectral_norm,
 )
+from ris_pipeline.verification.oracles import ula
 
 
 def product_bound(norm: float | Real, order: int, dtype: torch.dtype) -> float | Real:
@@ -140,7 +141,6 @@ def shift_bound(values: Real, antennas: int, angles: Real, dtype: torch.dtype) -
     C. T. Fike, Numer. Math. 2, 1960, theorem IIIa). A phase is pi sin(theta).
     """
     k = angles.shape[-1]
-    phases = np.pi * np.arange(antennas - 1)[:, None] * np.sin(angles)[..., None, :]
-    condition = np.linalg.cond(np.exp(1j * phases)) ** 2
+    condition = np.array([np.linalg.cond(ula(antennas - 1, row)) ** 2 for row in angles])
     turned = subspace_bound(values, k, dtype) * condition
     return turned[..., None] * k / (np.pi * np.cos(angles))

@@ -12,6 +12,7 @@ from ris_pipeline.localization.linear_array import (
     ula_bartlett,
     ula_music,
     ula_mvdr,
+    ula_steering,
 )
 from ris_pipeline.spectral import aic, eigenvalue_aic, eigenvalue_mdl, mdl
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
@@ -118,9 +119,8 @@ def music_at_a_whole_wavelength(matrix: Tensor, k: int, angles: Tensor) -> Tenso
 def music_of_one_fewer(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`V[:, k - 1:]`: the weakest source counts as noise."""
     noise = correct(matrix)[1][..., k - 1 :]
-    places = torch.arange(matrix.shape[-1]) * math.pi
-    a = torch.polar(torch.ones(len(places), len(angles)).double(), places[:, None] * angles.sin())
-    return (noise.mH @ a.to(noise.dtype)).abs().square().sum(-2).reciprocal()
+    a = ula_steering(matrix.shape[-1], angles).to(noise.dtype)
+    return (noise.mH @ a).abs().square().sum(-2).reciprocal()
 
 
 def mdl_without_penalty(eigenvalues: Tensor, samples: int) -> Tensor:

@@ -1,0 +1,143 @@
+"""Fixed arguments of functions of matrices, snapshots, factors and linear arrays."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ris_pipeline.verification.oracles import ula
+
+Case = Callable[[Callable[..., Any]], NDArray[np.complex128]]
+
+N = 5
+
+
+def _row(answer: Any) -> NDArray[np.complex128]:
+    tensor = answer if isinstance(answer, Tensor) else torch.as_tensor(answer)
+    return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy()).ravel()
+
+
+def _gaussian(*shape: int) -> NDArray[np.complex128]:
+    generator = np.random.default_rng(11)
+    return np.asarray(generator.standard_normal(shape) + 1j * generator.standard_normal(shape))
+
+
+def _matrices() -> tuple[Tensor, ...]:
+    """Positive definite; small; a batch; indefinite; not Hermitian."""
+    q = np.linalg.qr(_gaussian(3, N, N))[0]
+
+    def made(values: list[float], i: int) -> NDArray[np.complex128]:
+        return np.asarray((q[i] * np.array(values)) @ q[i].conj().T)
+
+    positive, other = made([5, 3.5, 2, 1, 0.25], 0), made([6, 3, 2, 1, 0.5], 1)
+    indefinite = made([4, 3, 0.5, -2, -3.5], 2)
+    every = (positive, 1e-9 * other, np.stack((positive, other)), indefinite)
+    skew = positive + 0.3 * _gaussian(N, N)
+    return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in (*every, skew))
+
+
+def _of(matrices: tuple[Tensor, ...], *rest: Any) -> Iterator[Case]:
+    for matrix in matrices:
+
+        def case(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
+            given = m.clone()
+            answer = _row(function(given, *rest))
+            # What becomes of the argument is an answer too.
+            return np.concatenate((answer, _row(given)))
+
+        yield case
+
+
+def _positive(*rest: Any) -> Iterator[Case]:
+    return _of(_matrices()[:3], *rest)
+
+
+def _whitened() -> Iterator[Case]:
+    for matrix in _matrices()[:3]:
+
+        def case(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
+            white = torch.as_tensor(function(m.clone())).to(torch.complex128)
+            # Up to a unitary factor: what it does, and W^H W.
+            inverse = white.mH @ white * m.abs().amax()
+            return np.concatenate((_row(white @ m @ white.mH), _row(inverse)))
+
+        yield case
+
+
+def _inverted() -> Iterator[Case]:
+    wide = torch.from_numpy(_gaussian(3, N))
+    yield from _of((*_matrices()[:3], wide, wide.mT.clone()))
+
+
+def _snapshots() -> Iterator[Case]:
+    shapes = ((3, 4), (2, 1), (4, 40), (2, 3, 8))
+    yield from _of(tuple(torch.from_numpy(_gaussian(*shape) + 0.5) for shape in shapes))
+
+
+def _windows() -> Iterator[Case]:
+    for size in (1, 3, N):
+        runs = torch.arange(N - size + 1)[:, None] + torch.arange(size)
+        yield from _of(_matrices()[:3], runs)
+
+
+def _factor_losses() -> Iterator[Case]:
+    for k in (1, 2):
+        for margin in (0.5, 100.0):
+            for shape in ((N, N), (2, N, 3)):
+                factor = torch.from_numpy(_gaussian(*shape))
+                yield lambda function, f=factor, k=k, c=margin: _slope(function, f, k, c)
+
+
+def _slope(
+    function: Callable[..., Any], factor: Tensor, k: int, margin: float
+) -> NDArray[np.complex128]:
+    leaf = factor.clone().requires_grad_()
+    loss = function(leaf, k, margin)
+    if loss.requires_grad:
+        loss.backward()
+    slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    return np.concatenate((_row(loss), _row(slope)))
+
+
+def _waves() -> Iterator[Case]:
+    for sines in ((0.3,), (-0.6, 0.15), (0.1, 0.45, 0.8)):
+        a = ula(8, np.arcsin(np.array(sines)))
+        noise = _gaussian(8, 8)
+        uneven = 0.1 * (noise @ noise.conj().T) / 8 + 0.5 * np.eye(8)
+        matrix = torch.from_numpy((a * (1.0 + np.arange(len(sines)))) @ a.conj().T + uneven)
+        k = len(sines)
+        yield lambda function, m=matrix, k=k: _row(function(m.clone(), k))
+
+
+def _numbers() -> Iterator[Case]:
+    for values in ([9.0, 4, 1, 1, 1], [1.5, 1.25, 1, 0.9], [40.0, 2, 1.9, 0.1], [3.0, 2.0]):
+        for samples in (8, 100):
+            spectrum = torch.tensor(values, dtype=torch.float64)
+            yield lambda function, s=spectrum, t=samples: _row(function(s, t))
+
+
+_ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)
+
+ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
+    "matrix_sqrt": _positive,
+    "psd_projection": lambda: _of(_matrices()),
+    "whitening": _whitened,
+    "pseudo_inverse": _inverted,
+    "add_loading": lambda: _of(_matrices()[:4], 0.75),
+    "forward_backward": lambda: _of(_matrices()[:4]),
+    "spatial_smoothing": _windows,
+    "sample_covariance": _snapshots,
+    "ledoit_wolf": _snapshots,
+    "factor_eigengap_loss": _factor_losses,
+    "esprit": _waves,
+    "root_music": _waves,
+    "ula_bartlett": lambda: _positive(_ANGLES),
+    "ula_mvdr": lambda: _positive(_ANGLES),
+    "ula_music": lambda: (case for k in (1, 2) for case in _positive(k, _ANGLES)),
+    "mdl": _numbers,
+    "aic": _numbers,
+}
+"""By the names of `target.PLACES`."""
