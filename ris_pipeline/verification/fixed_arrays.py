@@ -112,11 +112,23 @@ def _waves() -> Iterator[Case]:
         yield lambda function, m=matrix, k=k: _row(function(m.clone(), k))
 
 
+NUMBERS = (
+    *(([9.0, 4, 1, 1, 1], t) for t in (8, 100)),
+    *(([1.5, 1.25, 1, 0.9], t) for t in (8, 100)),
+    *(([40.0, 2, 1.9, 0.1], t) for t in (8, 100)),
+    # Between the criteria: two parameters a signal more or less decide.
+    *(
+        (values, 50)
+        for values in ([5.75, 4, 2.75, 2.5], [7.25, 6.5, 4, 2.75], [8.75, 6.25, 3.5, 2])
+    ),
+)
+"""Eigenvalues and numbers of samples."""
+
+
 def _numbers() -> Iterator[Case]:
-    for values in ([9.0, 4, 1, 1, 1], [1.5, 1.25, 1, 0.9], [40.0, 2, 1.9, 0.1], [3.0, 2.0]):
-        for samples in (8, 100):
-            spectrum = torch.tensor(values, dtype=torch.float64)
-            yield lambda function, s=spectrum, t=samples: _row(function(s, t))
+    for values, samples in NUMBERS:
+        spectrum = torch.tensor(values, dtype=torch.float64)
+        yield lambda function, s=spectrum, t=samples: _row(function(s, t))
 
 
 _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)

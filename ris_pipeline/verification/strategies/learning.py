@@ -68,7 +68,7 @@ def _gradient(draw: st.DrawFn, like: Tensor, kind: str) -> Tensor:
     first, step = draw(st.integers(1, 999)), draw(st.integers(-99, 99))
     entries = torch.arange(count, dtype=torch.float64) * step + first
     if like.is_complex():
-        entries = torch.complex(entries, draw(st.sampled_from((1.0, -0.5))) * entries.flip(0))
+        entries = entries + 1j * draw(st.sampled_from((1.0, -0.5))) * entries.flip(0)
     scales = GRADIENT_SCALES if takes(Claim.RANGE) else GRADIENT_SCALES[:-1]
     grad = (entries * (draw(st.sampled_from(scales)) / 1000)).to(like.dtype)
     if kind != "finite" and count:
