@@ -47,9 +47,9 @@ def manifest() -> list[dict]:
     return tomllib.loads((FOLDER / "manifest.toml").read_text(encoding="utf-8"))["function"]
 
 
-def examine(entry: dict, examples: int) -> Result:
-    """Judge one function."""
-    signal.alarm(LIMIT_S)
+def examine(entry: dict, examples: int, limit_s: int = LIMIT_S) -> Result:
+    """Judge one function; a process that takes longer than the limit is ended (0: no limit)."""
+    signal.alarm(limit_s)
     try:
         (found,) = find(entry["spec"], entry["name"])
         verdict = Judge(examples).verdict(found)

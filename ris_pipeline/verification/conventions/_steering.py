@@ -6,6 +6,7 @@ import torch
 from scipy.constants import c as LIGHT
 from torch import Tensor
 
+from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.verification.conventions._entry import Convention, Values
 
 _OF = frozenset({"steering_vector"})
@@ -40,8 +41,7 @@ def _wavenumber(given: Values) -> float:
 
 def _turned(answer: Tensor, phase: Tensor) -> Tensor:
     """`answer exp(j phase)`, one phase for each vector."""
-    turn = torch.polar(torch.ones_like(phase), phase)
-    return answer * turn[..., None]
+    return answer * phasor(phase)[..., None]
 
 
 def _elements(given: Values) -> int:
