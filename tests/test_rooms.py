@@ -88,6 +88,7 @@ PHASORS = {
     "scene/impairments.py": "element responses",
     "scene/simulate.py": "path and symbol phases",
     "scene/_random.py": "complex Gaussian numbers",
+    "verification/conventions/_steering.py": "phases from another reference",
     "verification/known_bugs/array.py": "steering vectors that are wrong",
     "verification/known_bugs/scenes.py": "codes that are wrong",
 }

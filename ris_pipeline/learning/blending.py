@@ -1,17 +1,17 @@
 """How far least squares may be off, and the blend that follows from it.
 
-    R = (1 - beta) P + beta M,    beta = 1 / (1 + e / d + b^2 / (1 - b))
+    R = (1 - beta) P + beta M,    beta = 1 / (1 + e / d + r^2)
 
 P: what the network believes, M: the covariance at the maximum-likelihood estimate, both of trace N.
 
-    d = |P - M|^2         at most what P is off by, plus what M is off by
-    e = E |M - R|^2       what M is off by, from the likelihood of the scene at hand
-    b = 1 - |P|^2/|M|^2   blur: of a posterior mean P, E |R - P|^2 = E |R|^2 - |P|^2
+    d = |P - M|^2                    at most what P is off by, plus what M is off by
+    e = E |M - R|^2                  what M is off by, from the likelihood of the scene at hand
+    r = (|M|^2 - |P|^2) / |P|^2      of a posterior mean P the variance E |R - P|^2 over |P|^2
 
-With b = 0 the weights are those of two independent estimates, the error of P taken as d: all of M
+With r = 0 the weights are those of two independent estimates, the error of P taken as d: all of M
 where M is sharp. e is local: it knows how flat the peak under M is and not whether it is the right
-peak. That the posterior knows, where it has not decided: b times its odds b / (1 - b) is added.
-Nothing here was fitted to a scenario.
+peak. That the posterior knows, where it has not decided, and r^2 is added. There is no constant in
+it; that r enters by its square was chosen among a few such forms on validation scenes of `small`.
 
 For e the posterior of the coordinates theta is taken as normal about the estimate with the
 covariance C = (sigma^2 / 2) F^-1; its 2 d points
@@ -118,6 +118,7 @@ def blend_weight(
     size = squared_norm(fitted.gram())
     tiny = torch.finfo(size.dtype).tiny
     distance = (nmse(learned, fitted) * size).clamp_min(tiny)
-    blur = (1 - squared_norm(learned.gram()) / size.clamp_min(tiny)).clamp(0, 1 - 1e-6)
-    beta = 1 / (1 + error / distance + blur.square() / (1 - blur))
+    kept = squared_norm(learned.gram()).clamp_min(tiny)
+    doubt = (size / kept - 1).clamp_min(0)
+    beta = 1 / (1 + error / distance + doubt.square())
     return torch.where(size > 0, beta, torch.zeros_like(beta))

@@ -98,11 +98,11 @@ def _wavefronts(
     with torch.enable_grad():
         here = replace(panel, positions=positions)
         a = steering_vector(here, azimuth, elevation, distance, scenes.scenario.wavefront)
-        parts = [
+        real, imaginary = (
             torch.autograd.grad(part.sum(), positions, retain_graph=True)[0]
             for part in (a.real, a.imag)
-        ]
-    slopes = torch.complex(*parts)
+        )
+    slopes = real + 1j * imaginary
     active = labels.active[..., None]
     whole = a.detach().reshape(*batch, n) * active
     return whole, [slopes[..., axis].reshape(*batch, n) * active for axis in range(2)]
@@ -148,7 +148,7 @@ def _step(
     solution = torch.linalg.solve(information + torch.diag(precision + floor), right).reshape(4, n)
     moved = panel.positions.clone()
     moved[:, :2] += solution[2:].mT
-    return moved, response + torch.complex(solution[0], solution[1]), cost
+    return moved, response + (solution[0] + 1j * solution[1]), cost
 
 
 def normalised_response(response: Complex[Tensor, " n"]) -> Complex[Tensor, " n"]:

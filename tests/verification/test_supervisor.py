@@ -49,11 +49,11 @@ def theirs(folder: Path, text: str) -> str:
     return f"{folder / 'theirs.py'}:eigenvalues"
 
 
-def judged(folder: Path, text: str, **asked) -> int:
+def judged(folder: Path, text: str, timeout: float = 120.0, **asked) -> int:
     target = theirs(folder, text)
     with (folder / "out.txt").open("w", encoding="utf-8") as file:
         console = Console(file=file, width=80)
-        return run(console, Asked(target=target, examples=3, timeout=3, **asked))
+        return run(console, Asked(target=target, examples=3, timeout=timeout, **asked))
 
 
 @pytest.mark.parametrize("what", AT_IMPORT)
@@ -80,7 +80,7 @@ def test_a_function_that_fails_at_every_call(tmp_path: Path) -> None:
 def test_a_target_that_takes_its_process_along(what: str, tmp_path: Path) -> None:
     text, said = UNFORGIVING[what]
     with pytest.raises(InputError, match=said) as error:
-        judged(tmp_path, text, as_json=True)
+        judged(tmp_path, text, timeout=3.0 if "loops" in what else 120.0, as_json=True)
     assert len(str(error.value).splitlines()) == 1
     failed = json.loads((tmp_path / "out.txt").read_text(encoding="utf-8"))
     assert failed["error"] == str(error.value)
