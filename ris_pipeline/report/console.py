@@ -94,6 +94,8 @@ def train_with_progress(
         if folder is not None:
             watch_trainer(trainer, folder.path)
         trainer.fit(folder.write_epoch if folder is not None else None)
+        if trainer.watch is not None:
+            trainer.watch.close()
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)
     if folder is not None:
