@@ -102,6 +102,8 @@ def train_with_progress(
         if written is not None:
             watch_trainer(trainer, written.path)
         trainer.fit(written.write_epoch if written is not None else None)
+        if trainer.watch is not None:
+            trainer.watch.close()
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)
     # Every process takes part in the choice, one writes it.

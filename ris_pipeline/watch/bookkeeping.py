@@ -160,16 +160,16 @@ def _near(a: float, b: float) -> bool:
 
 
 def _is_fraction(value: float) -> bool:
-    """Whether the value is p / q with q up to 10 000, to the rounding of a double."""
+    """Whether the value is p / q with a small q, to the rounding of its precision."""
     if not np.isfinite(value):
         return True
     # A float32 has digits for denominators up to 300: with more, any number would be a fraction.
-    for dtype, most in ((np.float64, DENOMINATOR), (np.float32, 300)):
-        products = value * np.arange(1, most + 1)
-        rounding = 4 * np.finfo(dtype).eps * np.abs(products)
-        if (np.abs(products - np.round(products)) <= rounding).any():
-            return True
-    return False
+    single = float(np.float32(value)) == value
+    dtype, most = (np.float32, 300) if single else (np.float64, DENOMINATOR)
+    products = value * np.arange(1, most + 1)
+    # The value is rounded once, a mean of a few such values a few times.
+    rounding = (0.5 if single else 4) * np.finfo(dtype).eps * np.abs(products)
+    return bool((np.abs(products - np.round(products)) <= rounding).any())
 
 
 def _samples(held: Average) -> dict[str, Tensor]:

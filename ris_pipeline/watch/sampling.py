@@ -17,7 +17,7 @@ class Sampling:
     """Decides which steps are looked at closely.
 
     Args:
-        share: of the run's time, 0..1; by default half of the 3 % that a watch may cost.
+        share: of the run's time, 0..1; by default a third of the 3 % that a watch may cost.
         allowance: seconds that may be spent at once; infinite: every step is looked at.
         clock: seconds; of this process by default, so that a busy machine changes nothing.
 
@@ -27,7 +27,7 @@ class Sampling:
 
     def __init__(
         self,
-        share: float = 0.015,
+        share: float = 0.01,
         allowance: float = 0.5,
         clock: Callable[[], float] = time.process_time,
     ) -> None:

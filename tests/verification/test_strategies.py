@@ -23,7 +23,6 @@ from ris_pipeline.verification.strategies import (
     gradients,
     hermitian_matrices,
     lay_out,
-    leaves,
     loss_sequences,
     low_rank_factors,
     near_hermitian_matrices,
