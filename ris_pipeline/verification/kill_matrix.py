@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
 
 from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
@@ -30,8 +31,9 @@ QUICK = settings(
 )
 """The same examples in every run, no shrinking: the question is whether a law turns red."""
 
-FAILURES = CALL_ERRORS
-"""What a law fails with: its own assertion, or the error of a function that answered nonsense."""
+FAILURES = (*CALL_ERRORS, Flaky)
+"""What a law fails with: its own assertion, the error of a function that answered nonsense, or
+hypothesis's word that a function answers otherwise each time."""
 
 
 def run_law(law: Law, functions: Mapping[str, Callable[..., Any]]) -> tuple[bool, Usage]:
