@@ -102,6 +102,7 @@ def test_training_writes_a_run_that_can_be_resumed(capsys, tmp_path: Path) -> No
         "loss_curve.png",
         "metrics.jsonl",
         "model.safetensors",
+        "watch.jsonl",
     ]
     code, _, err = run(capsys, *arguments)
     assert code == 2
@@ -133,6 +134,7 @@ def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
         "model.safetensors",
         "spectrum.png",
         "summary.json",
+        "watch.jsonl",
     }
     assert (out / "spectrum.png").read_bytes().startswith(b"\x89PNG")
 
