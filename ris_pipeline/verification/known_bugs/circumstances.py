@@ -192,7 +192,7 @@ def in_the_dtype_of_the_argument(ours: Function, matrix: Any, *rest: Any) -> Ten
     return ours(half.to(torch.complex128), *rest)
 
 
-@_of(Cause.TRUNCATED, "`k if isinstance(k, int) else 1`.", "eigengap", "eigengap_loss", *BASES)
+@_of(Cause.TRUNCATED, "`k if isinstance(k, int) else 1`.", "eigengap", "eigengap_loss")
 def with_a_default_order(ours: Function, matrix: Any, k: Any, *rest: Any) -> Tensor:
     """An order of numpy's is no int, and 1 is taken."""
     return ours(matrix, k if isinstance(k, int | Tensor) else 1, *rest)
@@ -237,7 +237,13 @@ def of_half_the_form(ours: Function, matrix: Any, steering: Tensor) -> Tensor:
     return ours(0.5 * matrix + 0.5 * matrix.detach(), steering)
 
 
-@_of(Cause.SECOND, "A gradient written by hand, with eigenvectors that are constants.", *VALUES)
+@_of(
+    Cause.SECOND,
+    "A gradient written by hand, with eigenvectors that are constants.",
+    "eigenvalues",
+    "eigengap",
+    "eigengap_loss",
+)
 def by_hand(ours: Function, matrix: Any, *rest: Any) -> Tensor:
     """`v^H R v` with v held: the right value and gradient, and no second derivative."""
     if not _tensor(matrix):
@@ -246,8 +252,6 @@ def by_hand(ours: Function, matrix: Any, *rest: Any) -> Tensor:
     live = (vectors.conj() * (hermitian(matrix) @ vectors)).real.sum(-2)
     if ours is eigenvalues:
         return live
-    if ours is singular_values:
-        return live.abs().sort(-1, descending=True)[0]
     gap = gap_at(live, rest[0])
     return gap if ours is eigengap else torch.relu(rest[1] - gap).mean()
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ris_pipeline._validation import check_finite
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
 
@@ -45,9 +46,15 @@ def flipped_svd(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return values.flip(-1), vectors.flip(-1)
 
 
+def finite(matrix: Tensor) -> Tensor:
+    """The matrix, if it is finite: on NaN `torch.linalg.eig` may take the process along."""
+    check_finite("matrix", matrix)
+    return matrix
+
+
 def unsorted(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """`eig` of a general matrix: in the order in which the QR iteration happened to converge."""
-    values, vectors = torch.linalg.eig(hermitian(matrix))
+    values, vectors = torch.linalg.eig(hermitian(finite(matrix)))
     return values.real, vectors
 
 

@@ -10,6 +10,7 @@ from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_b
 from ris_pipeline.verification.known_bugs.decompositions import (
     correct,
     dense,
+    finite,
     flipped_svd,
     gap_at,
     hermitian,
@@ -112,7 +113,7 @@ def eigenvalues_of_an_empty_batch(matrix: Tensor) -> Tensor:
 
 def eigenvalues_sorted_like_the_first(matrix: Tensor) -> Tensor:
     """`w[:, w[0].argsort()]`: the order of the first matrix for every one of them."""
-    values = torch.linalg.eigvals(hermitian(matrix)).real
+    values = torch.linalg.eigvals(hermitian(finite(matrix))).real
     flat = values.reshape(-1, values.shape[-1])
     if not len(flat):
         return values

@@ -12,6 +12,7 @@ from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_b
 from ris_pipeline.verification.known_bugs.decompositions import (
     correct,
     dense,
+    finite,
     hermitian,
     music_of,
 )
@@ -34,7 +35,7 @@ def signal_not_normalised(matrix: Any, k: int) -> Tensor:
 
 def signal_of_a_general_solver(matrix: Any, k: int) -> Tensor:
     """`eig`, sorted: the vectors of a repeated eigenvalue are not orthogonal."""
-    values, vectors = torch.linalg.eig(dense(matrix))
+    values, vectors = torch.linalg.eig(finite(dense(matrix)))
     order = values.real.argsort(dim=-1, descending=True)
     sorted_vectors = vectors.gather(-1, order[..., None, :].expand(vectors.shape))
     return sorted_vectors[..., :k]
