@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import eigenvalue_bound, gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.problems import Size, problem
 from ris_pipeline.verification.strategies import (
     Domain,
     NearHermitian,
@@ -66,6 +67,23 @@ def test_the_hinge_has_the_right_value(drawn: SpectralMatrix, data, part: float)
     # The margin itself is rounded to the dtype.
     bound += torch.finfo(drawn.matrix.dtype).eps * margin
     assert_within("hinge", got, oracles.hinge(drawn.exact, k, margin), bound)
+
+
+MIXED = (Size(4, (3,), k=2), Size(3, (17,)), Size(2, (2, 2)))
+
+
+@given(st.sampled_from(MIXED), st.sampled_from((0.5, 0.05)))
+def test_open_gaps_do_not_pay_for_closed_ones(size: Size, part: float) -> None:
+    # Gaps a decade apart, and a margin between them: some matrices pay, and each for itself.
+    given, count = problem(size), int(np.prod(size.batch))
+    weights = (10.0 ** -(np.arange(count) % 3)).reshape(size.batch)
+    matrix = given.drawn.matrix * torch.from_numpy(weights)[..., None, None]
+    gap = weights * (given.drawn.values[..., size.k - 1] - given.drawn.values[..., size.k])
+    margin = part * float(gap.max())
+    bound = gap_bound(weights[..., None] * given.drawn.values, size.dtype).mean()
+    bound += torch.finfo(size.dtype).eps * margin
+    got = TARGET.eigengap_loss(matrix, size.k, margin).item()
+    assert_within("hinge", got, np.maximum(0.0, margin - gap).mean(), bound, recorded=False)
 
 
 @given(near_hermitian_matrices(), st.data())

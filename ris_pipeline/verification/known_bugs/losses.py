@@ -111,11 +111,6 @@ def gap_not_in_units_of_the_trace(prediction: Prediction, truth: Truth, config: 
     return eigengap_loss(prediction.covariance, truth.count, margin)
 
 
-def nmse_without_the_square(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
-    """`|R - T| / |T|`, and a mean of roots."""
-    return nmse(prediction.covariance, truth.covariance).clamp_min(0).sqrt().mean()
-
-
 def contrast_without_the_truth(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Background over peak, which the truth itself does not bring to zero."""
     return _contrast(prediction.covariance, truth).mean()
@@ -171,12 +166,6 @@ LOSS_BUGS: tuple[KnownBug, ...] = (
         Cause.SCALE,
         gap_not_in_units_of_the_trace,
         "The weight was tuned on a 6 x 6 panel and carried over to 12 x 12.",
-    ),
-    known_bug(
-        "covariance_nmse",
-        Cause.ROOT,
-        nmse_without_the_square,
-        "`norm` where it takes its square, and a rounding error of 1e-16 grown to 1e-8.",
     ),
     known_bug(
         "distance",
