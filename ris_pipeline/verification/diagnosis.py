@@ -5,11 +5,13 @@ numbers, against those that each bug answers on a few fixed arguments. The patte
 function is wrong, the numbers whether it is this bug.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from ris_pipeline.verification.fixed_cases import Case, Numbers, answer, fixed_cases, same_numbers
+from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
+from ris_pipeline.verification.fixed_circumstances import Case, Numbers
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.stored_matrix import KillMatrix, stored_matrix
@@ -94,7 +96,7 @@ def numbers(seen: Iterable[Seen], bug: "KnownBug") -> float | None:
     of them answers otherwise than ours; None where there is no such case."""
     agree, telling = 0, 0
     for case, theirs, right in seen:
-        known = answer(case, bug.function)
+        known = _known(case, bug.function)
         if same_numbers(theirs, right) and same_numbers(known, right):
             continue
         if theirs is None and known is None:
@@ -105,13 +107,19 @@ def numbers(seen: Iterable[Seen], bug: "KnownBug") -> float | None:
     return agree / telling if telling else None
 
 
+@cache
+def _known(case: Case, function: Callable[..., Any]) -> Numbers | None:
+    """The answer of a known function, which is asked for by many a diagnosis."""
+    return answer(case, function)
+
+
 def _seen(implementation: Implementation) -> list[Seen]:
     """The fixed cases that a function takes, with its answers and ours."""
     ours, seen = getattr(TARGET, implementation.place), []
     with provide({}, implementation.without()):
         for case in fixed_cases(implementation.place):
             try:
-                seen.append((case, answer(case, implementation.function), answer(case, ours)))
+                seen.append((case, answer(case, implementation.function), _known(case, ours)))
             except DoesNotApply:
                 continue
     return seen

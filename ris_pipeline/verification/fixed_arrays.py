@@ -8,16 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.verification.fixed_circumstances import Case, row
 from ris_pipeline.verification.oracles import ula
 
-Case = Callable[[Callable[..., Any]], NDArray[np.complex128]]
-
 N = 5
-
-
-def _row(answer: Any) -> NDArray[np.complex128]:
-    tensor = answer if isinstance(answer, Tensor) else torch.as_tensor(answer)
-    return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy()).ravel()
 
 
 def _gaussian(*shape: int) -> NDArray[np.complex128]:
@@ -44,9 +38,9 @@ def _of(matrices: tuple[Tensor, ...], *rest: Any) -> Iterator[Case]:
 
         def case(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
             given = m.clone()
-            answer = _row(function(given, *rest))
+            answer = row(function(given, *rest))
             # What becomes of the argument is an answer too.
-            return np.concatenate((answer, _row(given)))
+            return np.concatenate((answer, row(given)))
 
         yield case
 
@@ -62,7 +56,7 @@ def _whitened() -> Iterator[Case]:
             white = torch.as_tensor(function(m.clone())).to(torch.complex128)
             # Up to a unitary factor: what it does, and W^H W.
             inverse = white.mH @ white * m.abs().amax()
-            return np.concatenate((_row(white @ m @ white.mH), _row(inverse)))
+            return np.concatenate((row(white @ m @ white.mH), row(inverse)))
 
         yield case
 
@@ -99,7 +93,7 @@ def _slope(
     if loss.requires_grad:
         loss.backward()
     slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-    return np.concatenate((_row(loss), _row(slope)))
+    return np.concatenate((row(loss), row(slope)))
 
 
 def _waves() -> Iterator[Case]:
@@ -109,7 +103,7 @@ def _waves() -> Iterator[Case]:
         uneven = 0.1 * (noise @ noise.conj().T) / 8 + 0.5 * np.eye(8)
         matrix = torch.from_numpy((a * (1.0 + np.arange(len(sines)))) @ a.conj().T + uneven)
         k = len(sines)
-        yield lambda function, m=matrix, k=k: _row(function(m.clone(), k))
+        yield lambda function, m=matrix, k=k: row(function(m.clone(), k))
 
 
 NUMBERS = (
@@ -128,7 +122,7 @@ NUMBERS = (
 def _numbers() -> Iterator[Case]:
     for values, samples in NUMBERS:
         spectrum = torch.tensor(values, dtype=torch.float64)
-        yield lambda function, s=spectrum, t=samples: _row(function(s, t))
+        yield lambda function, s=spectrum, t=samples: row(function(s, t))
 
 
 _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)
