@@ -31,7 +31,9 @@ def test_the_slope_is_the_whole_slope(size: Size, seed: int) -> None:
         assert leaf.grad is not None, f"no gradient: {name} is detached"
         slope = np.vdot(leaf.grad.resolve_conj().cdouble().numpy(), direction).real
         expected = np.vdot(weight, moved).real
-        assert_within(f"slope of {name}", slope, expected, slopes.slope_bound(name, given, weight))
+        bound = slopes.slope_bound(name, given, weight)
+        # Room for other ways to it than ours, through eigenvectors say.
+        assert_within(f"slope of {name}", slope, expected, bound, recorded=False)
 
 
 @given(st.sampled_from(SIZES), seeds)

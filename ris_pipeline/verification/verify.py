@@ -193,7 +193,13 @@ class Judge:
         self, found: Found, options: Options, laws: Mapping[str, Law], verdict: Verdict
     ) -> Verdict:
         """Why it fails: a convention, a narrower domain, a known bug."""
-        causes = diagnose(verdict.implementation, verdict.laws)
+        self.report("start", f"causes of {found.label}")
+        (causes,) = run_tasks(
+            lambda _: diagnose(verdict.implementation, verdict.laws),
+            ("causes",),
+            lambda _, signal: (),
+            self.processes,
+        )
         self.report("start", f"conventions of {found.label}")
         other = self._convention(found, options, laws)
         if other is not None:
@@ -238,16 +244,19 @@ class Judge:
             single = replace(options, batched=False)
             ways.append((SINGLE, implementation(found.name, found.label, found.function, single)))
 
-        def holds(way: tuple[str, Implementation]) -> bool:
-            domain = "" if way[0] == SINGLE else way[0]
+        def holds(number: int) -> bool:
+            name, narrower = ways[number]
+            domain = "" if name == SINGLE else name
             seen = set()
             for law in red:
-                seen.add(run_law(law, quick[law], way[1], domain).outcome)
+                seen.add(run_law(law, quick[law], narrower, domain).outcome)
                 if Outcome.FAILS in seen:
                     return False
             return Outcome.HOLDS in seen
 
-        found_out = run_tasks(holds, ways, lambda way, signal: False, self.processes)
+        # By number: a way holds their function, which may not be sent to another process.
+        numbers = range(len(ways))
+        found_out = run_tasks(holds, numbers, lambda way, signal: False, self.processes)
         return next((way for (way, _), good in zip(ways, found_out, strict=True) if good), "")
 
     @staticmethod

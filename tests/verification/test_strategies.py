@@ -174,6 +174,7 @@ def test_a_layout_keeps_the_numbers_and_moves_the_memory(layout: Layout) -> None
         Layout.STRIDED: moved.stride(-1) == 2,
         Layout.CONJUGATE_VIEW: moved.is_conj(),
         Layout.OFFSET: moved.storage_offset() > 0,
+        Layout.BATCH_LAST: moved.stride(0) == 1,
     }
     assert signs[layout]
 
