@@ -75,7 +75,9 @@ def test_a_term_is_in_its_range(truth: Truth, data) -> None:
 @given(truths())
 def test_a_term_is_zero_at_the_truth(truth: Truth) -> None:
     values = _values(perfect_prediction(truth), truth)
-    assert_within("terms", list(values.values()), [0.0] * len(values), term_bound(N, SLOTS))
+    zeros, bound = [0.0] * len(values), term_bound(N, SLOTS)
+    # Ours cancel to the last bits where a truth is its own prediction; others need not.
+    assert_within("terms", list(values.values()), zeros, bound, recorded=False)
 
 
 @given(truths(), st.data(), slot_orders)
