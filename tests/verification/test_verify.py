@@ -251,4 +251,4 @@ def test_the_verdict_as_json() -> None:
         "seconds",
         "holds_on",
     }
-    assert {law["outcome"] for law in function["laws"]} == {"fails", "does not apply"}
+    assert {law["outcome"] for law in function["laws"]} >= {"fails", "does not apply"}
