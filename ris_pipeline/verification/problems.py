@@ -313,7 +313,7 @@ def problem(size: Size) -> Problem:
         DoesNotApply: the functions under test take no positive matrices.
     """
     taken((Domain.REPEATED if size.tied else Domain.POSITIVE,))
-    return _problem(size)
+    return fresh(_problem(size))
 
 
 @cache

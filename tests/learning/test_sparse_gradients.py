@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from ris_pipeline.learning.diagnostics import GroupNorm, gradient_norm
 from torch import Tensor
+
+from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm
 
 
 def _embedding(sparse: bool, rows: list[int], weight: float = 1.0) -> Tensor:
