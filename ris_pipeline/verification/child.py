@@ -64,7 +64,9 @@ def _answer(request: dict[str, Any], report: Any) -> dict[str, Any]:
             highlight=False,
         )
         print_verdicts(console, verdicts)
-    return {"text": text.getvalue(), "code": exit_code(verdicts)}
+    # A table pads its lines to the width of the console.
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return {"text": "\n".join([*lines, ""]), "code": exit_code(verdicts)}
 
 
 if __name__ == "__main__":
