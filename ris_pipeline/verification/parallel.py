@@ -108,7 +108,7 @@ class _Pool:
         process, number = self._busy[connection]
         try:
             stopped, answer = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             del self._busy[connection]
             process.join()
             if process.exitcode >= 0:
