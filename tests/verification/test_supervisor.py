@@ -87,7 +87,7 @@ def test_a_target_that_takes_its_process_along(what: str, tmp_path: Path) -> Non
 
 
 def test_an_end_in_the_middle_of_the_laws_is_no_verdict(tmp_path: Path) -> None:
-    late = "import os; calls.append(1); len(calls) < 60 or os._exit(0)"
+    late = "import os; calls.append(1); len(calls) < 25 or os._exit(0)"
     with pytest.raises(InputError, match="exit code 0"):
         judged(tmp_path, "calls = []\n" + RIGHT.format(body=late))
 
