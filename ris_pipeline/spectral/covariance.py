@@ -133,7 +133,7 @@ def blend(prediction: Covariance, sample: Covariance, beta: float) -> Covariance
 def prepare_covariance(
     prediction: LowRankCovariance, sample: LowRankCovariance, beta: float, snr_db: Tensor
 ) -> LowRankCovariance:
-    """The covariance that the spectra see, in training and at inference alike.
+    """A predicted and a sample covariance as the spectra see them.
 
     Trace normalisation of both, blend, SNR-aware shrinkage; trace n.
     """

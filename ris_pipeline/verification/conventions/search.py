@@ -7,15 +7,13 @@ from itertools import combinations, product
 from ris_pipeline._errors import CALL_ERRORS, InputError, check_choice
 from ris_pipeline.verification.adapters import Adapted, PlainSteering, adapt
 from ris_pipeline.verification.adapters._calling import Backend
-from ris_pipeline.verification.conventions._entry import OURS, Convention, Conventions
+from ris_pipeline.verification.conventions._entry import Convention, Conventions
 from ris_pipeline.verification.conventions._matrices import MATRICES, fitted
 from ris_pipeline.verification.conventions._steering import STEERING
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
 EVERY: tuple[Convention, ...] = (*STEERING, *MATRICES)
-FITTED = ("guarded", "diagonal loading", "smooth hinge")
-"""Those with a constant, which is found by asking the function."""
 SIMPLE = 12
 """Fixed cases that a function has to answer as ours does."""
 MOST = 3
@@ -138,4 +136,4 @@ def _of_steering(
                 yield whole, replace(one, conventions=whole)
 
 
-__all__ = ["EVERY", "FITTED", "OURS", "convention_names", "find_conventions", "matches"]
+__all__ = ["EVERY", "convention_names", "find_conventions", "matches"]
