@@ -160,7 +160,7 @@ def test_the_module_runs_without_the_development_packages() -> None:
     code = (
         "import sys\n"
         f"for name in {blocked!r}: sys.modules[name] = None\n"
-        "import ris_pipeline.cli, ris_pipeline.report.demo\n"
+        "import ris_pipeline.cli, ris_pipeline.commands.demo\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,21 +1,8 @@
 """Monte-Carlo runs: which scenes, what is recorded of each, and what the records say."""
 
-from ris_pipeline.evaluation.comparison import (
-    COMPARED,
-    REFERENCE,
-    Verdict,
-    compare,
-    judged,
-)
+from ris_pipeline.evaluation.comparison import COMPARED, REFERENCE, Verdict, compare, judged
 from ris_pipeline.evaluation.execution import Missing, check_workers, run_tasks
-from ris_pipeline.evaluation.items import (
-    BATTERIES,
-    SWEEPS,
-    Item,
-    Point,
-    battery,
-    sweep,
-)
+from ris_pipeline.evaluation.items import BATTERIES, SWEEPS, Item, Point, battery, sweep
 from ris_pipeline.evaluation.parts import Part, parts
 from ris_pipeline.evaluation.records import UNIT, Records, Task, evaluate_unit, units
 from ris_pipeline.evaluation.statistics import COLUMNS, NOTHING, Row, statistics

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ris_pipeline._errors import CALL_ERRORS, InputError
+from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
 from ris_pipeline.evaluation.records import Records, Task, evaluate_unit
 from ris_pipeline.evaluation.store import UnitStore, software
-from ris_pipeline.localization.estimators import ESTIMATORS, Estimator
 
 CONNECT_S = 10
 """Seconds in which a scheduler has to answer."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
+from ris_pipeline.evaluation.estimators import Estimator
 from ris_pipeline.localization import (
     Status,
     cramer_rao_bound,
@@ -22,7 +23,6 @@ from ris_pipeline.localization import (
     gospa,
     misspecified_cramer_rao_bound,
 )
-from ris_pipeline.localization.estimators import Estimator
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
 UNIT = 100

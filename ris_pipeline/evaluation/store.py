@@ -17,7 +17,14 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task
 
-_ROOMS = ("config.py", "scene", "spectral", "localization", "evaluation/records.py")
+_ROOMS = (
+    "config.py",
+    "scene",
+    "spectral",
+    "localization",
+    "evaluation/estimators.py",
+    "evaluation/records.py",
+)
 """What a record is computed by."""
 
 

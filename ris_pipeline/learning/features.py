@@ -23,8 +23,8 @@ from ris_pipeline.config import ModelConfig
 from ris_pipeline.learning.losses import Truth
 from ris_pipeline.learning.sector import Sector
 from ris_pipeline.localization import measure, snr_regularisation, whiten
-from ris_pipeline.localization.detection import build_detector, grid_gains
-from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import SceneBatch, covariance_factor, steering_matrix
 from ris_pipeline.spectral import LowRankCovariance, eigh
 

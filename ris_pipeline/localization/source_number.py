@@ -40,7 +40,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
 
 RESIDUAL_CRITERIA = ("bic", "aic", "threshold")

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ris_pipeline.evaluation import Row
-from ris_pipeline.report.evaluation_plan import Series
-from ris_pipeline.report.evaluation_tables import Compared
+from ris_pipeline.evaluation.plan import Series
+from ris_pipeline.evaluation.results import Compared
 
 # Okabe and Ito's palette, distinct for colour-blind readers; markers tell the same apart in print.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

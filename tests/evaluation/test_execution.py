@@ -22,7 +22,7 @@ from ris_pipeline.evaluation import (
     software,
     units,
 )
-from ris_pipeline.localization.estimators import ESTIMATORS
+from ris_pipeline.evaluation.estimators import ESTIMATORS
 
 TASKS = tuple(
     replace(task, known=known)

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.cli import main
+from ris_pipeline.commands.evaluate import run_evaluation
 from ris_pipeline.evaluation import COLUMNS, COMPARED, battery, sweep
-from ris_pipeline.report.evaluation import run_evaluation
-from ris_pipeline.report.evaluation_plan import Evaluation, Series, make_series
+from ris_pipeline.evaluation.plan import Evaluation, Series, make_series
 
 PAIR = make_series(["maximum_likelihood", "near"], ["known", "estimated"], FAKES)
 SWEEP = (sweep("snr", TINY, (-5, 0.5)),)
@@ -110,7 +110,7 @@ def test_a_refused_cell_is_a_row_and_a_failed_one_an_exit_code(tmp_path):
 
 
 def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
-    from ris_pipeline.localization.estimators import ESTIMATORS
+    from ris_pipeline.evaluation.estimators import ESTIMATORS
 
     # One code, four antennas: eight real numbers, and a source has five.
     item = sweep("codes", TINY.replace(sources=(2, 2)), (1, 8))

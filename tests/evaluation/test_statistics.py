@@ -9,8 +9,8 @@ from evaluation_helpers import FAKES, OFF, TINY, records, same
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation import COLUMNS, NOTHING, Task, evaluate_unit, parts, statistics
+from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import cramer_rao_bound, misspecified_cramer_rao_bound
-from ris_pipeline.localization.estimators import ESTIMATORS
 from ris_pipeline.scene import SceneSet, Split
 
 HALF_PERCENT = 5e-3

@@ -21,9 +21,8 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning.blending import blend_weight, fit_error, fitted_covariance
 from ris_pipeline.localization import locate, search_domain
-from ris_pipeline.localization.bound import true_amplitudes, true_parameters
-from ris_pipeline.localization.locate import scenes_between
-from ris_pipeline.localization.varpro import measure
+from ris_pipeline.localization.bounds.deterministic import true_amplitudes, true_parameters
+from ris_pipeline.localization.measurement.statistics import measure, scenes_between
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
 

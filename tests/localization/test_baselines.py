@@ -11,6 +11,7 @@ from localization_helpers import draw, noiseless
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation import Task, evaluate_unit, statistics
+from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import (
     Status,
     beamwidths,
@@ -19,16 +20,10 @@ from ris_pipeline.localization import (
     measure,
     search_domain,
 )
-from ris_pipeline.localization.aperture import aperture_field, sample_covariance
-from ris_pipeline.localization.estimators import ESTIMATORS
-from ris_pipeline.localization.locate import scenes_between
-from ris_pipeline.localization.modified_music import aliases, anti_diagonal
-from ris_pipeline.scene import (
-    ideal_panel,
-    sensing_matrix,
-    steering_matrix,
-    steering_vector,
-)
+from ris_pipeline.localization.baselines.modified_music import aliases, anti_diagonal
+from ris_pipeline.localization.measurement.aperture import aperture_field, sample_covariance
+from ris_pipeline.localization.measurement.statistics import scenes_between
+from ris_pipeline.scene import ideal_panel, sensing_matrix, steering_matrix, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
 EPS = torch.finfo(torch.float64).eps

@@ -18,13 +18,9 @@ from ris_pipeline.localization import (
     steering_grid,
     sub_panel_windows,
 )
-from ris_pipeline.localization.climb import TOLERANCE, _evaluate, climb
-from ris_pipeline.localization.grid import beamwidths, depth_of_focus, search_domain
-from ris_pipeline.localization.spectrum_search import (
-    noise_level,
-    quadratic_form,
-    spectrum,
-)
+from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus, search_domain
+from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, _evaluate, climb
+from ris_pipeline.localization.spectra.search import noise_level, quadratic_form, spectrum
 from ris_pipeline.scene import ideal_panel, steering_vector
 from ris_pipeline.spectral import (
     LowRankCovariance,

@@ -7,13 +7,17 @@ from scipy.stats import binom
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import locate, measure, steering_grid
-from ris_pipeline.localization.detection import build_detector
-from ris_pipeline.localization.doubt import LEVEL, consistent, search_again
-from ris_pipeline.localization.greedy import Search, prepare_search, try_from
-from ris_pipeline.localization.grid import beamwidths, depth_of_focus, search_domain
-from ris_pipeline.localization.refinement import refine
-from ris_pipeline.localization.varpro import linearise
-from ris_pipeline.localization.whitening import outside_energy
+from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus, search_domain
+from ris_pipeline.localization.grid_search.detection import build_detector
+from ris_pipeline.localization.least_squares.linearisation import linearise
+from ris_pipeline.localization.least_squares.refinement import refine
+from ris_pipeline.localization.maximum_likelihood.relax import Search, prepare_search, try_from
+from ris_pipeline.localization.maximum_likelihood.second_search import (
+    LEVEL,
+    consistent,
+    search_again,
+)
+from ris_pipeline.localization.measurement.whitening import outside_energy
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 RARE = 1e-6  # probability of a test that fails though the code is right

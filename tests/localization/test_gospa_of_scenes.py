@@ -9,7 +9,7 @@ from localization_helpers import draw
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization import DETECTION_ANGLE, Estimates, locate
-from ris_pipeline.localization.gospa import gospa, gospa_metric
+from ris_pipeline.localization.scoring.gospa import gospa, gospa_metric
 
 ROUNDING = 1e-15
 """Chords of unit vectors, in double precision."""

@@ -19,7 +19,7 @@ from ris_pipeline.localization import (
     match_sources,
     summarise,
 )
-from ris_pipeline.localization.matching import exchange_neighbours
+from ris_pipeline.localization.scoring.matching import exchange_neighbours
 
 ANGLE = st.floats(-1.4, 1.4)
 PLACES = st.lists(st.tuples(ANGLE, ANGLE), min_size=1, max_size=4)

@@ -26,8 +26,8 @@ from ris_pipeline.localization import (
     misspecified_cramer_rao_bound,
     search_domain,
 )
-from ris_pipeline.localization.refinement import refine
-from ris_pipeline.localization.varpro import linearise
+from ris_pipeline.localization.least_squares.linearisation import linearise
+from ris_pipeline.localization.least_squares.refinement import refine
 from ris_pipeline.scene import clean_snapshots
 
 DIFFERENCE = 1e-5

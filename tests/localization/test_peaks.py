@@ -8,7 +8,7 @@ import torch
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import direction_grid, direction_peaks, grid_at
-from ris_pipeline.localization.peaks import grid_directions
+from ris_pipeline.localization.grid_search.peaks import grid_directions
 
 SIDE = 9
 

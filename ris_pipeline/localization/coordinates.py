@@ -1,0 +1,64 @@
+"""Where a source may be, and in what it is resolved: direction cosines and inverse distance.
+
+beamwidth        du = wavelength / D_h,  dv = wavelength / D_v       (D: elements times spacing)
+depth of focus   d(1/r) = 2 wavelength / R^2           (R: distance of the farthest element)
+
+Either changes the path by one wavelength, from edge to edge or from the centre to the farthest
+element, where it is `R^2 / (2 r)` to second order. In (u, v, 1/r) the phase of a near-field source
+is closest to linear.
+
+Source: K. T. Selvan and R. Janaswamy, "Fraunhofer and Fresnel Distances", IEEE Antennas Propag.
+Mag. 59(4), 2017, for the quadratic path.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene import direction_cosines, ideal_panel
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Box of (azimuth rad, elevation rad, inverse distance 1/m); lower and upper (3,) float64."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+def search_domain(scenario: Scenario, device: torch.device | str | None = None) -> Domain:
+    """Where a scenario has its sources."""
+    near, far = scenario.distance
+    limits = [tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)]
+    box = torch.tensor([*limits, (1 / far, 1 / near)], dtype=torch.float64, device=device)
+    return Domain(box[:, 0], box[:, 1])
+
+
+def beamwidths(scenario: Scenario) -> tuple[float, float]:
+    """`wavelength / D` along u and v; 2 at most, which is all directions."""
+    (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
+    return min(2.0, 1 / (n_h * d_h)), min(2.0, 1 / (n_v * d_v))
+
+
+def depth_of_focus(scenario: Scenario) -> float:
+    """`2 wavelength / R^2` (1/m), R the distance of the farthest element from the centre."""
+    positions = ideal_panel(scenario, torch.float64).positions
+    square = float(positions.square().sum(-1).max())
+    return 2 * scenario.wavelength / square if square > 0 else math.inf
+
+
+def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
+    """Which of the three coordinates are unknown: not those that the domain or the model fixes."""
+    free = domain.upper > domain.lower
+    if wavefront == "plane":
+        free = free & torch.tensor([True, True, False], device=free.device)
+    return free
+
+
+def line_of_sight(place: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
+    """(u, v, 1/r) of (azimuth, elevation, 1/r): where lobes have one size."""
+    return torch.cat((direction_cosines(place[:, 0], place[:, 1])[:, :2], place[:, 2:]), dim=1)
