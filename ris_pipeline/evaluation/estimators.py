@@ -11,9 +11,9 @@ from ris_pipeline.localization.baselines.omp import omp
 from ris_pipeline.localization.baselines.plane_music import plane_music
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.maximum_likelihood.locate import locate
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 
-Estimator = Callable[[SceneBatch, int | Tensor | None], Estimates]
+Estimator = Callable[[Received, int | Tensor | None], Estimates]
 """Scenes and the number of sources (None: to be estimated) in, positions out."""
 
 ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(

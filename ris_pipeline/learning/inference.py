@@ -30,8 +30,9 @@ from ris_pipeline.localization.coordinates import Domain
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.least_squares.refinement import refine
 from ris_pipeline.localization.maximum_likelihood.report import report
-from ris_pipeline.localization.measurement.statistics import Measurement, measure
-from ris_pipeline.localization.measurement.whitening import amplitude_ridge, outside_energy
+from ris_pipeline.localization.measurement.measure import measure
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.whitening import amplitude_ridge
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -231,7 +232,7 @@ def localise(
     usable = verdict == Verdict.USED
     found = locate(scenes, number, grid)
     data, domain = measure(scenes), search_domain(scenes.scenario, scenes.snapshots.device)
-    data = replace(data, ridge=amplitude_ridge(data, outside_energy(data)))
+    data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
     width = max(beamwidths(scenes.scenario))
     estimates, taken = _propose(atoms, usable, found, data, domain, width)
     learned = _narrowed(atoms, usable)

@@ -26,7 +26,7 @@ from ris_pipeline.localization.measurement.back_projection import (
     sensing_gram,
     snr_regularisation,
 )
-from ris_pipeline.localization.measurement.statistics import measure
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.whitening import diffuse_ratio, whiten
 from ris_pipeline.localization.scoring.errors import (
     DETECTION_ANGLE,

@@ -1,7 +1,7 @@
 """Cholesky factors of matrices that may be singular."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -15,6 +15,22 @@ def regular_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     regular = failed == 0
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     return torch.where(regular[..., None, None], factor, eye), regular
+
+
+def unit_diagonal(
+    matrix: Float[Tensor, "*batch d d"], free: Bool[Tensor, "*#batch d"] | None = None
+) -> tuple[Float[Tensor, "*batch d d"], Float[Tensor, "*batch d"]]:
+    """`S M S` with a unit diagonal, and the diagonal of S.
+
+    Rows and columns that are not free, or whose diagonal entry is not positive, become those of the
+    identity, and their scale is zero. Coordinates differ in size and unit by any factor: a unit
+    diagonal is the condition that counts.
+    """
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    usable = diagonal > 0 if free is None else free & (diagonal > 0)
+    scale = torch.where(usable, diagonal, torch.ones_like(diagonal)).rsqrt() * usable
+    unit = matrix * scale[..., :, None] * scale[..., None, :]
+    return unit + torch.diag_embed((~usable).to(unit.dtype)), scale
 
 
 def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tensor, "b d"]:

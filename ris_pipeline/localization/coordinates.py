@@ -62,3 +62,30 @@ def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
 def line_of_sight(place: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
     """(u, v, 1/r) of (azimuth, elevation, 1/r): where lobes have one size."""
     return torch.cat((direction_cosines(place[:, 0], place[:, 1])[:, :2], place[:, 2:]), dim=1)
+
+
+def distance_by_inverse(parameters: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """`dr / d(1/r) = -r^2`, as factors of (azimuth, elevation, distance): (1, 1, -r^2).
+
+    Args:
+        parameters: (azimuth, elevation, 1/r).
+    """
+    factors = torch.ones_like(parameters)
+    factors[..., 2] = -parameters[..., 2].square().reciprocal()
+    return factors
+
+
+def inverse_by_distance(parameters: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """`d(1/r) / dr = -1 / r^2`, as factors: (1, 1, -1 / r^2); parameters: (azimuth, elevation,
+    1/r)."""
+    factors = torch.ones_like(parameters)
+    factors[..., 2] = -parameters[..., 2].square()
+    return factors
+
+
+def on_border(
+    parameters: Float[Tensor, "*batch 3"], domain: Domain, wavefront: str
+) -> Bool[Tensor, "*batch"]:
+    """Where an unknown coordinate lies at the end of its range."""
+    ends = (parameters <= domain.lower) | (parameters >= domain.upper)
+    return (ends & free_coordinates(domain, wavefront)).any(-1)

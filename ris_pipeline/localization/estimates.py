@@ -22,6 +22,14 @@ class Status(IntEnum):
     """No such minimum was reached, it is flatter than a beamwidth, or the slot holds no source."""
 
 
+def status_of(
+    edge: Bool[Tensor, "*batch"], resolved: Bool[Tensor, "*batch"]
+) -> Int[Tensor, "*batch"]:
+    """The `Status` of sources that are resolved or not, at the edge of the domain or inside."""
+    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
+    return torch.where(resolved, status, int(Status.UNRESOLVED))
+
+
 @dataclass(frozen=True)
 class Estimates:
     """Located sources, strongest first; the first `count` slots of a scene are filled.

@@ -21,8 +21,7 @@ from ris_pipeline.localization import (
     search_domain,
 )
 from ris_pipeline.localization.baselines.modified_music import aliases, anti_diagonal
-from ris_pipeline.localization.measurement.aperture import aperture_field, sample_covariance
-from ris_pipeline.localization.measurement.statistics import scenes_between
+from ris_pipeline.localization.measurement.aperture import sample_covariance
 from ris_pipeline.scene import ideal_panel, sensing_matrix, steering_matrix, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -108,7 +107,7 @@ def test_scenes_of_a_batch_do_not_see_each_other(name: str) -> None:
     scenes = draw(size=3, **APART)
     together = ESTIMATORS[name](scenes, torch.tensor([2, 1, 2]))
     for scene, k in enumerate((2, 1, 2)):
-        alone = ESTIMATORS[name](scenes_between(scenes, scene, scene + 1), k)
+        alone = ESTIMATORS[name](scenes.between(scene, scene + 1), k)
         assert together.count[scene] == alone.count[0] == k
         # What a climb leaves open.
         assert (together.azimuth[scene, :k] - alone.azimuth[0]).abs().max() < 1e-4
@@ -149,7 +148,7 @@ def test_single_precision_and_an_empty_batch(name: str) -> None:
     scenes = draw(size=2, dtype=torch.float32, **APART)
     found = ESTIMATORS[name](scenes, 2)
     assert found.azimuth.dtype == torch.float32
-    empty = ESTIMATORS[name](scenes_between(scenes, 0, 0), 2)
+    empty = ESTIMATORS[name](scenes.between(0, 0), 2)
     assert empty.azimuth.shape[0] == 0
 
 
@@ -178,7 +177,7 @@ def test_the_aperture_field_solves_the_normal_equations(codes: int) -> None:
     scenes = draw(size=3, blocks=2, codes=codes)
     measurement = measure(scenes)
     ratio = diffuse_ratio(measurement)
-    field = aperture_field(measurement, ratio, torch.complex128)
+    field = measurement.regularised_inverse(ratio, torch.complex128)
     phi = sensing_matrix(scenes.channel, scenes.codes)
     left = (phi.mH @ (phi @ field[..., None]))[..., 0] + ratio[:, None, None] * field
     gram = phi.abs().square().sum((2, 3))
@@ -192,7 +191,7 @@ def test_the_aperture_field_solves_the_normal_equations(codes: int) -> None:
 def test_the_aperture_field_is_that_of_the_sources_but_for_the_ridge() -> None:
     scenes = noiseless(draw(size=3, antennas=16, codes=16))
     ratio = torch.full((3,), 1e-3, dtype=torch.float64)
-    field = aperture_field(measure(scenes), ratio, torch.complex128)[:, 0]
+    field = measure(scenes).regularised_inverse(ratio, torch.complex128)[:, 0]
     amplitudes = scenes.sources.gains * scenes.sources.symbols[..., 0]
     truth = (steering_matrix(scenes) @ amplitudes[..., None])[..., 0]
     phi = sensing_matrix(scenes.channel, scenes.codes)[:, 0].numpy()

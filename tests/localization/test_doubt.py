@@ -17,7 +17,6 @@ from ris_pipeline.localization.maximum_likelihood.second_search import (
     consistent,
     search_again,
 )
-from ris_pipeline.localization.measurement.whitening import outside_energy
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 RARE = 1e-6  # probability of a test that fails though the code is right
@@ -44,7 +43,7 @@ def test_right_fits_are_consistent_but_for_the_stated_part():
 
 def test_nothing_is_consistent_where_nothing_is_outside():
     scenes = draw(3, **MOVING)
-    assert outside_energy(measure(scenes)) is None
+    assert measure(scenes).outside_energy() is None
     search = searched(scenes)
     assert not consistent(search, search.white.energy, 1, 3).any()
     assert (search.white.ridge == 0).all()
@@ -52,7 +51,7 @@ def test_nothing_is_consistent_where_nothing_is_outside():
 
 def test_the_energy_outside_is_noise_alone():
     scenes = draw(64, sources=(2, 2), snr_db=(40, 40))
-    outside = outside_energy(measure(scenes))
+    outside = measure(scenes).outside_energy()
     mean = (outside / (12 * scenes.noise_variance)).mean()
     # 64 times 12 exponential variables, five deviations.
     assert abs(mean - 1) < 5 / (64 * 12) ** 0.5

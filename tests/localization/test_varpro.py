@@ -4,7 +4,7 @@ from localization_helpers import MOVING, SMALL, columns, draw, residual, true_pa
 
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.measurement.columns import model_columns, source_columns
-from ris_pipeline.localization.measurement.statistics import measure
+from ris_pipeline.localization.measurement.measure import measure
 
 STEP = 1e-6
 DIFFERENCE = 1e-6  # central differences in float64: step^2 plus rounding / step

@@ -32,8 +32,14 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
-from ris_pipeline.localization.coordinates import Domain, beamwidths, depth_of_focus, search_domain
-from ris_pipeline.localization.estimates import Estimates, Status
+from ris_pipeline.localization.coordinates import (
+    Domain,
+    beamwidths,
+    depth_of_focus,
+    on_border,
+    search_domain,
+)
+from ris_pipeline.localization.estimates import Estimates, status_of
 from ris_pipeline.localization.grid_search.grid import grid_at
 from ris_pipeline.localization.grid_search.peaks import direction_grid
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -46,7 +52,7 @@ from ris_pipeline.localization.spectra.search import (
 from ris_pipeline.localization.spectra.sub_panels import sub_panel_windows
 from ris_pipeline.scene import (
     Panel,
-    SceneBatch,
+    Received,
     angles_from_cosines,
     direction_cosines,
     ideal_panel,
@@ -269,27 +275,17 @@ def modified_music_finder(
             search = _DistanceSearch(basis, panel, scenario, domain)
             parameters[index, :k] = _choose(search, directions[index], valid[index], k)
         found = torch.arange(slots, device=device) < number[:, None]
-        return Positions(parameters, found, _status(parameters, found, domain, scenario))
+        edge = on_border(parameters, domain, scenario.wavefront)
+        return Positions(parameters, found, status_of(edge, resolved=found))
 
     return find
 
 
-def _status(
-    parameters: Tensor, found: Tensor, domain: Domain, scenario: Scenario
-) -> Int[Tensor, "b k"]:
-    edge = (parameters <= domain.lower) | (parameters >= domain.upper)
-    edge = edge & (domain.upper > domain.lower)
-    if scenario.wavefront == "plane":
-        edge = edge[..., :2]
-    status = torch.where(edge.any(-1), int(Status.EDGE), int(Status.CONVERGED))
-    return torch.where(found, status, int(Status.UNRESOLVED))
-
-
-def _modified_music(scenes: SceneBatch, measurement: Measurement) -> Find:
+def _modified_music(scenes: Received, measurement: Measurement) -> Find:
     return modified_music_finder(aperture_covariance(scenes, measurement), scenes.scenario)
 
 
-def modified_music(scenes: SceneBatch, number: int | Tensor | None = None) -> Estimates:
+def modified_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:
     """Anti-diagonal MUSIC for directions, then a distance search; see the head of this file.
 
     Args:

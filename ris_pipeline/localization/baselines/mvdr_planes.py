@@ -6,7 +6,7 @@ from ris_pipeline.localization.baselines.run import Find, aperture_covariance, r
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import default_search, spectrum_positions
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 from ris_pipeline.spectral import shrink
 
 MVDR_LOADING = 0.05
@@ -14,14 +14,14 @@ MVDR_LOADING = 0.05
 0.5 nothing changes; smoothing over sub-panels, which the near field does not allow, loses."""
 
 
-def _mvdr_planes(scenes: SceneBatch, measurement: Measurement) -> Find:
+def _mvdr_planes(scenes: Received, measurement: Measurement) -> Find:
     covariance = shrink(aperture_covariance(scenes, measurement), MVDR_LOADING)
     values = scenes.snapshots
     search = default_search(scenes.scenario, values.real.dtype, values.device)
     return lambda number: spectrum_positions(covariance, search, number, number, "mvdr")
 
 
-def mvdr_planes(scenes: SceneBatch, number: int | Tensor | None = None) -> Estimates:
+def mvdr_planes(scenes: Received, number: int | Tensor | None = None) -> Estimates:
     """MVDR over direction and distance planes, the best plane of each direction, its peaks (2.5-D).
 
     At T = 1 the covariance has rank one, and the spectrum's order is that of |a^H x|^2.

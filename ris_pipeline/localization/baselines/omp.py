@@ -8,21 +8,21 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization.baselines.run import Find, run_baseline
-from ris_pipeline.localization.coordinates import free_coordinates, search_domain
-from ris_pipeline.localization.estimates import Estimates, Status
+from ris_pipeline.localization.coordinates import on_border, search_domain
+from ris_pipeline.localization.estimates import Estimates, status_of
 from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
 from ris_pipeline.localization.grid_search.grid import SteeringGrid, steering_grid
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import Positions
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 
 OMP_DENSITY = 3.5
 """Grid points a beamwidth of `omp`, which has nothing but its grid."""
 
 
-def _omp(scenes: SceneBatch, measurement: Measurement) -> Find:
+def _omp(scenes: Received, measurement: Measurement) -> Find:
     values = scenes.snapshots
     grid = _omp_grid(scenes.scenario, values.real.dtype, values.device)
     gains = grid_gains(build_detector(grid, scenes.codes), measurement)
@@ -35,10 +35,8 @@ def _omp(scenes: SceneBatch, measurement: Measurement) -> Find:
         for k in range(slots):
             residual = _matched_residual(measurement, parameters[:, :k], found[:, :k])
             parameters[:, k] = grid.coordinates(_strongest(grid, residual, gains))
-        edge = (parameters <= domain.lower) | (parameters >= domain.upper)
-        edge = (edge & free_coordinates(domain, measurement.wavefront)).any(-1)
-        status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
-        return Positions(parameters, found, torch.where(found, status, int(Status.UNRESOLVED)))
+        edge = on_border(parameters, domain, measurement.wavefront)
+        return Positions(parameters, found, status_of(edge, resolved=found))
 
     return find
 
@@ -74,7 +72,7 @@ def _omp_grid(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> S
     return steering_grid(scenario, dtype, device, OMP_DENSITY)
 
 
-def omp(scenes: SceneBatch, number: int | Tensor | None = None) -> Estimates:
+def omp(scenes: Received, number: int | Tensor | None = None) -> Estimates:
     """Orthogonal matching pursuit through Phi, on a grid of exact wavefronts; all blocks together.
 
         argmax over g of sum_t |(Phi_t a_g)^H P_t y_t|^2 / |Phi_t a_g|^2

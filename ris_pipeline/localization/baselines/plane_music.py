@@ -8,7 +8,7 @@ from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import default_search, narrowest, spectrum_positions
 from ris_pipeline.localization.spectra.sub_panels import smooth_panel
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 from ris_pipeline.spectral import forward_backward
 
 PLANE_SUB_PANEL = 0.75
@@ -17,7 +17,7 @@ curvature, a larger one separates more. Detection of two sources at T = 1 and 10
 0.71 and 0.71 at 0.34, 0.5, 0.58 and 0.75."""
 
 
-def _plane_music(scenes: SceneBatch, measurement: Measurement) -> Find:
+def _plane_music(scenes: Received, measurement: Measurement) -> Find:
     scenario = scenes.scenario.replace(wavefront="plane")
     size = sub_panel_size(scenario.panel, PLANE_SUB_PANEL)
     covariance, part = smooth_panel(aperture_covariance(scenes, measurement), scenario, size)
@@ -26,7 +26,7 @@ def _plane_music(scenes: SceneBatch, measurement: Measurement) -> Find:
     return lambda number: spectrum_positions(covariance, search, number, number, "music")
 
 
-def plane_music(scenes: SceneBatch, number: int | Tensor | None = None) -> Estimates:
+def plane_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:
     """Two-dimensional MUSIC with plane waves, on the sub-panel and forward-backward average.
 
     It knows no distance: that is NaN, and the fit for power and number is one of plane waves too.

@@ -23,12 +23,13 @@ from ris_pipeline.localization.measurement.checks import (
     check_scenes,
     identifiable_sources,
 )
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
-from ris_pipeline.localization.measurement.statistics import Measurement, measure, scenes_between
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.whitening import diffuse_ratio
 from ris_pipeline.localization.source_number import penalised_likelihood, source_costs
 from ris_pipeline.localization.spectra.search import Positions
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 from ris_pipeline.spectral import LowRankCovariance
 
 _CHUNK_ENTRIES = 2**21
@@ -43,10 +44,10 @@ blurs: from 1 to 0.2 `modified_music` at T = 1 and 10 dB goes from 0.63 to 0.70 
 at 0.01 is back at 0.62."""
 
 Find = Callable[[Int[Tensor, " b"]], Positions]
-Prepare = Callable[[SceneBatch, Measurement], Find]
+Prepare = Callable[[Received, Measurement], Find]
 
 
-def aperture_covariance(scenes: SceneBatch, measurement: Measurement) -> LowRankCovariance:
+def aperture_covariance(scenes: Received, measurement: Measurement) -> LowRankCovariance:
     few = replace(
         scenes,
         snapshots=scenes.snapshots[:, :_BLOCKS_FOR_RATIO],
@@ -86,7 +87,7 @@ def _of_least_cost(measurement: Measurement, find: Find, costs: Sequence[float])
     """The positions of the number, 0 to the most with a cost, whose least-squares fit has the least
     criterion."""
     most = len(costs) - 1
-    scenes = measurement.energy.shape[0]
+    scenes = measurement.scenes
     device = measurement.energy.device
     chosen = torch.zeros(scenes, dtype=torch.int64, device=device)
     best = penalised_likelihood(measurement, measurement.energy, costs[0])
@@ -108,7 +109,7 @@ def _of_least_cost(measurement: Measurement, find: Find, costs: Sequence[float])
 
 
 def run_baseline(
-    prepare: Prepare, scenes: SceneBatch, number: int | Tensor | None, plane: bool = False
+    prepare: Prepare, scenes: Received, number: int | Tensor | None, plane: bool = False
 ) -> Estimates:
     """Check, work through the batch in chunks, fit, report."""
     check_scenes(scenes)
@@ -129,7 +130,7 @@ def run_baseline(
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
-        part = scenes_between(scenes, start, start + step)
+        part = scenes.between(start, start + step)
         measurement = measure(part)
         find = prepare(part, measurement)
         measurement = replace(measurement, wavefront=wavefront)

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import invert_information
+from ris_pipeline.localization.cholesky import invert_information, unit_diagonal
+from ris_pipeline.localization.coordinates import inverse_by_distance
 from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns
-from ris_pipeline.localization.measurement.statistics import measure
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, Sources
 
 
@@ -36,13 +37,8 @@ def true_amplitudes(sources: Sources) -> Tensor:
 def by_distance(
     information: Float[Tensor, "b d d"], parameters: Float[Tensor, "b k 3"]
 ) -> Float[Tensor, "b d d"]:
-    """Information of (azimuth, elevation, distance) from that of `parameters`, with 1 / distance.
-
-    `d(1/r) / dr = -1 / r^2`.
-    """
-    chain = torch.ones_like(parameters)
-    chain[..., 2] = -parameters[..., 2].square()
-    chain = chain.flatten(1)
+    """Information of (azimuth, elevation, distance) from that of (azimuth, elevation, 1/r)."""
+    chain = inverse_by_distance(parameters).flatten(1)
     return information * chain[:, :, None] * chain[:, None, :]
 
 
@@ -58,10 +54,7 @@ def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[
         coordinates = coordinates & (torch.arange(3, device=active.device) < 2).repeat(
             active.shape[1]
         )
-    diagonal = information.diagonal(dim1=1, dim2=2)
-    scale = torch.where(coordinates & (diagonal > 0), diagonal, torch.inf).rsqrt()
-    unit = information * scale[:, :, None] * scale[:, None, :]
-    unit = unit + torch.diag_embed((scale == 0).to(unit.dtype))
+    unit, scale = unit_diagonal(information, coordinates)
     two = torch.full_like(unit[:, 0, 0], 2.0)
     variance = invert_information(unit, scale, two).square()
     variance = torch.where(scale > 0, variance, torch.inf)

@@ -5,6 +5,8 @@ theta_0 = argmin over theta of sum_t |P_t(theta) m_t|^2           pseudo-true co
 MCRB = A^-1 B A^-1 at theta_0,     E (theta^ - theta)^2 >= diag MCRB + (theta_0 - theta)^2
 
 theta_0 minimises the Kullback-Leibler divergence of the assumed model, `B_t x_t` in white noise,
+from ris_pipeline.localization.coordinates import distance_by_inverse
+from ris_pipeline.localization.estimates import status_of
 from the true one; A is the mean Hessian of the assumed log-likelihood at it, B the mean outer
 product of its gradient. With x_t and the model error e_t at theta_0,
 
@@ -37,15 +39,16 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization.bounds.deterministic import true_parameters
-from ris_pipeline.localization.cholesky import regular_cholesky
-from ris_pipeline.localization.coordinates import Domain, free_coordinates
-from ris_pipeline.localization.estimates import Status
+from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
+from ris_pipeline.localization.estimates import status_of
 from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE, refine
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
-from ris_pipeline.localization.measurement.statistics import Measurement, measure
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import SceneBatch, clean_snapshots, steering_second_derivatives
 
 _NEAR = 1e-2
@@ -173,8 +176,7 @@ def _curvature(
         measurement.panel, azimuth, elevation, 1 / inverse, measurement.wavefront
     )
     blocks = (second @ weights[:, :, None, :, None])[..., 0].real
-    chain = torch.ones_like(parameters)
-    chain[..., 2] = -inverse.square().reciprocal()
+    chain = distance_by_inverse(parameters)
     blocks = blocks * chain[..., :, None] * chain[..., None, :]
     scenes, k = inverse.shape
     spread = torch.diag_embed(blocks.permute(0, 2, 3, 1))
@@ -185,12 +187,9 @@ def _restricted_inverse(
     hessian: Float[Tensor, "b d d"], free: Bool[Tensor, "b d"]
 ) -> tuple[Float[Tensor, "b d d"], Bool[Tensor, " b"]]:
     """`H^-1` on the free coordinates and zero on the others; where H was positive definite."""
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    definite = ((diagonal > 0) | ~free).all(1)
-    scale = torch.where(free & (diagonal > 0), diagonal, torch.inf).rsqrt()
-    unit = hessian * scale[:, :, None] * scale[:, None, :]
-    factor, regular = regular_cholesky(unit + torch.diag_embed((scale == 0).to(unit.dtype)))
-    definite = definite & regular
+    unit, scale = unit_diagonal(hessian, free)
+    factor, regular = regular_cholesky(unit)
+    definite = regular & ((scale > 0) | ~free).all(1)
     inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
     return torch.where(definite[:, None, None], inverse, torch.zeros_like(inverse)), definite
 
@@ -212,10 +211,8 @@ def _report(
     variance = torch.where(free, variance, torch.inf).reshape_as(place.parameters)
     end, truth = place.parameters.clone(), true_parameters(scenes.sources)
     end[..., 2], truth[..., 2] = 1 / end[..., 2], 1 / truth[..., 2]
-    # d r = r^2 d(1/r)
-    variance = torch.cat((variance[..., :2], variance[..., 2:] * end[..., 2:] ** 4), dim=-1)
+    variance = variance * distance_by_inverse(place.parameters).square()
     known = found[:, None] & active
     blank = torch.where(known, 0.0, torch.nan).double()[..., None]
-    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
-    status = torch.where(known, status, int(Status.UNRESOLVED))
+    status = status_of(edge, resolved=known)
     return MisspecifiedBound(variance + blank, end - truth + blank, status)

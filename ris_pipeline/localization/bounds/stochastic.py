@@ -34,11 +34,11 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization.bounds.deterministic import by_distance, true_parameters, variances
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
 from ris_pipeline.localization.least_squares.linearisation import eliminate
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns
-from ris_pipeline.localization.measurement.statistics import measure
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch
 
 
@@ -127,14 +127,12 @@ def _hermitian_basis(k: int, like: Tensor) -> Complex[Tensor, "kk k k"]:
 
 def _eliminate_last(gram: Float[Tensor, "b n n"], kept: int) -> Float[Tensor, "b d d"]:
     """What is left of the information of the first `kept` unknowns when the others are unknown."""
-    diagonal = gram.diagonal(dim1=1, dim2=2)
-    # Powers and noise differ by any factor: a unit diagonal is the condition that counts.
-    scale = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).rsqrt()[:, kept:]
-    nuisance = gram[:, kept:, kept:] * scale[:, :, None] * scale[:, None, :]
-    factor, _ = torch.linalg.cholesky_ex(nuisance)
+    nuisance, scale = unit_diagonal(gram[:, kept:, kept:])
+    factor, regular = regular_cholesky(nuisance)
     cross = scale[:, :, None] * gram[:, kept:, :kept]
     whitened = torch.linalg.solve_triangular(factor, cross, upper=False)
-    return gram[:, :kept, :kept] - whitened.mT @ whitened
+    # Unknowns that nothing tells apart leave nothing to be known.
+    return (gram[:, :kept, :kept] - whitened.mT @ whitened) * regular[:, None, None]
 
 
 def stochastic_cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:

@@ -9,7 +9,7 @@ Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and t
 non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from torch import Tensor
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
+from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import direction_cosines
 
@@ -73,31 +74,23 @@ def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
 
 def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
     """`|Phi_t a_g|^2` in the real dtype of the grid."""
-    if detector.table is not None and measurement.gram is not None:
+    if detector.table is not None and isinstance(measurement, GramMeasurement):
         pairs = measurement.entries(detector.first, detector.second)
         weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
-        diagonal = measurement.gram.diagonal(dim1=-2, dim2=-1).real.mean((-2, -1))
-        return diagonal[..., None].to(weights.dtype) + weights @ detector.table.mT
-    scenes = torch.arange(measurement.energy.shape[0], device=measurement.energy.device)
-    parts = [
-        _gains_directly(detector.grid, measurement.take(some))
-        for some in scenes.split(_SCENES_AT_ONCE)
-    ]
-    return torch.cat(parts)
+        diagonal = measurement.mean_diagonal()[..., None].to(weights.dtype)
+        return diagonal + weights @ detector.table.mT
+    scenes = torch.arange(measurement.scenes, device=measurement.energy.device)
+    return torch.cat(
+        [
+            _gains_directly(detector.grid, measurement.take(some))
+            for some in scenes.split(_SCENES_AT_ONCE)
+        ]
+    )
 
 
 def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tensor, "b t g"]:
-    parts = []
-    for _, _, steering in grid.chunks():
-        if measurement.gram is not None:
-            data = replace(measurement, gram=measurement.gram.to(steering.dtype))
-            image = data.normal(steering.mT.expand(data.energy.shape[0], -1, -1))
-            parts.append((steering.mT.conj() * image).real.sum(-2))
-        else:
-            assert measurement.sensing is not None
-            image = measurement.sensing.to(steering.dtype) @ steering.mT
-            parts.append(torch.view_as_real(image).square().sum((-3, -1)))
-    return torch.cat(parts, dim=-1)
+    gains = [measurement.gains(steering) for _, _, steering in grid.chunks()]
+    return torch.cat(gains, dim=-1)
 
 
 def next_source(

@@ -24,24 +24,22 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.levenberg_marquardt import Expansion
 from ris_pipeline.localization.measurement.columns import model_columns
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True)
+class Fit(Expansion):
     """Linearisation at one set of coordinates.
 
-    amplitudes (B, T, K); objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the
-    residual alone, both infinite where the sources coincide to rounding; score (B, 3K);
-    information (B, 3K, 3K). Entries of inactive slots are zero.
+    objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the residual alone, both
+    infinite where the sources coincide to rounding; score (B, 3K); information (B, 3K, 3K);
+    amplitudes (B, T, K). Entries of inactive slots are zero.
     """
 
     amplitudes: Tensor
-    objective: Tensor
     rss: Tensor
-    score: Tensor
-    information: Tensor
 
 
 def eliminate(
@@ -88,9 +86,9 @@ def linearise(
     weights = amplitudes.repeat_interleave(3, dim=2)
     objective = torch.where(regular, measurement.energy - explained, torch.inf)
     return Fit(
-        amplitudes,
-        objective,
-        objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),
-        (weights.conj() * residual).real.sum(1),
-        fisher_core(schur, amplitudes),
+        objective=objective,
+        score=(weights.conj() * residual).real.sum(1),
+        information=fisher_core(schur, amplitudes),
+        amplitudes=amplitudes,
+        rss=objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),
     )

@@ -31,7 +31,7 @@ from ris_pipeline.localization.measurement.checks import (
     check_scenes,
     identifiable_sources,
 )
-from ris_pipeline.localization.measurement.statistics import measure, scenes_between
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
     Threshold,
@@ -40,7 +40,7 @@ from ris_pipeline.localization.source_number import (
     number_confidence,
     source_costs,
 )
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 
 _CHUNK_ENTRIES = 2**23
 """Complex numbers of a whole Phi^H Phi worked on together (128 MiB, and less by the number of
@@ -71,7 +71,7 @@ def _plan(
 
 
 def _locate_chunk(
-    scenes: SceneBatch, known: Tensor | None, criterion: str | Threshold, plan: Plan
+    scenes: Received, known: Tensor | None, criterion: str | Threshold, plan: Plan
 ) -> Estimates:
     measurement = measure(scenes)
     interference = known is None or plan.slots > 1
@@ -95,7 +95,7 @@ def _locate_chunk(
     return replace(estimates, confidence=confidence.to(dtype))
 
 
-def _check_grid(grid: SteeringGrid, scenes: SceneBatch) -> None:
+def _check_grid(grid: SteeringGrid, scenes: Received) -> None:
     elements, device = scenes.channel.shape[-1], scenes.snapshots.device
     if grid.panel.elements != elements or grid.azimuth.device != device:
         raise InputError(
@@ -109,7 +109,7 @@ def _check_grid(grid: SteeringGrid, scenes: SceneBatch) -> None:
 
 
 def locate(
-    scenes: SceneBatch,
+    scenes: Received,
     number: int | Tensor | None = None,
     grid: SteeringGrid | None = None,
     criterion: str | Threshold = "bic",
@@ -159,7 +159,7 @@ def locate(
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
-        part = scenes_between(scenes, start, start + step)
+        part = scenes.between(start, start + step)
         parts.append(
             _locate_chunk(
                 part, None if known is None else known[start : start + step], criterion, plan

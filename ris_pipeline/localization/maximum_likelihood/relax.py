@@ -25,12 +25,11 @@ from ris_pipeline.localization.grid_search.detection import (
 )
 from ris_pipeline.localization.least_squares.refinement import STAGE_TOLERANCE, refine
 from ris_pipeline.localization.measurement.columns import source_columns
-from ris_pipeline.localization.measurement.noise import noise_floor
+from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.whitening import (
     amplitude_ridge,
     noise_over_power,
-    outside_energy,
     whiten,
 )
 
@@ -56,14 +55,14 @@ class Search:
     whitened: Measurement
     whitened_gains: Tensor
     outside: Tensor | None
-    """Energy outside the range of Phi (B,), see `whitening.outside_energy`."""
+    """Energy outside the range of Phi (B,), see `Measurement.outside_energy`."""
     domain: Domain
     lobe: Tensor
     """Extent of a lobe in (u, v, 1/r), (3,): half a beamwidth and half a depth of focus."""
 
     def take(self, index: Tensor) -> "Search":
         """The scenes `index`."""
-        if index.numel() == self.white.energy.shape[0]:
+        if index.numel() == self.white.scenes:
             return self
         return Search(
             self.detector,
@@ -91,7 +90,7 @@ def prepare_search(
     """
     gains = grid_gains(detector, measurement)
     whitened, whitened_gains = measurement, gains
-    outside = outside_energy(measurement)
+    outside = measurement.outside_energy()
     if interference:
         dtype = detector.grid.panel.positions.dtype.to_complex()
         whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
@@ -210,10 +209,10 @@ def try_from(
     data = search.white.take(index)
     active = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
     refined = refine(data, start, active, search.domain, STAGE_TOLERANCE)
-    samples = data.blocks * data.rows
+    samples = data.samples
     lower = refined.fit.objective
     least = torch.full_like(rss, torch.inf).scatter_reduce(0, index, lower, "amin")
-    gain = samples * (rss[index] / lower.clamp_min(noise_floor(data))).log()
+    gain = samples * (rss[index] / lower.clamp_min(rounding_floor(data))).log()
     better = (gain > _WORTH_MOVING) & (lower < rss[index]) & (lower == least[index])
     index = index[better]
     parameters[index], rss[index] = refined.parameters[better], lower[better]

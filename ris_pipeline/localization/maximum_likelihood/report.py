@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ris_pipeline.localization.coordinates import Domain, free_coordinates
-from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
+from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
+from ris_pipeline.localization.estimates import Estimates, status_of, strongest_first
 from ris_pipeline.localization.least_squares.refinement import Refined, standard_deviations
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -14,8 +14,7 @@ from ris_pipeline.localization.measurement.statistics import Measurement
 def _status(refined: Refined, std: Tensor, active: Tensor, free: Tensor, width: float) -> Tensor:
     sharp = (std[..., :2] < width).all(-1) & refined.converged[:, None]
     edge = (refined.held & free).any(-1)
-    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
-    return torch.where(sharp & active, status, int(Status.UNRESOLVED))
+    return status_of(edge, resolved=sharp & active)
 
 
 def report(
@@ -35,9 +34,7 @@ def report(
     noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), int(free.sum()))
     power = refined.fit.amplitudes.abs().square().mean(1)
     std = standard_deviations(refined, noise)
-    # d r = r^2 d(1/r)
-    by_inverse = refined.parameters[..., 2].square().reciprocal()
-    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * by_inverse), dim=-1)
+    std = std * distance_by_inverse(refined.parameters).abs()
     if measurement.wavefront == "plane":
         std[..., 2] = torch.inf
     status = _status(refined, std, active, free, width)

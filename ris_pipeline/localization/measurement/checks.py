@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
-from ris_pipeline.scene import SceneBatch
+from ris_pipeline.scene import Received
 
 
 def check_measurement(snapshots: Tensor, channel: Tensor, codes: Tensor) -> None:
@@ -35,7 +35,7 @@ def check_measurement(snapshots: Tensor, channel: Tensor, codes: Tensor) -> None
         check_finite(name, value)
 
 
-def check_scenes(scenes: SceneBatch) -> None:
+def check_scenes(scenes: Received) -> None:
     """Raise `InputError` unless the receiver's part of a batch is complete and consistent."""
     check_measurement(scenes.snapshots, scenes.channel, scenes.codes)
     check_shape("panel.positions", scenes.panel.positions, (scenes.channel.shape[-1], 3))

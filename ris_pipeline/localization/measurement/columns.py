@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from ris_pipeline.localization.coordinates import distance_by_inverse
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import steering_derivatives, steering_vector
 
@@ -29,9 +30,7 @@ def model_columns(
     a, da = steering_derivatives(
         measurement.panel, azimuth, elevation, 1 / inverse, measurement.wavefront
     )
-    # d/d(1/r) = -r^2 d/dr
-    scale = torch.ones_like(parameters)
-    scale[..., 2] = -inverse.square().reciprocal()
-    columns = torch.cat((a, (da * scale[..., None]).flatten(1, 2)), dim=1)
+    by_inverse = da * distance_by_inverse(parameters)[..., None]
+    columns = torch.cat((a, by_inverse.flatten(1, 2)), dim=1)
     mask = torch.cat((active, active.repeat_interleave(3, dim=1)), dim=1)
     return (columns * mask[..., None]).mT

@@ -7,6 +7,12 @@ from torch import Tensor
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 
+def rounding_floor(measurement: Measurement) -> Float[Tensor, " b"]:
+    """`eps |y|^2`: the residual that rounding leaves of noiseless data, and never zero."""
+    finfo = torch.finfo(measurement.energy.dtype)
+    return (measurement.energy * finfo.eps).clamp_min(finfo.tiny)
+
+
 def noise_estimate(
     measurement: Measurement, rss: Float[Tensor, " b"], count: Tensor, coordinates: int
 ) -> Float[Tensor, " b"]:
@@ -14,14 +20,7 @@ def noise_estimate(
 
     Never below the rounding of the data's energy, which is what a noiseless scene leaves.
     """
-    numbers = measurement.blocks * measurement.rows
-    freedom = numbers - count * (measurement.blocks + coordinates / 2)
-    floor = measurement.energy * torch.finfo(rss.dtype).eps / numbers
-    return torch.maximum(rss / freedom.clamp_min(0.5), floor).clamp_min(torch.finfo(rss.dtype).tiny)
-
-
-def noise_floor(measurement: Measurement) -> Float[Tensor, " b"]:
-    """The residual that rounding leaves of noiseless data."""
-    zero = torch.zeros_like(measurement.energy)
-    samples = measurement.blocks * measurement.rows
-    return noise_estimate(measurement, zero, zero, 0) * samples
+    freedom = measurement.samples - count * (measurement.blocks + coordinates / 2)
+    floor = rounding_floor(measurement) / measurement.samples
+    tiny = torch.finfo(rss.dtype).tiny
+    return torch.maximum(rss / freedom.clamp_min(0.5), floor).clamp_min(tiny)

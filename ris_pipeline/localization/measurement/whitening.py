@@ -15,8 +15,6 @@ Source: L. L. Scharf, "Statistical Signal Processing", 1991, section 4.12 (prewh
 filter).
 """
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,23 +31,6 @@ _LARGEST = 1e3
 """Largest eps, of the same: beyond, the whitened filter is the white one to 0.1 %."""
 
 
-def outside_energy(measurement: Measurement) -> Float[Tensor, " b"] | None:
-    """`sum_t |Q_t y_t|^2`, Q projecting out the range of Phi: noise, wherever the sources are.
-
-    It has T (L M - N) complex dimensions; None where L M > N does not hold and there are none.
-    """
-    if measurement.gram is None or measurement.rows == measurement.elements:
-        return None
-    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
-    # A rank-deficient W must not stop the factorisation; this moves sigma^2 by its own rounding.
-    ridge = measurement.elements * torch.finfo(trace.dtype).eps * trace
-    eye = torch.eye(measurement.gram.shape[-1], dtype=measurement.gram.dtype, device=trace.device)
-    factor = torch.linalg.cholesky(measurement.gram + ridge[..., None, None, None] * eye)
-    matched = measurement.matched[:, :, measurement.classes]
-    seen = torch.linalg.solve_triangular(factor, matched[..., None], upper=False)
-    return (measurement.energy - seen.abs().square().sum((1, 2, 3, 4))).clamp_min(0)
-
-
 def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
     """`eps = sigma^2 / p` of each scene, from the data alone.
 
@@ -58,31 +39,21 @@ def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
     Where nothing is outside the range of Phi the noise level cannot be told from the data, and eps
     is the mean non-zero eigenvalue of W.
     """
-    return noise_over_power(measurement, outside_energy(measurement))
+    return noise_over_power(measurement, measurement.outside_energy())
 
 
 def noise_over_power(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
     """`diffuse_ratio` where `outside_energy` is known already."""
-    if measurement.gram is None:
-        assert measurement.sensing is not None
-        trace = measurement.sensing.abs().square().sum((2, 3))
-        return trace.mean(1) / measurement.rows
-    mean = _mean_eigenvalue(measurement)
+    mean = measurement.mean_eigenvalue()
     if outside is None:
         return mean
     return torch.maximum(_ratio(measurement, outside), _SMALLEST * mean)
 
 
-def _mean_eigenvalue(measurement: Measurement) -> Float[Tensor, " b"]:
-    assert measurement.gram is not None
-    trace = measurement.gram.diagonal(dim1=-2, dim2=-1).real.sum((-3, -2, -1))
-    return trace / (measurement.blocks * measurement.elements)
-
-
 def _ratio(measurement: Measurement, outside: Tensor) -> Float[Tensor, " b"]:
-    mean = _mean_eigenvalue(measurement)
+    mean = measurement.mean_eigenvalue()
     noise = outside / (measurement.blocks * (measurement.rows - measurement.elements))
-    signal = measurement.energy - measurement.blocks * measurement.rows * noise
+    signal = measurement.energy - measurement.samples * noise
     trace = measurement.blocks * measurement.elements * mean
     power = DIFFUSE_PART * signal.clamp_min(0) / trace
     ratio = noise / power.clamp_min(torch.finfo(power.dtype).tiny)
@@ -98,7 +69,7 @@ def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[T
     thousands that cancel, and the search is caught there. It shrinks a resolved source by sigma^2 /
     (P |Phi a|^2), the inverse of the signal-to-noise ratio after all of the measurement.
 
-    Zero where the noise level cannot be told from the data, see `outside_energy`.
+    Zero where the noise level cannot be told from the data.
     """
     if outside is None:
         return torch.zeros_like(measurement.energy)
@@ -109,27 +80,4 @@ def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[T
 def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Measurement:
     """The measurement seen through `C_t^-1/2`, up to a factor; complex `dtype`, for detection
     only."""
-    shift = ratio[:, None, None, None]
-    if measurement.gram is not None:
-        level = shift[..., None].to(dtype)
-        gram = measurement.gram.to(dtype)
-        eye = torch.eye(gram.shape[-1], dtype=dtype, device=gram.device)
-        factor = torch.linalg.cholesky(gram + level * eye)
-        # (W + eps I)^-1 W = I - eps (W + eps I)^-1, which is Hermitian as computed. The inverse
-        # itself is wanted: it is the quadratic form of the whole grid.
-        inverse = torch.cholesky_inverse(factor)
-        split = measurement.matched[:, :, measurement.classes].to(dtype)
-        matched = torch.cholesky_solve(split[..., None], factor).flatten(2)
-        natural = measurement.classes.flatten().argsort()
-        return replace(measurement, gram=eye - level * inverse, matched=matched[:, :, natural])
-    assert measurement.sensing is not None
-    sensing = measurement.sensing
-    eye = torch.eye(sensing.shape[-2], dtype=sensing.dtype, device=sensing.device)
-    factor = torch.linalg.cholesky(sensing @ sensing.mH + shift * eye)
-    whitened = torch.linalg.solve_triangular(factor, sensing, upper=False)
-    # (W + eps I)^-1 z = (z - Phi^H (Phi Phi^H + eps I)^-1 Phi z) / eps
-    image = torch.linalg.solve_triangular(
-        factor, sensing @ measurement.matched[..., None], upper=False
-    )
-    matched = (measurement.matched[..., None] - whitened.mH @ image)[..., 0] / shift[..., 0]
-    return replace(measurement, sensing=whitened.to(dtype), matched=matched.to(dtype))
+    return measurement.whitened(ratio, dtype)

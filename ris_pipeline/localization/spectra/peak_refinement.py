@@ -14,15 +14,14 @@ Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bou
 ASSP 37(5), 1989, eq. (3.6) for the derivatives of MUSIC's null spectrum.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ris_pipeline.config import Wavefront
-from ris_pipeline.localization.coordinates import Domain, free_coordinates
-from ris_pipeline.localization.levenberg_marquardt import solve_damped
+from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
+from ris_pipeline.localization.levenberg_marquardt import Expansion, Rules, Slope, minimise
 from ris_pipeline.scene import Panel, direction_cosines, steering_derivatives
 
 MAX_STEPS = 60
@@ -32,9 +31,7 @@ TOLERANCE = 1e-5
 """Converged when the full Newton step is this part of a lobe. It is taken as well, and at a
 hundredth of a beamwidth's resolution an estimate's noise is a thousand times larger."""
 
-_FIRST_DAMPING = 1e-2
 _LEAST_DAMPING = 1e-9
-_DAMPING_LIMIT = 1e12
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,40 @@ class Form:
         return value, score, curvature
 
 
+def _by_tens(damping: Tensor, ratio: Tensor) -> Tensor:
+    return (damping / 10).clamp_min(_LEAST_DAMPING)
+
+
+def _rules(most_steps: int) -> Rules:
+    return Rules(lighter=_by_tens, heavier=(4.0, 1.0), finish=True, most_steps=most_steps)
+
+
+@dataclass(frozen=True)
+class _Peaks:
+    """f of every place; lobe: unit of the tolerance."""
+
+    form: Form
+    panel: Panel
+    wavefront: Wavefront
+    lobe: Tensor
+
+    def take(self, keep: Tensor) -> "_Peaks":
+        return replace(self, form=self.form[keep])
+
+    def expand(self, place: Float[Tensor, "b k 3"]) -> Expansion:
+        azimuth, elevation, inverse = place.unbind(-1)
+        a, da = steering_derivatives(self.panel, azimuth, elevation, 1 / inverse, self.wavefront)
+        da = da * distance_by_inverse(place)[..., None]
+        value, score, curvature = self.form.evaluate(a, da)
+        return Expansion(objective=value, score=score, information=curvature)
+
+    def reached(self, expansion: Expansion, slope: Slope) -> Bool[Tensor, "b k"]:
+        newton = slope.newton() * slope.scale
+        # A step of zero where the score is not: the curvature is not that of a peak.
+        sound = (newton != 0).any(-1) | slope.flat
+        return sound & (newton.abs() < TOLERANCE * self.lobe).all(-1)
+
+
 @dataclass(frozen=True)
 class Climbed:
     """Tops (B, K, 3) as (azimuth, elevation, 1/distance), f there (B, K); held (B, K, 3),
@@ -81,47 +112,6 @@ class Climbed:
     value: Tensor
     held: Tensor
     converged: Tensor
-
-
-def _evaluate(form: Form, panel: Panel, wavefront: Wavefront, parameters: Tensor) -> list[Tensor]:
-    azimuth, elevation, inverse = parameters.unbind(-1)
-    a, da = steering_derivatives(panel, azimuth, elevation, 1 / inverse, wavefront)
-    # d/d(1/r) = -r^2 d/dr
-    scale = torch.ones_like(parameters)
-    scale[..., 2] = -inverse.square().reciprocal()
-    return list(form.evaluate(a, da * scale[..., None]))
-
-
-def _outward(parameters: Tensor, score: Tensor, domain: Domain, fixed: Tensor) -> Tensor:
-    held = (parameters <= domain.lower) & (score < 0)
-    return held | ((parameters >= domain.upper) & (score > 0)) | fixed
-
-
-def _step(score: Tensor, curvature: Tensor, held: Tensor, damping: Tensor) -> Tensor:
-    """The damped step of every point, zero in held coordinates."""
-    diagonal = curvature.diagonal(dim1=-2, dim2=-1)
-    free = ~held & (diagonal > 0)
-    scale = torch.where(free, diagonal, 1.0).rsqrt() * free
-    unit = curvature * scale[..., :, None] * scale[..., None, :]
-    unit = unit + torch.diag_embed((~free).to(unit.dtype))
-    flat = unit.flatten(0, 1), (score * scale).flatten(0, 1), damping.flatten()
-    return solve_damped(*flat).reshape_as(score) * scale
-
-
-@dataclass
-class _State:
-    """Scenes still climbing: form, place, f and its derivatives, damping and which are done."""
-
-    form: Form
-    here: Tensor
-    value: Tensor
-    score: Tensor
-    curvature: Tensor
-    damping: Tensor
-    done: Tensor
-
-    def take(self, keep: Tensor | slice) -> "_State":
-        return _State(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
 
 def climb(
@@ -142,59 +132,9 @@ def climb(
         wanted: False where a slot holds no peak and is not to be waited for.
     """
     fixed = ~free_coordinates(domain, wavefront)
-    here = torch.clamp(start, domain.lower, domain.upper)
-    first = _evaluate(form, panel, wavefront, here)
-    damping = torch.full_like(first[0], _FIRST_DAMPING)
-    state = _State(form, here, first[0], first[1], first[2], damping, ~wanted)
-    final, alive = state.take(slice(None)), torch.arange(here.shape[0], device=here.device)
-    for _ in range(max_steps):
-        if alive.numel() == 0:
-            break
-        _advance(state, panel, wavefront, domain, fixed, lobe)
-        moving = ~(state.done | (state.damping > _DAMPING_LIMIT)).all(-1)
-        if 2 * int(moving.sum()) <= alive.numel():
-            _store(final, alive, state)
-            alive, state = alive[moving], state.take(moving)
-    _store(final, alive, state)
-    held = _outward(final.here, final.score, domain, fixed)
-    return Climbed(final.here, final.value, held, final.done & wanted)
-
-
-def _store(final: _State, alive: Tensor, state: _State) -> None:
-    for name in ("here", "value", "score", "done"):
-        target = getattr(final, name).clone()
-        target[alive] = getattr(state, name)
-        setattr(final, name, target)
-
-
-def _advance(
-    state: _State,
-    panel: Panel,
-    wavefront: Wavefront,
-    domain: Domain,
-    fixed: Tensor,
-    lobe: Tensor,
-) -> None:
-    """One step of every point, in place."""
-    held = _outward(state.here, state.score, domain, fixed)
-    rounding = torch.full_like(state.damping, 3 * torch.finfo(state.damping.dtype).eps)
-    newton = _step(state.score, state.curvature, held, rounding)
-    # A step of zero where the score is not: the curvature is not that of a peak.
-    flat = (torch.where(held, 0.0, state.score) == 0).all(-1)
-    sound = (newton != 0).any(-1) | flat
-    small = sound & (newton.abs() < TOLERANCE * lobe).all(-1)
-    damped = _step(state.score, state.curvature, held, state.damping)
-    step = torch.where(small[..., None], newton, damped)
-    trial = torch.clamp(state.here + step, domain.lower, domain.upper)
-    value, score, curvature = _evaluate(state.form, panel, wavefront, trial)
-    better = ~state.done & ((value < state.value) | small)
-    lighter = (state.damping / 10).clamp_min(_LEAST_DAMPING)
-    state.damping = torch.where(better, lighter, state.damping * 4)
-    state.here = torch.where(better[..., None], trial, state.here)
-    state.value = torch.where(better, value, state.value)
-    state.score = torch.where(better[..., None], score, state.score)
-    state.curvature = torch.where(better[..., None, None], curvature, state.curvature)
-    state.done = state.done | small
+    peaks = _Peaks(form, panel, wavefront, lobe)
+    found = minimise(peaks, start, domain, fixed, _rules(max_steps), wanted)
+    return Climbed(found.place, found.expansion.objective, found.held, found.reached)
 
 
 def in_one_lobe(

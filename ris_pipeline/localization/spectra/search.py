@@ -18,7 +18,7 @@ from ris_pipeline.localization.coordinates import (
     free_coordinates,
     search_domain,
 )
-from ris_pipeline.localization.estimates import Status
+from ris_pipeline.localization.estimates import status_of
 from ris_pipeline.localization.grid_search.grid import SteeringGrid, steering_grid
 from ris_pipeline.localization.grid_search.peaks import (
     DirectionGrid,
@@ -265,10 +265,9 @@ def spectrum_positions(
     scouts, start = scouts.gather(1, chosen), start.gather(1, chosen)
     top = climb(form, panel, wavefront, scouts, search.domain, search.lobe, found)
     edge = (top.held & free_coordinates(search.domain, wavefront)).any(-1)
-    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
     good = top.converged & in_one_lobe(top.parameters, start, search.lobe)
     parameters = torch.where(good[..., None], top.parameters, start)
-    return Positions(parameters, found, torch.where(good, status, int(Status.UNRESOLVED)))
+    return Positions(parameters, found, status_of(edge, resolved=good))
 
 
 def _highest(
