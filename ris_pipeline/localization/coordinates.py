@@ -51,6 +51,14 @@ def depth_of_focus(scenario: Scenario) -> float:
     return 2 * scenario.wavelength / square if square > 0 else math.inf
 
 
+def resolution_cell(
+    scenario: Scenario, device: torch.device | str | None = None
+) -> Float[Tensor, "3"]:
+    """Beamwidths of u and of v, and depth of focus (1/m), float64: what an aperture tells apart."""
+    extent = [*beamwidths(scenario), depth_of_focus(scenario)]
+    return torch.tensor(extent, dtype=torch.float64, device=device)
+
+
 def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
     """Which of the three coordinates are unknown: not those that the domain or the model fixes."""
     free = domain.upper > domain.lower
@@ -60,7 +68,7 @@ def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
 
 
 def line_of_sight(place: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
-    """(u, v, 1/r) of (azimuth, elevation, 1/r): where lobes have one size."""
+    """(u, v, 1/r) of (azimuth, elevation, 1/r): where a resolution cell has one size."""
     return torch.cat((direction_cosines(place[:, 0], place[:, 1])[:, :2], place[:, 2:]), dim=1)
 
 

@@ -130,14 +130,21 @@ def doubled_search(
     angles = angles_from_cosines(cosines[:, 0], cosines[:, 1])
     far = torch.full_like(angles[0], 1 / scenario.distance[1])
     grid = grid_at(double, *(x.to(device, dtype) for x in (*angles, far)))
-    lobe = torch.tensor([*widths, math.inf], dtype=torch.float64, device=device)
+    cell = torch.tensor([*widths, math.inf], dtype=torch.float64, device=device)
     directions = direction_grid(
         cosines.to(device, dtype), (widths[0] / 2, widths[1] / 2), (periods[0], periods[1])
     )
     wide = torch.tensor([math.pi / 2, math.pi / 2, far[0]], dtype=torch.float64, device=device)
     everywhere = Domain(torch.cat((-wide[:2], wide[2:])), wide)
     return DoubledSearch(
-        SpectrumSearch(double, grid, directions, 1, everywhere, lobe),
+        SpectrumSearch(
+            scenario=double,
+            grid=grid,
+            directions=directions,
+            depths=1,
+            domain=everywhere,
+            resolution_cell=cell,
+        ),
         torch.tensor(periods, dtype=torch.float64, device=device),
         sub_panel_windows(scenario.panel, size, device),
     )

@@ -1,8 +1,8 @@
-"""Peaks of a spectrum over directions, one to a lobe.
+"""Peaks of a spectrum over directions, no two closer than a separation.
 
 A peak is a direction that no neighbour on the grid exceeds. They are taken from the highest down,
-and each takes its lobe with it: what lies closer than the separation in both u and v is the same
-source, or its shoulder.
+and each takes its surroundings with it: what lies closer than the separation in both u and v is the
+same source, or its shoulder.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ _AROUND = 9
 
 @dataclass(frozen=True)
 class DirectionGrid:
-    """Directions of a grid: cosines (D, 2), their neighbours (D, 8 or fewer), lobe (2,).
+    """Directions of a grid: cosines (D, 2), their neighbours (D, 8 or fewer).
 
-    lobe: smallest separation of two peaks in u and v. period: of u and v where directions repeat
-    (2,), infinite where they do not.
+    peak_separation (2,): the smallest of two peaks, in u and v; period (2,): of u and v where
+    directions repeat, infinite where they do not.
     """
 
     cosines: Tensor
     neighbours: Tensor
-    lobe: Tensor
+    peak_separation: Tensor
     period: Tensor
 
 
 def direction_grid(
     cosines: Float[Tensor, "d 2"],
-    lobe: tuple[float, float],
+    peak_separation: tuple[float, float],
     period: tuple[float, float] = (torch.inf, torch.inf),
 ) -> DirectionGrid:
     """Find the neighbours of every direction, across the border of the period too."""
@@ -48,19 +48,21 @@ def direction_grid(
     places = torch.where(periodic, places.remainder(1.0), places + 2)
     # Box sides: one period, or more than the directions can spread.
     sides = torch.where(periodic, 1.0, 8.0)
-    # Distances in lobes, so that neither axis is favoured.
-    unit = scale / torch.tensor(lobe, dtype=torch.float64)
+    # Distances in separations, so that neither axis is favoured.
+    unit = scale / torch.tensor(peak_separation, dtype=torch.float64)
     # A remainder next to one period may round to it, and the box is open at that end.
     points = torch.minimum(places * unit, torch.nextafter(sides * unit, torch.zeros(2).double()))
     tree = cKDTree(points.numpy(), boxsize=(sides * unit).numpy())
     count = min(_AROUND, cosines.shape[0])
     _, nearest = tree.query(points.numpy(), k=list(range(1, count + 1)), p=torch.inf)
     neighbours = torch.from_numpy(nearest).to(cosines.device, torch.int64)
-    extent = cosines.new_tensor(lobe)
+    extent = cosines.new_tensor(peak_separation)
     return DirectionGrid(cosines, neighbours, extent, turn.to(cosines))
 
 
-def grid_directions(grid: SteeringGrid, lobe: tuple[float, float]) -> tuple[DirectionGrid, int]:
+def grid_directions(
+    grid: SteeringGrid, peak_separation: tuple[float, float]
+) -> tuple[DirectionGrid, int]:
     """The directions of a grid that runs over distances fastest, and how many distances each has.
 
     Raises:
@@ -75,7 +77,7 @@ def grid_directions(grid: SteeringGrid, lobe: tuple[float, float]) -> tuple[Dire
             "one number of them, distances running fastest"
         )
     cosines = direction_cosines(directions[:, 0], directions[:, 1])[:, :2]
-    return direction_grid(cosines, lobe), depths
+    return direction_grid(cosines, peak_separation), depths
 
 
 def direction_peaks(
@@ -101,7 +103,7 @@ def direction_peaks(
         found.append(top > -torch.inf)
         apart = (directions.cosines - directions.cosines[place][:, None]).abs()
         apart = torch.minimum(apart, (directions.period - apart).abs())
-        same = (apart < directions.lobe).all(-1)
+        same = (apart < directions.peak_separation).all(-1)
         left = torch.where(same, -torch.inf, left)
     if not places:
         empty = level[:, :0]

@@ -9,8 +9,8 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import K_MAX, Scenario
 from ris_pipeline.localization.coordinates import (
     beamwidths,
-    depth_of_focus,
     free_coordinates,
+    resolution_cell,
     search_domain,
 )
 from ris_pipeline.localization.estimates import Estimates
@@ -21,7 +21,7 @@ from ris_pipeline.localization.maximum_likelihood.growing import (
     Plan,
     grow,
     grow_known,
-    reconsider_number,
+    reconsider,
     settle,
 )
 from ris_pipeline.localization.maximum_likelihood.relax import prepare_search
@@ -56,17 +56,15 @@ def _plan(
     one_more: bool,
 ) -> Plan:
     domain = search_domain(scenario, codes.device)
-    widths = beamwidths(scenario)
-    extent = torch.tensor([*widths, depth_of_focus(scenario)], dtype=torch.float64)
     return Plan(
-        build_detector(grid, codes),
-        domain,
-        slots,
-        int(free_coordinates(domain, scenario.wavefront).sum()),
-        extent.to(codes.device) / 2,
-        max(widths),
-        costs,
-        one_more,
+        detector=build_detector(grid, codes),
+        domain=domain,
+        slots=slots,
+        coordinates=int(free_coordinates(domain, scenario.wavefront).sum()),
+        half_cell=resolution_cell(scenario, codes.device) / 2,
+        width=max(beamwidths(scenario)),
+        costs=costs,
+        one_more=one_more,
     )
 
 
@@ -75,21 +73,20 @@ def _locate_chunk(
 ) -> Estimates:
     measurement = measure(scenes)
     interference = known is None or plan.slots > 1
-    search = prepare_search(plan.detector, measurement, plan.domain, plan.lobe, interference)
-    confidence = torch.full_like(measurement.energy, torch.nan)
+    search = prepare_search(plan.detector, measurement, plan.domain, plan.half_cell, interference)
     if known is not None:
-        count = known
+        count, confidence = known, torch.full_like(measurement.energy, torch.nan)
+        places = grow_known(search, count, plan)
     elif criterion in EIGENVALUE_CRITERIA:
         count, confidence = eigenvalue_number(measurement, str(criterion), plan.slots)
-    if known is None and criterion not in EIGENVALUE_CRITERIA:
-        count, values, parameters = grow(search, plan)
-        reconsider_number(search, count, values, parameters, plan)
-        confidence = number_confidence(values, count)
+        places = grow_known(search, count, plan)
     else:
-        parameters = grow_known(search, count, plan)
-    settle(search, count, parameters, plan)
+        numbers = reconsider(search, grow(search, plan), plan)
+        count, places = numbers.count, numbers.places
+        confidence = number_confidence(numbers.values, count)
+    places = settle(search, count, places, plan)
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
-    refined = refine(search.white, parameters, active, plan.domain)
+    refined = refine(search.white, places, active, plan.domain)
     dtype = scenes.snapshots.real.dtype
     estimates = report(measurement, refined, active, plan.domain, plan.width, dtype)
     return replace(estimates, confidence=confidence.to(dtype))

@@ -2,7 +2,7 @@
 
 The first search is whitened against what has not been found yet (`whitening`). Once K sources are
 in place nothing else is left in the data, so the second look uses the white filter, which is then
-the exact likelihood ratio; a source moves when its best place lies in another lobe and lowers the
+the exact likelihood ratio; a source moves when its best place lies in another cell and lowers the
 residual.
 
 Source: J. Li and P. Stoica, "Efficient mixed-spectrum estimation with applications to target
@@ -45,7 +45,7 @@ _WORTH_TRYING = 0.5
 it, which are not refined with it, can hide a third."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """What the searches of a batch share: data and grid gains, white and whitened."""
 
@@ -57,30 +57,57 @@ class Search:
     outside: Tensor | None
     """Energy outside the range of Phi (B,), see `Measurement.outside_energy`."""
     domain: Domain
-    lobe: Tensor
-    """Extent of a lobe in (u, v, 1/r), (3,): half a beamwidth and half a depth of focus."""
+    half_cell: Tensor
+    """Half of `resolution_cell`, (3,): places closer than this are one and the same."""
 
     def take(self, index: Tensor) -> "Search":
-        """The scenes `index`."""
+        """The scenes `index`, each once and in order."""
         if index.numel() == self.white.scenes:
             return self
-        return Search(
-            self.detector,
-            self.white.take(index),
-            self.white_gains[index],
-            self.whitened.take(index),
-            self.whitened_gains[index],
-            None if self.outside is None else self.outside[index],
-            self.domain,
-            self.lobe,
+        return replace(
+            self,
+            white=self.white.take(index),
+            white_gains=self.white_gains[index],
+            whitened=self.whitened.take(index),
+            whitened_gains=self.whitened_gains[index],
+            outside=None if self.outside is None else self.outside[index],
         )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Sources found in each scene and how well they fit: parameters (B, K, 3), objective (B,)."""
+
+    parameters: Tensor
+    objective: Tensor
+
+    @property
+    def active(self) -> Bool[Tensor, "b k"]:
+        """All of them."""
+        shape, device = self.parameters.shape[:2], self.parameters.device
+        return torch.ones(shape, dtype=torch.bool, device=device)
+
+    def take(self, index: Tensor) -> "Found":
+        """The scenes `index`."""
+        return Found(self.parameters[index], self.objective[index])
+
+    def put(self, index: Tensor, others: "Found") -> "Found":
+        """The same with the scenes `index` replaced."""
+        parameters, objective = self.parameters.clone(), self.objective.clone()
+        parameters[index], objective[index] = others.parameters, others.objective
+        return Found(parameters, objective)
+
+    def without(self, source: int) -> Float[Tensor, "b k 3"]:
+        """The places of the others."""
+        before, after = self.parameters[:, :source], self.parameters[:, source + 1 :]
+        return torch.cat((before, after), dim=1)
 
 
 def prepare_search(
     detector: Detector,
     measurement: Measurement,
     domain: Domain,
-    lobe: Tensor,
+    half_cell: Tensor,
     interference: bool = True,
 ) -> Search:
     """Whiten the data and evaluate the grid once for all searches of a batch.
@@ -96,49 +123,56 @@ def prepare_search(
         whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
         whitened_gains = grid_gains(detector, whitened)
         measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
-    return Search(detector, measurement, gains, whitened, whitened_gains, outside, domain, lobe)
+    return Search(
+        detector=detector,
+        white=measurement,
+        white_gains=gains,
+        whitened=whitened,
+        whitened_gains=whitened_gains,
+        outside=outside,
+        domain=domain,
+        half_cell=half_cell,
+    )
 
 
-def add_source(
-    search: Search, parameters: Float[Tensor, "b k 3"]
-) -> tuple[Float[Tensor, "b kk 3"], Float[Tensor, " b"]]:
-    """One more source, and all refined together: parameters (B, K+1, 3) and objective (B,)."""
-    scenes, k = parameters.shape[:2]
-    active = torch.ones(scenes, k + 1, dtype=torch.bool, device=parameters.device)
+def refined_sources(data: Measurement, domain: Domain, start: Float[Tensor, "b k 3"]) -> Found:
+    """All sources of each scene refined together, as far as a stage asks for."""
+    active = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
+    refined = refine(data, start, active, domain, STAGE_TOLERANCE)
+    return Found(refined.parameters, refined.fit.objective)
+
+
+def add_source(search: Search, parameters: Float[Tensor, "b k 3"]) -> Found:
+    """One more source, and all K + 1 refined together."""
+    sources = parameters.shape[1]
+    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
     where, _ = next_source(
-        search.detector, search.whitened, search.whitened_gains, parameters, active[:, :k]
+        search.detector, search.whitened, search.whitened_gains, parameters, active
     )
     start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
-    refined = refine(search.white, start, active, search.domain, STAGE_TOLERANCE)
-    parameters, rss = refined.parameters.clone(), refined.fit.objective.clone()
-    if k:
-        _look_again(search, parameters, rss)
-    return parameters, rss
+    found = refined_sources(search.white, search.domain, start)
+    return _look_again(search, found) if sources else found
 
 
-def drop_weakest(
-    search: Search, parameters: Float[Tensor, "b kk 3"]
-) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, " b"]]:
+def drop_weakest(search: Search, sources: Float[Tensor, "b kk 3"]) -> Found:
     """One source fewer: without the one that explains least beside the others, refined again.
 
     Leaving out source k raises the residual by `|x_k|^2 / [(B^H B)^-1]_kk`, summed over the blocks.
     Where that is the source added last the fit before it is returned to, and nothing is refined:
-    the residual (B,) is then infinite.
+    the objective is then infinite.
     """
-    kept = parameters.shape[1] - 1
-    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    loss = loss_without(search.white, parameters, active)
-    weakest = loss.argmin(1)
-    slots = torch.arange(kept, device=parameters.device)
+    kept = sources.shape[1] - 1
+    active = torch.ones(sources.shape[:2], dtype=torch.bool, device=sources.device)
+    weakest = loss_without(search.white, sources, active).argmin(1)
+    slots = torch.arange(kept, device=sources.device)
     slots = slots + (slots >= weakest[:, None]).to(torch.int64)
-    fewer = parameters.gather(1, slots[..., None].expand(-1, -1, 3))
-    rss = torch.full_like(search.white.energy, torch.inf)
+    places = sources.gather(1, slots[..., None].expand(-1, -1, 3))
+    fewer = Found(places, torch.full_like(search.white.energy, torch.inf))
     index = torch.nonzero(weakest < kept)[:, 0]
-    if index.numel():
-        data = search.white.take(index)
-        refined = refine(data, fewer[index], active[index, 1:], search.domain, STAGE_TOLERANCE)
-        fewer[index], rss[index] = refined.parameters, refined.fit.objective
-    return fewer, rss
+    if index.numel() == 0:
+        return fewer
+    data = search.white.take(index)
+    return fewer.put(index, refined_sources(data, search.domain, places[index]))
 
 
 def loss_without(
@@ -153,72 +187,57 @@ def loss_without(
     return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
 
 
-def _look_again(search: Search, parameters: Tensor, rss: Tensor) -> None:
-    """Move sources to better lobes until none wants to; in place."""
-    waiting = torch.arange(parameters.shape[0], device=parameters.device)
+def _look_again(search: Search, sources: Found) -> Found:
+    """Move sources to better cells until none wants to."""
+    waiting = torch.arange(sources.objective.shape[0], device=sources.objective.device)
     for _ in range(_ROUNDS):
-        moved = torch.zeros_like(rss, dtype=torch.bool)
-        for source in range(parameters.shape[1]):
-            moved |= relocate(search, parameters, rss, waiting, source)
-        waiting = torch.nonzero(moved)[:, 0]
+        part, here = search.take(waiting), sources.take(waiting)
+        before = here.objective
+        for source in range(sources.parameters.shape[1]):
+            here = relocate(part, here, source)
+        sources = sources.put(waiting, here)
+        waiting = waiting[here.objective < before]
         if waiting.numel() == 0:
-            return
+            break
+    return sources
 
 
-def relocate(
-    search: Search,
-    parameters: Float[Tensor, "b k 3"],
-    rss: Float[Tensor, " b"],
-    waiting: Tensor,
-    source: int,
-    places: int = 1,
-) -> Bool[Tensor, " b"]:
-    """Try the best places for one source of the scenes `waiting`, in place; True where it moved."""
-    part, here = search.take(waiting), parameters[waiting]
-    others = torch.cat((here[:, :source], here[:, source + 1 :]), dim=1)
-    active = torch.ones(here.shape[:2], dtype=torch.bool, device=here.device)
+def relocate(search: Search, sources: Found, source: int, places: int = 1) -> Found:
+    """The best of some other places for one source of each scene, where one is better."""
+    others, here = sources.without(source), sources.parameters
     found, scores = next_places(
-        part.detector,
-        part.white,
-        part.white_gains,
+        search.detector,
+        search.white,
+        search.white_gains,
         others,
-        active[:, 1:],
+        sources.active[:, 1:],
         places,
-        2 * search.lobe,
+        2 * search.half_cell,
     )
     start = here[:, None].repeat(1, places, 1, 1)
     start[:, :, source] = search.detector.grid.coordinates(found)
     now = here[:, None, source].expand(-1, places, -1)
-    tried = ~_same_lobe(start[:, :, source].flatten(0, 1), now.flatten(0, 1), search.lobe)
-    tried = tried.unflatten(0, found.shape) & (scores > _WORTH_TRYING * scores[:, :1])
-    return try_from(search, parameters, rss, waiting[tried.nonzero()[:, 0]], start[tried])
+    there = start[:, :, source].flatten(0, 1)
+    tried = ~_in_half_cell(there, now.flatten(0, 1), search.half_cell).unflatten(0, found.shape)
+    tried = tried & (scores > _WORTH_TRYING * scores[:, :1])
+    return best_start(search, sources, tried.nonzero()[:, 0], start[tried])
 
 
-def try_from(
-    search: Search,
-    parameters: Float[Tensor, "b k 3"],
-    rss: Float[Tensor, " b"],
-    index: Int[Tensor, " s"],
-    start: Float[Tensor, "s k 3"],
-) -> Bool[Tensor, " b"]:
-    """Refine the scenes `index`, in which one may occur often, each from its `start`, and keep what
-    is best and better, in place; True where a scene moved."""
-    moved = torch.zeros_like(rss, dtype=torch.bool)
+def best_start(
+    search: Search, sources: Found, index: Int[Tensor, " s"], start: Float[Tensor, "s k 3"]
+) -> Found:
+    """The scenes `index`, in which one may occur often, refined each from its `start`: what is best
+    is kept where it is better by `_WORTH_MOVING`."""
     if index.numel() == 0:
-        return moved
-    data = search.white.take(index)
-    active = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
-    refined = refine(data, start, active, search.domain, STAGE_TOLERANCE)
-    samples = data.samples
-    lower = refined.fit.objective
-    least = torch.full_like(rss, torch.inf).scatter_reduce(0, index, lower, "amin")
-    gain = samples * (rss[index] / lower.clamp_min(rounding_floor(data))).log()
-    better = (gain > _WORTH_MOVING) & (lower < rss[index]) & (lower == least[index])
-    index = index[better]
-    parameters[index], rss[index] = refined.parameters[better], lower[better]
-    moved[index] = True
-    return moved
+        return sources
+    data, old = search.white.take(index), sources.objective
+    found = refined_sources(data, search.domain, start)
+    lower = found.objective
+    least = torch.full_like(old, torch.inf).scatter_reduce(0, index, lower, "amin")
+    gain = data.samples * (old[index] / lower.clamp_min(rounding_floor(data))).log()
+    better = (gain > _WORTH_MOVING) & (lower < old[index]) & (lower == least[index])
+    return sources.put(index[better], found.take(better))
 
 
-def _same_lobe(place: Tensor, other: Tensor, lobe: Tensor) -> Bool[Tensor, " b"]:
-    return ((line_of_sight(place) - line_of_sight(other)).abs() < lobe).all(1)
+def _in_half_cell(place: Tensor, other: Tensor, half_cell: Tensor) -> Bool[Tensor, " b"]:
+    return ((line_of_sight(place) - line_of_sight(other)).abs() < half_cell).all(1)

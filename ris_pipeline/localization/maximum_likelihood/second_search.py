@@ -11,7 +11,7 @@ At low SNR it does not, and any source that explains little may be in the wrong 
 
 weak         min_k (rise of the residual without source k) < WEAK sigma^2
 
-Fits in doubt are searched again. For each source the best places in other lobes are tried; for each
+Fits in doubt are searched again. For each source the best places in other cells are tried; for each
 pair closer than two beamwidths, new pairs, since neither can move while the other stands in its
 way, and for each pair with the only faint source, which is wasted where the other stands between
 two; then one source more and the weakest dropped, which frees such a fit as well.
@@ -30,12 +30,13 @@ from torch import Tensor
 from ris_pipeline.localization.coordinates import line_of_sight
 from ris_pipeline.localization.grid_search.detection import next_places, next_source
 from ris_pipeline.localization.maximum_likelihood.relax import (
+    Found,
     Search,
     add_source,
+    best_start,
     drop_weakest,
     loss_without,
     relocate,
-    try_from,
 )
 from ris_pipeline.localization.measurement.noise import noise_estimate
 
@@ -51,10 +52,11 @@ FAINT = 30.0
 stands between two and explains most of both."""
 
 _PLACES = 3
-"""Places tried for each source, in different lobes."""
+"""Places tried for each source, in different cells."""
 
 _PAIRS = 4
-"""Places tried for the first source of a pair, half a lobe apart; the other goes to its best."""
+"""Places tried for the first source of a pair, a quarter of a beamwidth apart; the other goes to
+its best."""
 
 
 def consistent(
@@ -78,64 +80,54 @@ def _noise(search: Search, objective: Tensor, number: int, coordinates: int) -> 
     return noise_estimate(data, objective, count, coordinates)
 
 
-def search_again(
-    search: Search,
-    parameters: Float[Tensor, "b k 3"],
-    objective: Float[Tensor, " b"],
-    coordinates: int,
-    one_more: bool,
-) -> None:
-    """Search again where a fit of K >= 1 sources is in doubt; in place.
+def search_again(search: Search, sources: Found, coordinates: int, one_more: bool) -> Found:
+    """The better of two searches where a fit of K >= 1 sources is in doubt.
 
     Args:
         coordinates: unknown coordinates of a source.
         one_more: whether the data could hold K + 1 sources.
     """
-    k = parameters.shape[1]
-    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    noise = _noise(search, objective, k, coordinates)
-    weak = loss_without(search.white, parameters, active).amin(1) < WEAK * noise
-    doubt = torch.nonzero(weak | ~consistent(search, objective, k, coordinates))[:, 0]
-    if k == 0 or doubt.numel() == 0:
-        return
-    part = search.take(doubt)
-    here, rss = parameters[doubt], objective[doubt]
-    everything = torch.arange(doubt.numel(), device=doubt.device)
+    k = sources.parameters.shape[1]
+    noise = _noise(search, sources.objective, k, coordinates)
+    losses = loss_without(search.white, sources.parameters, sources.active)
+    weak = losses.amin(1) < WEAK * noise
+    right = consistent(search, sources.objective, k, coordinates)
+    doubtful = torch.nonzero(weak | ~right)[:, 0]
+    if doubtful.numel() == 0:
+        return sources
+    part, here = search.take(doubtful), sources.take(doubtful)
     for source in range(k):
-        relocate(part, here, rss, everything, source, _PLACES)
+        here = relocate(part, here, source, _PLACES)
     for pair in combinations(range(k), 2):
-        _replace_pair(part, here, rss, pair, FAINT * noise[doubt])
+        here = _replace_pair(part, here, pair, FAINT * noise[doubtful])
     if one_more:
-        fewer, lower = drop_weakest(part, add_source(part, here)[0])
-        better = lower < rss
-        here[better], rss[better] = fewer[better], lower[better]
-    parameters[doubt], objective[doubt] = here, rss
+        fewer = drop_weakest(part, add_source(part, here.parameters).parameters)
+        better = torch.nonzero(fewer.objective < here.objective)[:, 0]
+        here = here.put(better, fewer.take(better))
+    return sources.put(doubtful, here)
 
 
-def _replace_pair(
-    search: Search, parameters: Tensor, rss: Tensor, pair: tuple[int, int], level: Tensor
-) -> None:
-    """Try new places for two sources at once, in place: where they are close, and where one of them
+def _replace_pair(search: Search, sources: Found, pair: tuple[int, int], level: Tensor) -> Found:
+    """The best of new places for two sources at once: where they are close, and where one of them
     is the only faint one. Where more are faint the noise is too strong to part anything."""
-    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    faint = loss_without(search.white, parameters, active) < level[:, None]
+    parameters = sources.parameters
+    faint = loss_without(search.white, parameters, sources.active) < level[:, None]
     wasted = faint[:, pair].any(1) & (faint.sum(1) == 1)
     first, second = (line_of_sight(parameters[:, source]) for source in pair)
-    # A lobe is half a beamwidth.
-    close = ((first - second).abs()[:, :2] < 4 * search.lobe[:2]).all(1)
+    close = ((first - second).abs()[:, :2] < 4 * search.half_cell[:2]).all(1)
     index = torch.nonzero(close | wasted)[:, 0]
     if index.numel() == 0:
-        return
+        return sources
     part, k = search.take(index), parameters.shape[1]
     others = parameters[index][:, [source for source in range(k) if source not in pair]]
     active = torch.ones(index.numel(), k, dtype=torch.bool, device=index.device)
     data, gains = part.white, part.white_gains
     places, _ = next_places(
-        part.detector, data, gains, others, active[:, : k - 2], _PAIRS, part.lobe / 2
+        part.detector, data, gains, others, active[:, : k - 2], _PAIRS, part.half_cell / 2
     )
     starts = []
     for place in places.unbind(1):
         start = torch.cat((others, part.detector.grid.coordinates(place)[:, None]), dim=1)
         beside, _ = next_source(part.detector, data, gains, start, active[:, : k - 1])
         starts.append(torch.cat((start, part.detector.grid.coordinates(beside)[:, None]), dim=1))
-    try_from(search, parameters, rss, index.repeat(_PAIRS), torch.cat(starts))
+    return best_start(search, sources, index.repeat(_PAIRS), torch.cat(starts))

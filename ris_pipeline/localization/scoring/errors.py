@@ -1,7 +1,7 @@
 """How good the estimates are, and how good they could be.
 
 detected     = matched within 2 degrees of great-circle distance, by angle; among sources of one
-               direction by u, v and 1/r in parts of a lobe
+               direction by u, v and 1/r in parts of a resolution cell
 ratio        = RMSE / sqrt(mean CRB)              over detected sources, per coordinate
 normalised   = sqrt(mean(error^2 / CRB))          the same, every source weighing alike
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_shape
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound
-from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus
+from ris_pipeline.localization.coordinates import resolution_cell
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.scoring.matching import (
     exchange_neighbours,
@@ -121,8 +121,7 @@ def _by_place(estimates: Estimates, scenes: SceneBatch, match: Tensor, angle: fl
     depth = 1 / estimates.distance.double()[:, None] - 1 / truth.distance.double()[:, :, None]
     apart = torch.stack((cosines[..., 0], cosines[..., 1], depth), dim=-1)
     # A plane-wave estimator gives no distance.
-    lobe = apart.new_tensor([*beamwidths(scenario), depth_of_focus(scenario)])
-    mismatch = (apart / lobe).nan_to_num(0.0).square().sum(-1)
+    mismatch = (apart / resolution_cell(scenario, apart.device)).nan_to_num(0.0).square().sum(-1)
     return exchange_neighbours(match, allowed, mismatch)
 
 

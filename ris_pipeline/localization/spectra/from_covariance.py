@@ -72,12 +72,13 @@ def locate_from_covariance(
 ) -> Estimates:
     """Positions of the sources that a covariance of the aperture holds.
 
-        the `number` highest peaks of the spectrum, one to a direction lobe, each climbed to its top
+        the `number` highest peaks of the spectrum, one to a direction, each followed to its top
 
     Powers are those of `source_powers`; a spectrum's height is none. `std` is NaN: how far an
     estimate may be off depends on the number of snapshots, which a covariance does not tell. A
     scene with fewer peaks than sources has a `count` below `number`. Status CONVERGED: a top inside
-    the domain; EDGE: on its border; UNRESOLVED: no top within a lobe, the position is the grid's.
+    the domain; EDGE: on its border; UNRESOLVED: no top within a resolution cell, the position is
+    the grid's.
 
     Args:
         covariance: (B, N, N) complex or factored with one batch axis; of `scenario`'s panel, or of

@@ -8,7 +8,7 @@
 
 A peak is a minimum of f, found by Levenberg-Marquardt steps in a box. The second derivative leaves
 out `Re(d2a^H Q a)`, which vanishes with Q a: at a noiseless source, and for Bartlett at a single
-one, owing to the shift. No polynomial is rooted, and every source is climbed by itself.
+one, owing to the shift. No polynomial is rooted, and every source is refined by itself.
 
 Source: P. Stoica and A. Nehorai, "MUSIC, maximum likelihood, and Cramer-Rao bound", IEEE Trans.
 ASSP 37(5), 1989, eq. (3.6) for the derivatives of MUSIC's null spectrum.
@@ -28,8 +28,8 @@ MAX_STEPS = 60
 """Steps before a peak is given up."""
 
 TOLERANCE = 1e-5
-"""Converged when the full Newton step is this part of a lobe. It is taken as well, and at a
-hundredth of a beamwidth's resolution an estimate's noise is a thousand times larger."""
+"""Converged when the full Newton step is this part of a resolution cell. It is taken as well, and
+at a hundredth of a beamwidth's resolution an estimate's noise is a thousand times larger."""
 
 _LEAST_DAMPING = 1e-9
 
@@ -79,12 +79,12 @@ def _rules(most_steps: int) -> Rules:
 
 @dataclass(frozen=True)
 class _Peaks:
-    """f of every place; lobe: unit of the tolerance."""
+    """f of every place; cell: unit of the tolerance."""
 
     form: Form
     panel: Panel
     wavefront: Wavefront
-    lobe: Tensor
+    cell: Tensor
 
     def take(self, keep: Tensor) -> "_Peaks":
         return replace(self, form=self.form[keep])
@@ -100,11 +100,11 @@ class _Peaks:
         newton = slope.newton() * slope.scale
         # A step of zero where the score is not: the curvature is not that of a peak.
         sound = (newton != 0).any(-1) | slope.flat
-        return sound & (newton.abs() < TOLERANCE * self.lobe).all(-1)
+        return sound & (newton.abs() < TOLERANCE * self.cell).all(-1)
 
 
 @dataclass(frozen=True)
-class Climbed:
+class Tops:
     """Tops (B, K, 3) as (azimuth, elevation, 1/distance), f there (B, K); held (B, K, 3),
     converged (B, K)."""
 
@@ -114,36 +114,38 @@ class Climbed:
     converged: Tensor
 
 
-def climb(
+def refine_peaks(
     form: Form,
     panel: Panel,
     wavefront: Wavefront,
     start: Float[Tensor, "b k 3"],
     domain: Domain,
-    lobe: Float[Tensor, "3"],
+    resolution_cell: Float[Tensor, "3"],
     wanted: Bool[Tensor, "b k"],
-    max_steps: int = MAX_STEPS,
-) -> Climbed:
+    most_steps: int = MAX_STEPS,
+) -> Tops:
     """The minimum of f next to each start, inside `domain`.
 
     Args:
         start: (azimuth rad, elevation rad, 1/distance 1/m), float64.
-        lobe: extent of a lobe in (u, v, 1/r): the unit of the tolerance.
+        resolution_cell: extent in (u, v, 1/r), the unit of the tolerance.
         wanted: False where a slot holds no peak and is not to be waited for.
     """
     fixed = ~free_coordinates(domain, wavefront)
-    peaks = _Peaks(form, panel, wavefront, lobe)
-    found = minimise(peaks, start, domain, fixed, _rules(max_steps), wanted)
-    return Climbed(found.place, found.expansion.objective, found.held, found.reached)
+    peaks = _Peaks(form, panel, wavefront, resolution_cell)
+    found = minimise(peaks, start, domain, fixed, _rules(most_steps), wanted)
+    return Tops(found.place, found.expansion.objective, found.held, found.reached)
 
 
-def in_one_lobe(
-    first: Float[Tensor, "*#batch 3"], second: Float[Tensor, "*#batch 3"], lobe: Float[Tensor, " d"]
+def in_one_cell(
+    first: Float[Tensor, "*#batch 3"],
+    second: Float[Tensor, "*#batch 3"],
+    extent: Float[Tensor, " d"],
 ) -> Bool[Tensor, "*#batch"]:
-    """Whether two places have directions less than a lobe apart, in u and in v.
+    """Whether two places have directions closer than `extent`, in u and in v.
 
     Args:
-        lobe: its extent in u, in v, and whatever follows.
+        extent: in u, in v, and whatever follows.
     """
     one, other = (direction_cosines(x[..., 0], x[..., 1])[..., :2] for x in (first, second))
-    return ((one - other).abs() < lobe[:2]).all(-1)
+    return ((one - other).abs() < extent[:2]).all(-1)

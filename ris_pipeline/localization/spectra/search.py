@@ -1,4 +1,4 @@
-"""Searching a spatial spectrum: over a grid, peak by peak, each climbed to its top."""
+"""Searching a spatial spectrum: over a grid, peak by peak, each followed to its top."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from ris_pipeline.config import Scenario
 from ris_pipeline.localization.coordinates import (
     Domain,
     beamwidths,
-    depth_of_focus,
     free_coordinates,
+    resolution_cell,
     search_domain,
 )
 from ris_pipeline.localization.estimates import status_of
@@ -25,7 +25,7 @@ from ris_pipeline.localization.grid_search.peaks import (
     direction_peaks,
     grid_directions,
 )
-from ris_pipeline.localization.spectra.peak_refinement import Form, climb, in_one_lobe
+from ris_pipeline.localization.spectra.peak_refinement import Form, in_one_cell, refine_peaks
 from ris_pipeline.scene import ideal_panel
 from ris_pipeline.spectral import (
     Covariance,
@@ -48,7 +48,7 @@ DENSITY = 3.0
 """Grid points a beamwidth. Two peaks need a lower point between them: 2 / 3 of a beamwidth."""
 
 SPARE = 2
-"""Peaks climbed beside those asked for. The highest on the grid need not have the highest top: a
+"""Peaks followed beside those asked for. The highest on the grid need not have the highest top: a
 sharp peak between grid points looks lower than it is."""
 
 SHARPNESS = 2.0
@@ -59,11 +59,12 @@ _SCOUTING_STEPS = 8
 longer is none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpectrumSearch:
     """What every search over one scenario's grid shares.
 
-    depths: distances of each direction of the grid; lobe: beamwidths and depth of focus, (3,).
+    depths: distances of each direction of the grid; resolution_cell: beamwidths and depth of focus,
+    (3,).
     """
 
     scenario: Scenario
@@ -71,12 +72,10 @@ class SpectrumSearch:
     directions: DirectionGrid
     depths: int
     domain: Domain
-    lobe: Tensor
+    resolution_cell: Tensor
 
 
-def spectrum_search(
-    scenario: Scenario, grid: SteeringGrid, separation: float = SEPARATION
-) -> SpectrumSearch:
+def spectrum_search(scenario: Scenario, grid: SteeringGrid) -> SpectrumSearch:
     """Find the directions of a grid, and how far apart two peaks of the panel's have to be.
 
     Raises:
@@ -89,22 +88,21 @@ def spectrum_search(
         )
     width_u, width_v = beamwidths(scenario)
     device = grid.azimuth.device
-    lobe = torch.tensor(
-        [width_u, width_v, depth_of_focus(scenario)], dtype=torch.float64, device=device
+    directions, depths = grid_directions(grid, (SEPARATION * width_u, SEPARATION * width_v))
+    return SpectrumSearch(
+        scenario=scenario,
+        grid=grid,
+        directions=directions,
+        depths=depths,
+        domain=search_domain(scenario, device),
+        resolution_cell=resolution_cell(scenario, device),
     )
-    directions, depths = grid_directions(grid, (separation * width_u, separation * width_v))
-    return SpectrumSearch(scenario, grid, directions, depths, search_domain(scenario, device), lobe)
 
 
 @lru_cache(maxsize=8)
-def default_search(
-    scenario: Scenario,
-    dtype: torch.dtype,
-    device: torch.device,
-    density: float = DENSITY,
-) -> SpectrumSearch:
+def default_search(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> SpectrumSearch:
     """The search over the scenario's own grid; a pure function of its arguments, kept."""
-    return spectrum_search(scenario, steering_grid(scenario, dtype, device, density))
+    return spectrum_search(scenario, steering_grid(scenario, dtype, device, DENSITY))
 
 
 def noise_level(covariance: Covariance, number: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -241,7 +239,7 @@ def spectrum_positions(
     method: Method,
     noise: Float[Tensor, " b"] | None = None,
 ) -> Positions:
-    """The `peaks` highest peaks of each spectrum, climbed to their tops.
+    """The `peaks` highest peaks of each spectrum, followed to their tops.
 
     Args:
         number: order of MUSIC.
@@ -254,33 +252,34 @@ def spectrum_positions(
     panel = ideal_panel(search.scenario, torch.float64, level.device)
     form = quadratic_form(covariance, number, method, noise)
     wavefront = search.scenario.wavefront
-    scouted = climb(
-        form, panel, wavefront, start, search.domain, search.lobe, found, _SCOUTING_STEPS
+    scouted = refine_peaks(
+        form, panel, wavefront, start, search.domain, search.resolution_cell, found, _SCOUTING_STEPS
     )
-    astray = ~in_one_lobe(scouted.parameters, start, search.lobe)
+    astray = ~in_one_cell(scouted.parameters, start, search.resolution_cell)
     scouts = torch.where(astray[..., None], start, scouted.parameters)
     height = torch.where(found, -scouted.value, -torch.inf)
-    chosen, found = _highest(scouts, height, search.directions.lobe, peaks)
+    chosen, found = _highest(scouts, height, search.directions.peak_separation, peaks)
     chosen = chosen[..., None].expand(-1, -1, 3)
     scouts, start = scouts.gather(1, chosen), start.gather(1, chosen)
-    top = climb(form, panel, wavefront, scouts, search.domain, search.lobe, found)
+    top = refine_peaks(form, panel, wavefront, scouts, search.domain, search.resolution_cell, found)
     edge = (top.held & free_coordinates(search.domain, wavefront)).any(-1)
-    good = top.converged & in_one_lobe(top.parameters, start, search.lobe)
+    good = top.converged & in_one_cell(top.parameters, start, search.resolution_cell)
     parameters = torch.where(good[..., None], top.parameters, start)
     return Positions(parameters, found, status_of(edge, resolved=good))
 
 
 def _highest(
-    parameters: Tensor, height: Tensor, lobe: Tensor, peaks: Tensor
+    parameters: Tensor, height: Tensor, separation: Tensor, peaks: Tensor
 ) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
-    """The `peaks` highest tops, highest first, no two in one lobe; and which of them there are."""
+    """The `peaks` highest tops, highest first, no two closer than the separation; and which of them
+    there are."""
     left, chosen, found = height, [], []
     for k in range(int(peaks.max()) if peaks.numel() else 0):
         best, index = left.max(-1)
         chosen.append(index)
         found.append((best > -torch.inf) & (k < peaks))
         place = parameters.gather(1, index[:, None, None].expand(-1, 1, 3))
-        left = torch.where(in_one_lobe(parameters, place, lobe), -torch.inf, left)
+        left = torch.where(in_one_cell(parameters, place, separation), -torch.inf, left)
     if not chosen:
         return peaks.new_empty(peaks.shape[0], 0), height[:, :0] > 0
     return torch.stack(chosen, dim=-1), torch.stack(found, dim=-1)

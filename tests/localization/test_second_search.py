@@ -7,11 +7,16 @@ from scipy.stats import binom
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import locate, measure, steering_grid
-from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus, search_domain
+from ris_pipeline.localization.coordinates import resolution_cell, search_domain
 from ris_pipeline.localization.grid_search.detection import build_detector
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.least_squares.refinement import refine
-from ris_pipeline.localization.maximum_likelihood.relax import Search, prepare_search, try_from
+from ris_pipeline.localization.maximum_likelihood.relax import (
+    Found,
+    Search,
+    best_start,
+    prepare_search,
+)
 from ris_pipeline.localization.maximum_likelihood.second_search import (
     LEVEL,
     consistent,
@@ -25,8 +30,8 @@ RARE = 1e-6  # probability of a test that fails though the code is right
 def searched(scenes) -> Search:
     scenario = scenes.scenario
     detector = build_detector(steering_grid(scenario), scenes.codes)
-    extent = torch.tensor([*beamwidths(scenario), depth_of_focus(scenario)], dtype=torch.float64)
-    return prepare_search(detector, measure(scenes), search_domain(scenario), extent / 2)
+    cell = resolution_cell(scenario)
+    return prepare_search(detector, measure(scenes), search_domain(scenario), cell / 2)
 
 
 def test_right_fits_are_consistent_but_for_the_stated_part():
@@ -57,7 +62,7 @@ def test_the_energy_outside_is_noise_alone():
     assert abs(mean - 1) < 5 / (64 * 12) ** 0.5
 
 
-def test_a_source_in_the_wrong_lobe_is_brought_back():
+def test_a_source_in_the_wrong_place_is_brought_back():
     scenario = Scenario(power="power_control", sources=(2, 2), snr_db=(20, 20))
     scenes = SceneSet(scenario, seed=3, size=12).scenes(0, 12)
     search, active = searched(scenes), scenes.sources.active
@@ -65,14 +70,13 @@ def test_a_source_in_the_wrong_lobe_is_brought_back():
     wrong = right.parameters.clone()
     wrong[:, 1] = torch.tensor([0.3, -0.4, 1.0])
     wrong = refine(search.white, wrong, active, search.domain)
-    parameters, objective = wrong.parameters.clone(), wrong.fit.objective.clone()
-    assert (objective > 2 * right.fit.objective).sum() >= 8
-    search_again(search, parameters, objective, 3, one_more=True)
-    torch.testing.assert_close(
-        linearise(search.white, parameters, active).objective, objective, rtol=1e-6, atol=0
-    )
+    assert (wrong.fit.objective > 2 * right.fit.objective).sum() >= 8
+    start = Found(wrong.parameters, wrong.fit.objective)
+    again = search_again(search, start, 3, one_more=True)
+    objective = linearise(search.white, again.parameters, active).objective
+    torch.testing.assert_close(objective, again.objective, rtol=1e-6, atol=0)
     # Stage tolerance: a tenth of a deviation adds 0.01 sigma^2 to some 250.
-    assert (objective < (1 + 1e-3) * right.fit.objective).sum() >= 11
+    assert (again.objective < (1 + 1e-3) * right.fit.objective).sum() >= 11
 
 
 def test_a_single_source_is_searched_again_too():
@@ -119,12 +123,11 @@ def test_of_several_starts_of_a_scene_the_best_is_kept():
     search, active = searched(scenes), scenes.sources.active
     right = refine(search.white, true_parameters(scenes), active, search.domain)
     wrong = true_parameters(scenes).flip(0)
-    parameters, objective = wrong.clone(), linearise(search.white, wrong, active).objective
-    before = objective.clone()
+    before = Found(wrong, linearise(search.white, wrong, active).objective)
     index = torch.tensor([0, 2, 0, 2, 0])
     start = torch.stack((wrong[0], wrong[2], right.parameters[0], right.parameters[2], wrong[0]))
-    moved = try_from(search, parameters, objective, index, start)
-    assert moved.tolist() == [True, False, True, False]
-    assert (objective[index] <= right.fit.objective[index] * (1 + 1e-3)).all()
-    assert torch.equal(objective[[1, 3]], before[[1, 3]])
-    assert torch.equal(parameters[[1, 3]], wrong[[1, 3]])
+    after = best_start(search, before, index, start)
+    assert (after.objective < before.objective).tolist() == [True, False, True, False]
+    assert (after.objective[index] <= right.fit.objective[index] * (1 + 1e-3)).all()
+    assert torch.equal(after.objective[[1, 3]], before.objective[[1, 3]])
+    assert torch.equal(after.parameters[[1, 3]], wrong[[1, 3]])

@@ -18,8 +18,13 @@ from ris_pipeline.localization import (
     steering_grid,
     sub_panel_windows,
 )
-from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus, search_domain
-from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, _evaluate, climb
+from ris_pipeline.localization.coordinates import (
+    beamwidths,
+    depth_of_focus,
+    resolution_cell,
+    search_domain,
+)
+from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, _Peaks, refine_peaks
 from ris_pipeline.localization.spectra.search import noise_level, quadratic_form, spectrum
 from ris_pipeline.scene import ideal_panel, steering_vector
 from ris_pipeline.spectral import (
@@ -105,12 +110,13 @@ def test_the_score_is_the_slope_of_the_form(method: str) -> None:
     form = quadratic_form(covariance(), number, method)
     panel = ideal_panel(SCENARIO, torch.float64)
     here = torch.stack((AZIMUTH + 0.05, ELEVATION - 0.03, 1 / DISTANCE + 0.1), dim=-1)
-    score = _evaluate(form, panel, "spherical", here)[1]
+    peaks = _Peaks(form, panel, "spherical", resolution_cell(SCENARIO))
+    score = peaks.expand(here).score
     step = EPS ** (1 / 3)
     for axis in range(3):
         move = torch.zeros(3, dtype=torch.float64)
         move[axis] = step
-        up, down = (_evaluate(form, panel, "spherical", here + s * move)[0] for s in (1, -1))
+        up, down = (peaks.expand(here + s * move).objective for s in (1, -1))
         slope = -(up - down) / (4 * step)
         # Truncation and rounding of a central difference are both of the order of step^2, and the
         # phase turns by up to pi n_h / 2 across the panel.
@@ -166,15 +172,15 @@ def test_plane_waves_have_no_distance() -> None:
     assert (found.azimuth - AZIMUTH).abs().max() < STEP
 
 
-def test_a_climb_stays_in_the_domain_and_knows_what_it_was_not_asked_for() -> None:
+def test_a_peak_stays_in_the_domain_and_knows_what_it_was_not_asked_for() -> None:
     number = torch.full((3,), 2)
     form = quadratic_form(covariance(), number, "music")
     domain = search_domain(SCENARIO)
     start = torch.stack((AZIMUTH, ELEVATION, 1 / DISTANCE), dim=-1)
-    lobe = torch.tensor([*beamwidths(SCENARIO), depth_of_focus(SCENARIO)], dtype=torch.float64)
+    cell = resolution_cell(SCENARIO)
     wanted = torch.tensor([[True, False]]).expand(3, 2)
     panel = ideal_panel(SCENARIO, torch.float64)
-    top = climb(form, panel, "spherical", start + 0.05, domain, lobe, wanted)
+    top = refine_peaks(form, panel, "spherical", start + 0.05, domain, cell, wanted)
     assert torch.equal(top.converged, wanted)
     inside = (top.parameters >= domain.lower) & (top.parameters <= domain.upper)
     assert inside.all()
