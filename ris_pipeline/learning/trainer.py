@@ -8,9 +8,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.func import functional_call
 
@@ -46,6 +46,9 @@ from ris_pipeline.watch.diagnostics import (
     without_gradient,
 )
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 log = logging.getLogger(__name__)
 
 _LOGGED_BATCHES = 3
@@ -64,7 +67,7 @@ class Trainer:
     def __init__(
         self,
         settings: Settings,
-        fabric: Fabric | None = None,
+        fabric: "Fabric | None" = None,
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         training = settings.training
