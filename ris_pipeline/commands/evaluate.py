@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ris_pipeline._files import write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.evaluation import Item, Missing, Task, UnitStore, check_workers, run_tasks
 from ris_pipeline.evaluation.plan import Evaluation, check_folder, check_once
 from ris_pipeline.evaluation.results import Compared, Line, Results
-from ris_pipeline.learning import write_text
 from ris_pipeline.report.evaluation_figures import (
     Curve,
     comparison_figure,

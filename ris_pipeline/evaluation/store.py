@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task
 
@@ -81,14 +81,8 @@ class UnitStore:
         Raises:
             InputError: the folder cannot be written.
         """
-        path = self._path(task)
-        temporary = path.with_suffix(".partial")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **vars(records))
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from None
+        with whole_file(self._path(task)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **vars(records))
 
     def load(self, tasks: Iterable[Task]) -> Records:
         """The records of tasks that have been run, joined.

@@ -9,9 +9,10 @@ Source: K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for Non-Linear Least Squ
 2004, section 3.2.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +27,8 @@ _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that
 move costs as much as a step."""
 
+Expanded = TypeVar("Expanded", bound="Expansion")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Expansion:
@@ -35,11 +38,11 @@ class Expansion:
     score: Tensor
     information: Tensor
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def map(self: Expanded, change: Callable[[Tensor], Tensor]) -> Expanded:
         """The same with every tensor changed."""
         return type(self)(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
 
-    def where(self, chosen: Bool[Tensor, "*batch"], other: Self) -> Self:
+    def where(self: Expanded, chosen: Bool[Tensor, "*batch"], other: Expanded) -> Expanded:
         """These where `chosen`, elsewhere those of `other`."""
 
         def pick(name: str) -> Tensor:
@@ -49,7 +52,7 @@ class Expansion:
 
         return type(self)(**{f.name: pick(f.name) for f in fields(self)})
 
-    def put(self, index: Tensor, part: Self) -> None:
+    def put(self: Expanded, index: Tensor, part: Expanded) -> None:
         """Write the scenes `index`, in place."""
         for field in fields(self):
             getattr(self, field.name)[index] = getattr(part, field.name)
@@ -93,18 +96,18 @@ def slope_of(expansion: Expansion, held: Bool[Tensor, "*batch d"]) -> Slope:
     )
 
 
-Expanded = TypeVar("Expanded", bound=Expansion)
-
-
-class Objective(Protocol[Expanded]):
+class Objective(ABC, Generic[Expanded]):
     """What is minimised, for a batch of scenes."""
 
-    def take(self, keep: Tensor) -> Self:
+    @abstractmethod
+    def take(self, keep: Tensor) -> "Objective[Expanded]":
         """Some of the scenes."""
 
+    @abstractmethod
     def expand(self, place: Float[Tensor, "*batch d"]) -> Expanded:
         """f to second order around a place."""
 
+    @abstractmethod
     def reached(self, expansion: Expanded, slope: Slope) -> Bool[Tensor, "*batch"]:
         """Where the minimum is so near that no more steps are wanted."""
 

@@ -17,7 +17,13 @@ from torch import Tensor
 from ris_pipeline.localization.cholesky import invert_information
 from ris_pipeline.localization.coordinates import Domain, free_coordinates
 from ris_pipeline.localization.least_squares.linearisation import Fit, linearise
-from ris_pipeline.localization.levenberg_marquardt import Rules, Slope, minimise, slope_of
+from ris_pipeline.localization.levenberg_marquardt import (
+    Objective,
+    Rules,
+    Slope,
+    minimise,
+    slope_of,
+)
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
 
@@ -52,7 +58,7 @@ class Refined:
 
 
 @dataclass(frozen=True)
-class _LeastSquares:
+class _LeastSquares(Objective[Fit]):
     """The residual as a function of all coordinates of the active sources.
 
     coordinates: how many of a source are unknown; tolerance: of `reached`.

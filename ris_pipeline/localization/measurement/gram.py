@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Complex, Float
@@ -19,14 +18,14 @@ class GramMeasurement(Measurement):
     gram: Tensor
     classes: Tensor
 
-    def _with_operator(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _with_operator(self, change: Callable[[Tensor], Tensor]) -> "GramMeasurement":
         return replace(self, gram=change(self.gram))
 
     def by_class(self, values: Complex[Tensor, "b t n"]) -> Complex[Tensor, "b t c nc"]:
         """Numbers of the elements, class by class."""
         return values[:, :, self.classes]
 
-    def natural(self, values: Complex[Tensor, "b t n"]) -> Complex[Tensor, "b t n"]:
+    def natural(self, values: Complex[Tensor, "b t n *c"]) -> Complex[Tensor, "b t n *c"]:
         """Numbers that run over the classes, in the order of the elements."""
         return values[:, :, self.classes.flatten().argsort()]
 
@@ -81,7 +80,7 @@ class GramMeasurement(Measurement):
         """`(W_t + eps I)^-1 z_t`, class by class."""
         return self._solved(self._regularised_factor(ratio, dtype))
 
-    def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Self:
+    def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> "GramMeasurement":
         """`(W + eps I)^-1 W = I - eps (W + eps I)^-1`, which is Hermitian as computed."""
         factor = self._regularised_factor(ratio, dtype)
         # The inverse itself is wanted: it is the quadratic form of the whole grid.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Complex, Float
@@ -17,7 +16,7 @@ class SensingMeasurement(Measurement):
 
     sensing: Tensor
 
-    def _with_operator(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _with_operator(self, change: Callable[[Tensor], Tensor]) -> "SensingMeasurement":
         return replace(self, sensing=change(self.sensing))
 
     def normal(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t n c"]:
@@ -55,7 +54,7 @@ class SensingMeasurement(Measurement):
         solved = torch.cholesky_solve(sensing @ matched, _outer_factor(sensing, ridge))
         return ((matched - sensing.mH @ solved) / ridge)[..., 0]
 
-    def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Self:
+    def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> "SensingMeasurement":
         """Phi replaced by `L^-1 Phi` with `L L^H = Phi Phi^H + eps I`."""
         shift, sensing = ratio[:, None, None, None], self.sensing
         factor = _outer_factor(sensing, shift)

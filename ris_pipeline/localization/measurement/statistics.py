@@ -10,7 +10,7 @@ whatever the data came in, so that float32 data (1e-7) lose nothing.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Complex, Float
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ris_pipeline.config import Wavefront
 from ris_pipeline.scene import Panel
+
+Kind = TypeVar("Kind", bound="Measurement")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Measurement(ABC):
         """Complex numbers of a scene, T L M."""
         return self.blocks * self.rows
 
-    def take(self, index: Tensor) -> Self:
+    def take(self: Kind, index: Tensor) -> Kind:
         """The scenes `index` (an index or a mask)."""
         if index.dtype == torch.bool and bool(index.all()):
             return self
@@ -66,7 +68,7 @@ class Measurement(ABC):
             ridge=self.ridge[index],
         )
 
-    def to(self, dtype: torch.dtype) -> Self:
+    def to(self: Kind, dtype: torch.dtype) -> Kind:
         """The same in complex `dtype`, and the panel in its real one; energy and ridge stay."""
         positions = self.panel.positions.to(dtype.to_real())
         return replace(
@@ -80,7 +82,7 @@ class Measurement(ABC):
         return self.matched @ columns.conj()
 
     @abstractmethod
-    def _with_operator(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _with_operator(self: Kind, change: Callable[[Tensor], Tensor]) -> Kind:
         """The same with the tensor that W is kept in changed."""
 
     @abstractmethod
@@ -113,5 +115,5 @@ class Measurement(ABC):
         """`(W_t + eps I)^-1 z_t` in complex `dtype`; ratio: eps > 0 of each scene."""
 
     @abstractmethod
-    def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Self:
+    def whitened(self: Kind, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Kind:
         """W replaced by `(W + eps I)^-1 W` and z by `(W + eps I)^-1 z`, in complex `dtype`."""

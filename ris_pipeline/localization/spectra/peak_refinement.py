@@ -21,7 +21,13 @@ from torch import Tensor
 
 from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
-from ris_pipeline.localization.levenberg_marquardt import Expansion, Rules, Slope, minimise
+from ris_pipeline.localization.levenberg_marquardt import (
+    Expansion,
+    Objective,
+    Rules,
+    Slope,
+    minimise,
+)
 from ris_pipeline.scene import Panel, direction_cosines, steering_derivatives
 
 MAX_STEPS = 60
@@ -78,7 +84,7 @@ def _rules(most_steps: int) -> Rules:
 
 
 @dataclass(frozen=True)
-class _Peaks:
+class _Peaks(Objective[Expansion]):
     """f of every place; cell: unit of the tolerance."""
 
     form: Form
