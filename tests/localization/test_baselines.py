@@ -20,7 +20,8 @@ from ris_pipeline.localization import (
     measure,
     search_domain,
 )
-from ris_pipeline.localization.baselines.modified_music import aliases, anti_diagonal
+from ris_pipeline.localization.baselines.folded_directions import aliases
+from ris_pipeline.localization.baselines.modified_music import anti_diagonal
 from ris_pipeline.localization.measurement.aperture import sample_covariance
 from ris_pipeline.scene import ideal_panel, sensing_matrix, steering_matrix, steering_vector
 from ris_pipeline.spectral import LowRankCovariance

@@ -20,52 +20,37 @@ R. M. Leahy, "Source localization using recursively applied and projected (RAP) 
 Signal Process. 47(2), 1999.
 """
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
+from ris_pipeline.localization.baselines.folded_directions import aliases, doubled_search
 from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
 from ris_pipeline.localization.coordinates import (
     Domain,
-    beamwidths,
     depth_of_focus,
     on_border,
     search_domain,
 )
 from ris_pipeline.localization.estimates import Estimates, status_of
-from ris_pipeline.localization.grid_search.grid import grid_at
-from ris_pipeline.localization.grid_search.peaks import direction_grid
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import (
     Positions,
-    SpectrumSearch,
     narrowest,
     spectrum_positions,
 )
-from ris_pipeline.localization.spectra.sub_panels import sub_panel_windows
 from ris_pipeline.scene import (
     Panel,
     Received,
-    angles_from_cosines,
-    direction_cosines,
     ideal_panel,
     steering_vector,
 )
 from ris_pipeline.spectral import LowRankCovariance, signal_subspace, soft_alignment
-
-SUB_PANEL = 0.7
-"""Side of the sub-panels in sides of the panel. Detection of two sources at T = 1 and 10 dB was
-0.60, 0.68, 0.68 and 0.70 at 0.4, 0.5, 0.6 and 0.7."""
-
-DENSITY = 4.0
-"""Directions a beamwidth of the sub-panel."""
 
 DEPTH_DENSITY = 6.0
 """Distances a depth of focus in the first pass."""
@@ -73,9 +58,6 @@ DEPTH_DENSITY = 6.0
 _PASSES = 2
 """Finer passes over the distance, each over one step of the last in `_FINER` parts."""
 _FINER = 9
-
-_TOLERATED = 0.05
-"""How far beyond the domain a direction may be found, in u and v, and be pulled to its border."""
 
 _RIDGE = 0.05
 """Share of the residual signal subspace's power below which a direction counts as noise: what is
@@ -86,101 +68,6 @@ def anti_diagonal(covariance: LowRankCovariance) -> Complex[Tensor, "b n"]:
     """`r_n = R[n, N-1-n]`, without R; the loading touches it in the middle only, and is noise."""
     factor = covariance.factor
     return (factor * factor.conj().flip(-2)).sum(-1)
-
-
-@dataclass(frozen=True)
-class DoubledSearch:
-    """Directions of the doubled panel's sub-panels within one period, and the period (2,)."""
-
-    search: SpectrumSearch
-    period: Tensor
-    windows: Tensor
-
-
-def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
-    """The size next to `share` of each side, at least one element."""
-    n_h, n_v = (max(1, round(share * side)) for side in panel)
-    return n_h, n_v
-
-
-@lru_cache(maxsize=8)
-def doubled_search(
-    scenario: Scenario, dtype: torch.dtype, device: torch.device, share: float = SUB_PANEL
-) -> DoubledSearch:
-    """The search over one period of (u, v) of plane waves at twice the spacing."""
-    size = sub_panel_size(scenario.panel, share)
-    double = scenario.replace(
-        panel=size, spacing=tuple(2 * d for d in scenario.spacing), wavefront="plane"
-    )
-    domain = search_domain(scenario, device)
-    limits = _cosine_limits(domain)
-    widths, cells, periods = beamwidths(double), [], []
-    for width, limit, spacing in zip(widths, limits, double.spacing, strict=True):
-        period = 1 / spacing
-        # Where the whole domain lies well within one period there is nothing to fold.
-        folds = 2 * (limit + _TOLERATED) > period
-        half = period / 2 if folds else limit
-        count = max(2, math.ceil(2 * half / width * DENSITY) + 1)
-        axis = torch.linspace(-half, half, count, dtype=torch.float64)
-        cells.append(axis[:-1] if folds else axis)
-        periods.append(period if folds else math.inf)
-    v, u = torch.meshgrid(cells[1], cells[0], indexing="ij")
-    inside = u.square() + v.square() < 1
-    cosines = torch.stack((u[inside], v[inside]), dim=-1)
-    angles = angles_from_cosines(cosines[:, 0], cosines[:, 1])
-    far = torch.full_like(angles[0], 1 / scenario.distance[1])
-    grid = grid_at(double, *(x.to(device, dtype) for x in (*angles, far)))
-    cell = torch.tensor([*widths, math.inf], dtype=torch.float64, device=device)
-    directions = direction_grid(
-        cosines.to(device, dtype), (widths[0] / 2, widths[1] / 2), (periods[0], periods[1])
-    )
-    wide = torch.tensor([math.pi / 2, math.pi / 2, far[0]], dtype=torch.float64, device=device)
-    everywhere = Domain(torch.cat((-wide[:2], wide[2:])), wide)
-    return DoubledSearch(
-        SpectrumSearch(
-            scenario=double,
-            grid=grid,
-            directions=directions,
-            depths=1,
-            domain=everywhere,
-            resolution_cell=cell,
-        ),
-        torch.tensor(periods, dtype=torch.float64, device=device),
-        sub_panel_windows(scenario.panel, size, device),
-    )
-
-
-def _cosine_limits(domain: Domain) -> tuple[float, float]:
-    """Largest |u| and |v| of a domain."""
-    azimuth, elevation = (
-        max(abs(float(domain.lower[i])), abs(float(domain.upper[i]))) for i in (0, 1)
-    )
-    return math.sin(azimuth), math.sin(elevation)
-
-
-def aliases(
-    angles: Float[Tensor, "b c 2"], period: Float[Tensor, "2"], domain: Domain
-) -> tuple[Float[Tensor, "b m 2"], Bool[Tensor, "b m"]]:
-    """All directions of the domain that look like each (azimuth, elevation), and which are inside.
-
-    (u + i P_u, v + j P_v) for the integers that may lead from one period into the domain.
-    """
-    cosines = direction_cosines(angles[..., 0], angles[..., 1])[..., :2]
-    steps = []
-    for axis, limit in enumerate(_cosine_limits(domain)):
-        turn = float(period[axis])
-        most = 0 if math.isinf(turn) else math.ceil((limit + _TOLERATED) / turn)
-        steps.append([0.0] if most == 0 else [i * turn for i in range(-most, most + 1)])
-    shifts = cosines.new_tensor(list(itertools.product(*steps)))
-    moved = (cosines[:, :, None] + shifts).flatten(1, 2)
-    # At the border of the domain a direction found a little outside belongs to it.
-    inside = moved.square().sum(-1) < 1
-    safe = torch.where(inside[..., None], moved, 0.0)
-    found = torch.stack(angles_from_cosines(safe[..., 0], safe[..., 1]), dim=-1)
-    clamped = torch.clamp(found, domain.lower[:2], domain.upper[:2])
-    near = direction_cosines(clamped[..., 0], clamped[..., 1])[..., :2]
-    inside &= (near - moved).abs().amax(-1) < _TOLERATED
-    return clamped, inside
 
 
 @dataclass(frozen=True)
@@ -229,11 +116,10 @@ def _depths(scenario: Scenario, domain: Domain) -> Tensor:
 def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: int) -> Tensor:
     """Places (B, K, 3): greedily over all directions and depths, then finer in distance."""
     depths = _depths(search.scenario, search.domain)
-    count = directions.shape[1]
     candidates = torch.cat(
         (
             directions[:, :, None].expand(-1, -1, depths.numel(), -1),
-            depths[:, None].expand(directions.shape[0], count, -1, 1),
+            depths[:, None].expand(*directions.shape[:2], -1, 1),
         ),
         dim=-1,
     ).flatten(1, 2)
@@ -242,16 +128,23 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
     for _ in range(number):
         place = search.best(candidates, a, usable, chosen)
         chosen = torch.cat((chosen, place[:, None]), dim=1)
-    span = float(depths[1] - depths[0]) if depths.numel() > 1 else 0.0
-    for _ in range(_PASSES if span else 0):
-        offsets = torch.linspace(-span, span, _FINER, dtype=torch.float64, device=chosen.device)
-        for k in range(number):
+    return _finer(search, chosen, depths)
+
+
+def _finer(search: _DistanceSearch, chosen: Tensor, depths: Tensor) -> Tensor:
+    """The same directions, at distances between those of the first pass."""
+    step = float(depths[1] - depths[0]) if depths.numel() > 1 else 0.0
+    for _ in range(_PASSES if step else 0):
+        offsets = torch.linspace(-step, step, _FINER, dtype=torch.float64, device=chosen.device)
+        for k in range(chosen.shape[1]):
             fine = chosen[:, k : k + 1].repeat(1, _FINER, 1)
             fine[..., 2] = (fine[..., 2] + offsets).clamp(depths[0], depths[-1])
-            others = torch.cat((chosen[:, :k], chosen[:, k + 1 :]), dim=1)
+            before, after = chosen[:, :k], chosen[:, k + 1 :]
             everything = torch.ones_like(fine[..., 0], dtype=torch.bool)
-            chosen[:, k] = search.best(fine, search.steering(fine), everything, others)
-        span *= 2 / (_FINER - 1)
+            others = torch.cat((before, after), dim=1)
+            best = search.best(fine, search.steering(fine), everything, others)
+            chosen = torch.cat((before, best[:, None], after), dim=1)
+        step *= 2 / (_FINER - 1)
     return chosen
 
 
@@ -272,8 +165,8 @@ def modified_music_finder(
         waves = (number * (number + 1) // 2).clamp_max(most - 1)
         peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music")
         directions, inside = aliases(peaks.parameters[..., :2], doubled.period, domain)
-        copies = directions.shape[1] // max(1, peaks.found.shape[1])
-        valid = inside & peaks.found.repeat_interleave(copies, dim=1)
+        valid = (inside & peaks.found[..., None]).flatten(1)
+        directions = directions.flatten(1, 2)
         parameters = domain.lower.repeat(number.shape[0], slots, 1)
         for k in number.unique().tolist():
             index = torch.nonzero(number == k)[:, 0]

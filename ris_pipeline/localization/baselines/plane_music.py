@@ -2,12 +2,11 @@
 
 from torch import Tensor
 
-from ris_pipeline.localization.baselines.modified_music import sub_panel_size
 from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import default_search, narrowest, spectrum_positions
-from ris_pipeline.localization.spectra.sub_panels import smooth_panel
+from ris_pipeline.localization.spectra.sub_panels import smooth_panel, sub_panel_size
 from ris_pipeline.scene import Received
 from ris_pipeline.spectral import forward_backward
 

@@ -18,7 +18,7 @@ from ris_pipeline.localization.cholesky import invert_information, unit_diagonal
 from ris_pipeline.localization.coordinates import inverse_by_distance
 from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
 from ris_pipeline.localization.measurement.checks import check_scenes
-from ris_pipeline.localization.measurement.columns import model_columns
+from ris_pipeline.localization.measurement.columns import model_columns, of_source
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, Sources
 
@@ -49,7 +49,7 @@ def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[
     wavefront.
     """
     active = scenes.sources.active
-    coordinates = active.repeat_interleave(3, dim=1)
+    coordinates = of_source(active)
     if scenes.scenario.wavefront == "plane":
         coordinates = coordinates & (torch.arange(3, device=active.device) < 2).repeat(
             active.shape[1]
@@ -58,7 +58,7 @@ def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[
     two = torch.full_like(unit[:, 0, 0], 2.0)
     variance = invert_information(unit, scale, two).square()
     variance = torch.where(scale > 0, variance, torch.inf)
-    variance = torch.where(active.repeat_interleave(3, dim=1), variance, torch.nan)
+    variance = torch.where(of_source(active), variance, torch.nan)
     return variance.reshape(*active.shape, 3)
 
 

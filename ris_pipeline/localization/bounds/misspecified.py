@@ -45,7 +45,7 @@ from ris_pipeline.localization.estimates import status_of
 from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE, refine
 from ris_pipeline.localization.measurement.checks import check_scenes
-from ris_pipeline.localization.measurement.columns import model_columns
+from ris_pipeline.localization.measurement.columns import model_columns, of_source, owner
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -148,9 +148,8 @@ def _expand(
     slopes = (seen[..., k:, :] - inner[..., k:, :k] @ x)[..., 0].conj()
     error = measurement.matched - (measurement.normal(columns[..., :k]) @ x)[..., 0]
     x = x[..., 0]
-    weights = x.repeat_interleave(3, dim=2)
-    owner = torch.eye(k, dtype=x.dtype, device=x.device).repeat_interleave(3, dim=0)
-    c = slopes[..., None] * owner
+    weights = of_source(x)
+    c = slopes[..., None] * owner(k, x)
     solved = torch.cholesky_solve(c.mH, factor)
     f = fisher_core(schur, x)
     n = (weights.conj()[..., None] * inner[..., k:, :k] @ solved).real.sum(1)
@@ -175,12 +174,12 @@ def _curvature(
     second = steering_second_derivatives(
         measurement.panel, azimuth, elevation, 1 / inverse, measurement.wavefront
     )
-    blocks = (second @ weights[:, :, None, :, None])[..., 0].real
+    # Axes: scene b, sources k and l, their coordinates i and j, element n.
+    blocks = torch.einsum("bkijn,bkn->bkij", second, weights).real
     chain = distance_by_inverse(parameters)
     blocks = blocks * chain[..., :, None] * chain[..., None, :]
-    scenes, k = inverse.shape
-    spread = torch.diag_embed(blocks.permute(0, 2, 3, 1))
-    return spread.permute(0, 3, 1, 4, 2).reshape(scenes, 3 * k, 3 * k)
+    apart = torch.eye(blocks.shape[1], dtype=blocks.dtype, device=blocks.device)
+    return torch.einsum("bkij,kl->bkilj", blocks, apart).flatten(3, 4).flatten(1, 2)
 
 
 def _restricted_inverse(

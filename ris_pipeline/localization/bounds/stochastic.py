@@ -37,7 +37,7 @@ from ris_pipeline.localization.bounds.deterministic import by_distance, true_par
 from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
 from ris_pipeline.localization.least_squares.linearisation import eliminate
 from ris_pipeline.localization.measurement.checks import check_scenes
-from ris_pipeline.localization.measurement.columns import model_columns
+from ris_pipeline.localization.measurement.columns import model_columns, of_source, owner
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch
 
@@ -84,7 +84,7 @@ def _signal_information(
 def _outside(weight: Tensor, schur: Tensor, powers: Tensor, noise: Tensor) -> Tensor:
     """`(2 / sigma^2) Re sum_t (P U_t P)^T o (D_t^H P_t D_t)`."""
     scaled = powers[:, None, :, None] * weight * powers[:, None, None, :]
-    spread = scaled.mT.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
+    spread = of_source(of_source(scaled).mT)
     return (spread * schur).real.sum(1) * (2 / noise)[:, None, None]
 
 
@@ -100,10 +100,10 @@ def _inside(
     `tr(U E U E') = <L^H E L, L^H E' L>` with `U = L L^H`: real vectors of 2 K^2 entries a block,
     whose Gram matrix is wanted.
     """
-    k = powers.shape[1]
-    owner = torch.eye(k, dtype=inside.dtype, device=inside.device).repeat_interleave(3, dim=1)
-    # E_ti = H_t e_i (P e_k)^H + its Hermitian transpose, (B, T, 3K, K, K).
-    half = inside.mT[..., None] * (owner * powers[..., None]).mT[:, None, :, None, :]
+    k, dtype = powers.shape[1], inside.dtype
+    # Axes: scene b, block t, coordinate i, row r and column c of a K x K matrix.
+    # E_ti = H_t e_i (P e_k)^H + its Hermitian transpose, where k owns coordinate i.
+    half = torch.einsum("btri,ic,bc->btirc", inside, owner(k, inside), powers.to(dtype))
     basis = _hermitian_basis(k, inside).expand(*inverse.shape[:2], -1, -1, -1)
     directions = torch.cat((half + half.mH, basis, inverse[:, :, None]), dim=2)
     lower = regular_cholesky(weight)[0][:, :, None]

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.levenberg_marquardt import Expansion
-from ris_pipeline.localization.measurement.columns import model_columns
+from ris_pipeline.localization.measurement.columns import model_columns, of_source
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 
@@ -67,7 +67,7 @@ def fisher_core(
     schur: Complex[Tensor, "b t d d"], amplitudes: Complex[Tensor, "b t k"]
 ) -> Float[Tensor, "b d d"]:
     """`F = Re sum_t (conj(x_t) x_t^T) o (D_t^H P_t D_t)`, each amplitude for its 3 coordinates."""
-    x = amplitudes.repeat_interleave(3, dim=2)
+    x = of_source(amplitudes)
     return (x.conj()[..., :, None] * schur * x[..., None, :]).real.sum(1)
 
 
@@ -83,11 +83,10 @@ def linearise(
     explained = (seen[..., :k, :].conj() * amplitudes).real.sum((1, 2, 3))
     residual = (seen[..., k:, :] - inner[..., k:, :k] @ amplitudes)[..., 0]
     amplitudes = amplitudes[..., 0]
-    weights = amplitudes.repeat_interleave(3, dim=2)
     objective = torch.where(regular, measurement.energy - explained, torch.inf)
     return Fit(
         objective=objective,
-        score=(weights.conj() * residual).real.sum(1),
+        score=(of_source(amplitudes).conj() * residual).real.sum(1),
         information=fisher_core(schur, amplitudes),
         amplitudes=amplitudes,
         rss=objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),

@@ -1,12 +1,26 @@
 """Steering vectors of the sources as columns, with their derivatives."""
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Shaped
 from torch import Tensor
 
 from ris_pipeline.localization.coordinates import distance_by_inverse
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import steering_derivatives, steering_vector
+
+COORDINATES = 3
+"""Azimuth, elevation and inverse distance: D = 3 K run over them fastest."""
+
+
+def of_source(values: Shaped[Tensor, "*batch k"]) -> Shaped[Tensor, "*batch d"]:
+    """For every coordinate the value of its source."""
+    return values.repeat_interleave(COORDINATES, dim=-1)
+
+
+def owner(sources: int, like: Tensor) -> Shaped[Tensor, "d k"]:
+    """1 where a coordinate (row) belongs to a source (column), 0 elsewhere."""
+    eye = torch.eye(sources, dtype=like.dtype, device=like.device)
+    return eye.repeat_interleave(COORDINATES, dim=0)
 
 
 def source_columns(
@@ -32,5 +46,5 @@ def model_columns(
     )
     by_inverse = da * distance_by_inverse(parameters)[..., None]
     columns = torch.cat((a, by_inverse.flatten(1, 2)), dim=1)
-    mask = torch.cat((active, active.repeat_interleave(3, dim=1)), dim=1)
+    mask = torch.cat((active, of_source(active)), dim=1)
     return (columns * mask[..., None]).mT

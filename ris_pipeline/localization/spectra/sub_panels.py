@@ -20,6 +20,12 @@ from ris_pipeline.config import Scenario
 from ris_pipeline.spectral import Covariance, spatial_smoothing
 
 
+def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
+    """The size next to `share` of each side, at least one element."""
+    n_h, n_v = (max(1, round(share * side)) for side in panel)
+    return n_h, n_v
+
+
 def sub_panel_windows(
     panel: tuple[int, int],
     size: tuple[int, int],
