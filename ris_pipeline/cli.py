@@ -218,11 +218,11 @@ def evaluate(
     if values is not None and len(names) != 1:
         raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
     chosen = [] if values is None else [parse_value(text) for text in values.split(",")]
-    items = [rooms.sweep(name, settings.scenario, chosen) for name in names]
-    items += rooms.battery(battery, settings.scenario) if battery else []
+    tables = [rooms.sweep(name, settings.scenario, chosen) for name in names]
+    tables += rooms.battery(battery, settings.scenario) if battery else []
     listed = list(ESTIMATORS) if estimators == "all" else _listed(estimators)
     series = make_series(listed, _listed(number))
-    evaluation = Evaluation(tuple(items), series, settings.seed, scenes)
+    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes)
     if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ris_pipeline._files import write_text
 from ris_pipeline._validation import check_range
-from ris_pipeline.evaluation import Item, Missing, Task, UnitStore, check_workers, run_tasks
+from ris_pipeline.evaluation import Missing, Table, Task, UnitStore, check_workers, run_tasks
 from ris_pipeline.evaluation.plan import Evaluation, check_folder, check_once
 from ris_pipeline.evaluation.results import Compared, Line, Results
 from ris_pipeline.report.evaluation_figures import (
@@ -21,10 +21,10 @@ from ris_pipeline.report.evaluation_figures import (
 from ris_pipeline.report.evaluation_tables import (
     TIMINGS,
     comparison_csv,
-    comparison_table,
     csv_text,
-    item_csv,
-    item_table,
+    shown_comparison,
+    shown_table,
+    table_csv,
 )
 from ris_pipeline.report.figures import save_figure
 from ris_pipeline.report.run_folder import RunFolder
@@ -41,7 +41,7 @@ def run_evaluation(
     scheduler: str | None = None,
     resume: bool = False,
 ) -> bool:
-    """Run what is missing, then write one CSV and one PNG an item, `comparison.csv` and its figure
+    """Run what is missing, then write one CSV and one PNG a table, `comparison.csv` and its figure
     where there is something to compare, and `timings.csv`.
 
     All but `timings.csv` are the same to the last byte whatever the number of workers.
@@ -55,7 +55,7 @@ def run_evaluation(
     """
     check_range("scenes", evaluation.scenes, 1, 10**7)
     check_workers(workers)
-    check_once("sweep", [item.name for item in evaluation.items])
+    check_once("sweep", [table.name for table in evaluation.tables])
     folder = RunFolder(out)
     check_folder(folder.path, evaluation, resume)
     plan = json.dumps(evaluation.described(), indent=1)
@@ -64,14 +64,14 @@ def run_evaluation(
     missing = _run(console, store, evaluation, workers, scheduler)
     results = Results(evaluation, store, missing)
     compared: list[Compared] = []
-    for item in evaluation.items:
-        _write_item(console, folder.path, item, list(results.lines(item)))
-        compared += results.comparison(item)
+    for table in evaluation.tables:
+        _write_table(console, folder.path, table, list(results.lines(table)))
+        compared += results.comparison(table)
     if compared:
         write_text(folder.path / "comparison.csv", comparison_csv(compared))
         save_figure(comparison_figure(compared), folder.path / "comparison.png")
-        console.print(comparison_table(compared))
-    timings = [line for item in evaluation.items for line in results.timings(item)]
+        console.print(shown_comparison(compared))
+    timings = [line for table in evaluation.tables for line in results.timings(table)]
     write_text(folder.path / "timings.csv", csv_text(TIMINGS, timings))
     return _report_missing(console, missing)
 
@@ -85,7 +85,7 @@ def _run(
 ) -> dict[Task, Missing]:
     tasks = evaluation.tasks()
     done = sum(task in store for task in tasks)
-    cells = len({(task.scenario, task.told) for task in tasks})
+    cells = len({(task.scenario, task.receiver_scenario) for task in tasks})
     scenes = sum(task.stop - task.start for task in tasks)
     console.print(
         f"{cells} cells x {len(evaluation.series)} series: {scenes} scenes to locate in "
@@ -139,15 +139,15 @@ def _range(ends: Sequence[float]) -> str:
     return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g}..{ends[1]:g}"
 
 
-def _write_item(console: Console, folder: Path, item: Item, lines: Sequence[Line]) -> None:
-    write_text(folder / f"{item.name}.csv", item_csv(lines))
+def _write_table(console: Console, folder: Path, table: Table, lines: Sequence[Line]) -> None:
+    write_text(folder / f"{table.name}.csv", table_csv(lines))
     curves = [
         Curve(series, [(n.value, n.second, n.row) for n in lines if n.series == series])
         for series in dict.fromkeys(line.series for line in lines)
     ]
     draw = heat_map_figure if any(line.second for line in lines) else curves_figure
-    save_figure(draw(item.name, item.axis, curves), folder / f"{item.name}.png")
+    save_figure(draw(table.name, table.axis, curves), folder / f"{table.name}.png")
     if len(lines) < _PRINTED:
-        console.print(item_table(item, lines))
+        console.print(shown_table(table, lines))
     else:
-        console.print(f"{item.name}: {len(lines)} lines, see {str(folder / item.name)!r}.csv")
+        console.print(f"{table.name}: {len(lines)} lines, see {str(folder / table.name)!r}.csv")

@@ -54,12 +54,12 @@ class Verdict(StrEnum):
 
 
 def compare(
-    reference: Records, other: Records, chosen: NDArray[np.bool_], whole: bool = True
+    reference: Records, other: Records, chosen: NDArray[np.bool_], covers_scenes: bool = True
 ) -> Row:
     """The columns of `COMPARED` for records of the same scenes.
 
     Args:
-        chosen: (B, K), which sources count; whole: as for `statistics`.
+        chosen: (B, K), which sources count; covers_scenes: as for `statistics`.
     """
     kept = chosen.any(-1)
     total = chosen.sum(-1).astype(float)
@@ -72,7 +72,7 @@ def compare(
     }
     found = np.stack(((lead * chosen).sum(-1), total), axis=-1)[kept]
     row |= _with_interval("detected_difference", found, root=False)
-    metric = np.stack((reference.gospa, other.gospa), axis=-1)[kept & whole]
+    metric = np.stack((reference.gospa, other.gospa), axis=-1)[kept & covers_scenes]
     row |= _with_interval("gospa_ratio", metric, root=False)
     for axis, (name, _, _) in enumerate(AXES):
         shared = both & scored(reference, axis) & scored(other, axis)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
-from ris_pipeline.evaluation.items import Item, Point
 from ris_pipeline.evaluation.records import Task, units
 from ris_pipeline.evaluation.store import software
+from ris_pipeline.evaluation.tables import Cell, Table
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,27 @@ class Series:
 class Evaluation:
     """What is to be run; `scenes` of every cell."""
 
-    items: tuple[Item, ...]
+    tables: tuple[Table, ...]
     series: tuple[Series, ...]
     seed: int
     scenes: int
     estimators: Mapping[str, Estimator] = field(default_factory=lambda: ESTIMATORS)
 
-    def tasks_of(self, point: Point, series: Series) -> tuple[Task, ...]:
+    def tasks_of(self, cell: Cell, series: Series) -> tuple[Task, ...]:
         """The units of one cell and one series."""
         of_series = series.estimator, series.known
-        return tuple(units(point.scenario, *of_series, self.seed, self.scenes, point.told))
+        return tuple(
+            units(cell.scenario, *of_series, self.seed, self.scenes, cell.receiver_scenario)
+        )
 
     def tasks(self) -> tuple[Task, ...]:
         """Every unit once, the series of a cell together; tables share the cells they share."""
         found: Iterator[Task] = (
             task
-            for item in self.items
-            for point in item.points
+            for table in self.tables
+            for cell in table.cells
             for series in self.series
-            for task in self.tasks_of(point, series)
+            for task in self.tasks_of(cell, series)
         )
         return tuple(dict.fromkeys(found))
 
@@ -60,15 +62,15 @@ class Evaluation:
             "scenes": self.scenes,
             "series": [f"{s.estimator}, {s.number}" for s in self.series],
             "items": {
-                item.name: [
+                table.name: [
                     {
-                        "value": p.label,
-                        "second": p.second,
-                        "scenario": p.scenario.model_dump(mode="json"),
+                        "value": cell.label,
+                        "second": cell.second,
+                        "scenario": cell.scenario.model_dump(mode="json"),
                     }
-                    for p in item.points
+                    for cell in table.cells
                 ]
-                for item in self.items
+                for table in self.tables
             },
         }
 
@@ -135,9 +137,9 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old["scenes"] > new["scenes"]:
         changed.append(f"{old['scenes']} scenes, now {new['scenes']}")
     changed += [f"with {series}" for series in old["series"] if series not in new["series"]]
-    for name, points in old["items"].items():
+    for name, cells in old["items"].items():
         if name not in new["items"]:
             changed.append(f"with table {name}")
-        elif points != new["items"][name]:
+        elif cells != new["items"][name]:
             changed.append(f"other scenarios in {name}")
     return changed

@@ -33,8 +33,8 @@ UNIT = 100
 class Task:
     """One estimator, by its name, on the test scenes start..stop-1 of a seed.
 
-    known: whether the estimator is told the number of sources; told: the scenario as the receiver
-    knows it, by default that of the scenes.
+    known: whether the estimator is told the number of sources; receiver_scenario: the scenario
+    as the receiver knows it, by default that of the scenes.
     """
 
     scenario: Scenario
@@ -43,7 +43,7 @@ class Task:
     seed: int
     start: int
     stop: int
-    told: Scenario | None = None
+    receiver_scenario: Scenario | None = None
 
 
 def units(
@@ -52,11 +52,13 @@ def units(
     known: bool,
     seed: int,
     scenes: int,
-    told: Scenario | None = None,
+    receiver_scenario: Scenario | None = None,
 ) -> Iterator[Task]:
     """The tasks that together cover scenes 0..scenes-1."""
     for start in range(0, scenes, UNIT):
-        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes), told)
+        yield Task(
+            scenario, estimator, known, seed, start, min(start + UNIT, scenes), receiver_scenario
+        )
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
     data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
     scenes = data.scenes(task.start, task.stop)
     truth = scenes.sources
-    received = replace(scenes, scenario=task.told or task.scenario)
+    received = replace(scenes, scenario=task.receiver_scenario or task.scenario)
     begin = time.perf_counter()
     estimates = estimator(received, truth.count if task.known else None)
     seconds = time.perf_counter() - begin

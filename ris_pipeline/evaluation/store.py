@@ -65,9 +65,10 @@ class UnitStore:
             raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
 
     def _path(self, task: Task) -> Path:
+        told = task.receiver_scenario
         described = vars(task) | {
             "scenario": task.scenario.model_dump(mode="json"),
-            "told": task.told and task.told.model_dump(mode="json"),
+            "receiver_scenario": told and told.model_dump(mode="json"),
         }
         key = json.dumps([described, dict(software())], sort_keys=True)
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"

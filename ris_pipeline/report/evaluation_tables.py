@@ -5,9 +5,9 @@ import io
 import math
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Table as RichTable
 
-from ris_pipeline.evaluation import COLUMNS, COMPARED, REFERENCE, Item, Verdict
+from ris_pipeline.evaluation import COLUMNS, COMPARED, REFERENCE, Table, Verdict
 from ris_pipeline.evaluation.plan import Series
 from ris_pipeline.evaluation.results import Compared, Line
 from ris_pipeline.report.tables import plain_table
@@ -29,8 +29,8 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def item_csv(lines: Sequence[Line]) -> str:
-    """The table of an item; blank where there is nothing to say."""
+def table_csv(lines: Sequence[Line]) -> str:
+    """A table; blank where there is nothing to say."""
     header = ("value", "second", "estimator", "number", *COLUMNS, "note")
     rows = [
         [
@@ -51,7 +51,7 @@ def comparison_csv(lines: Sequence[Compared]) -> str:
     header = ("item", "value", "second", "estimator", "number")
     rows = [
         [
-            *(line.item, line.value, line.second, line.series.estimator, line.series.number),
+            *(line.table, line.value, line.second, line.series.estimator, line.series.number),
             *(_number(line.row[column]) for column in COMPARED),
             line.verdict.value,
             " ".join(line.worse_in),
@@ -61,9 +61,9 @@ def comparison_csv(lines: Sequence[Compared]) -> str:
     return csv_text((*header, *COMPARED, "verdict", "worse_in"), rows)
 
 
-def item_table(item: Item, lines: Sequence[Line]) -> Table:
-    """What the terminal shows of an item."""
-    header = (item.axis, "estimator", "found", "az", "el", "r", "K", "false", "GOSPA")
+def shown_table(table: Table, lines: Sequence[Line]) -> RichTable:
+    """What the terminal shows of a table."""
+    header = (table.axis, "estimator", "found", "az", "el", "r", "K", "false", "GOSPA")
     rows = []
     for line in lines:
         row = line.row
@@ -79,32 +79,32 @@ def item_table(item: Item, lines: Sequence[Line]) -> Table:
                 shown(row["gospa_deg"], 2),
             )
         )
-    title = f"{item.name.replace('_', ' ')}; az, el, r: RMSE / root bound; K: scenes with it right"
-    table = plain_table(title, header, rows)
-    for column in table.columns[1:]:
+    title = f"{table.name.replace('_', ' ')}; az, el, r: RMSE / root bound; K: scenes with it right"
+    printed = plain_table(title, header, rows)
+    for column in printed.columns[1:]:
         column.no_wrap = True
-    return table
+    return printed
 
 
-def comparison_table(lines: Sequence[Compared]) -> Table:
-    """How many cells of each item are beaten, met or worse, and the closest of them."""
+def shown_comparison(lines: Sequence[Compared]) -> RichTable:
+    """How many cells of each table are beaten, met or worse, and the closest of them."""
     header = ("item", "against", "K", "cells", "beaten", "met", "worse", "least lead", "in cell")
     groups: dict[tuple[str, Series], list[Compared]] = {}
     for line in lines:
-        groups.setdefault((line.item, line.series), []).append(line)
+        groups.setdefault((line.table, line.series), []).append(line)
     rows = []
-    for (item, series), cells in groups.items():
+    for (table, series), cells in groups.items():
         least = min(cells, key=lambda line: line.row["detected_difference"])
         counts = [sum(line.verdict is v for line in cells) for v in Verdict][:3]
         rows.append(
             (
-                item.replace("_", " "),
+                table.replace("_", " "),
                 series.estimator,
                 "known" if series.known else "est.",
                 str(len(cells)),
                 *map(str, counts),
                 f"{least.row['detected_difference']:+.3f}",
-                least.cell,
+                least.label,
             )
         )
     return plain_table(f"{REFERENCE} against the others, paired; lead: part found", header, rows)

@@ -85,7 +85,7 @@ def test_without_a_distance_angles_are_compared_and_parts_have_no_gospa():
     row = compare(ours, theirs, ours.active)
     assert row["azimuth_ratio"] == pytest.approx(0.5, rel=HALF_PERCENT)
     assert math.isnan(row["distance_ratio"])
-    part = compare(ours, theirs, ours.active, whole=False)
+    part = compare(ours, theirs, ours.active, covers_scenes=False)
     assert math.isnan(part["gospa_ratio"])
     assert part["azimuth_ratio"] == row["azimuth_ratio"]
 

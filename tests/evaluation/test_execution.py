@@ -99,7 +99,7 @@ def test_what_is_stored_is_not_run_again(alone, tmp_path):
     other = replace(TASKS[0], seed=4)
     assert other not in alone
     assert replace(TASKS[0], scenario=TINY.replace(codes=9)) not in alone
-    assert replace(TASKS[0], told=TINY.replace(distance=(0.3, 9))) not in alone
+    assert replace(TASKS[0], receiver_scenario=TINY.replace(distance=(0.3, 9))) not in alone
 
 
 def test_the_receiver_is_told_what_the_task_says():
@@ -109,9 +109,9 @@ def test_the_receiver_is_told_what_the_task_says():
         seen.append(scenes.scenario)
         return FAKES["near"](scenes, number)
 
-    told = TINY.replace(distance=(0.1, 9))
-    found = evaluate_unit(Task(TINY, "near", True, 0, 0, 5, told), listening)
-    assert seen == [told]
+    receiver_scenario = TINY.replace(distance=(0.1, 9))
+    found = evaluate_unit(Task(TINY, "near", True, 0, 0, 5, receiver_scenario), listening)
+    assert seen == [receiver_scenario]
     assert np.nanmax(found.distance) <= 2.0
 
 

@@ -28,8 +28,8 @@ SET = [
 ]
 
 
-def evaluation(items=SWEEP, series=PAIR, seed=0, scenes=20) -> Evaluation:
-    return Evaluation(items, series, seed, scenes, FAKES)
+def evaluation(tables=SWEEP, series=PAIR, seed=0, scenes=20) -> Evaluation:
+    return Evaluation(tables, series, seed, scenes, FAKES)
 
 
 def run(out: Path, plan: Evaluation, **options) -> tuple[bool, str]:
@@ -113,9 +113,9 @@ def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
     from ris_pipeline.evaluation.estimators import ESTIMATORS
 
     # One code, four antennas: eight real numbers, and a source has five.
-    item = sweep("codes", TINY.replace(sources=(2, 2)), (1, 8))
+    table = sweep("codes", TINY.replace(sources=(2, 2)), (1, 8))
     series = make_series(["maximum_likelihood"], ["known", "estimated"])
-    plan = Evaluation((item,), series, 0, 12, ESTIMATORS)
+    plan = Evaluation((table,), series, 0, 12, ESTIMATORS)
     passed, _ = run(tmp_path, plan)
     assert passed
     rows = read(tmp_path / "codes.csv")
@@ -135,7 +135,7 @@ def test_the_whole_battery(tmp_path):
     assert "36 cells x 4 series: 1728 scenes to locate in 144 units" in text
     assert "heat_map: 140 lines" in text
     names = {p.stem for p in tmp_path.glob("*.png")} - {"comparison"}
-    assert names == {item.name for item in plan.items}
+    assert names == {table.name for table in plan.tables}
     assert [r["value"] for r in read(tmp_path / "by_azimuth.csv")][::4] == [
         *("-60..-40", "-40..-20", "-20..0", "0..20", "20..40", "40..60"),
     ]

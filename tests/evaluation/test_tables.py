@@ -33,27 +33,27 @@ FIELDS = {
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_sweep_changes_its_property_and_no_other(name):
     field, expected = FIELDS[name]
-    item = sweep(name, REFERENCE)
-    assert len(item.points) == len(SWEEPS[name].values) >= 2
-    for point, value in zip(item.points, SWEEPS[name].values, strict=True):
-        changed = {key for key, now in dict(point.scenario).items() if now != dict(REFERENCE)[key]}
-        assert getattr(point.scenario, field) == expected(value)
+    table = sweep(name, REFERENCE)
+    assert len(table.cells) == len(SWEEPS[name].values) >= 2
+    for cell, value in zip(table.cells, SWEEPS[name].values, strict=True):
+        changed = {key for key, now in dict(cell.scenario).items() if now != dict(REFERENCE)[key]}
+        assert getattr(cell.scenario, field) == expected(value)
         assert changed <= {field} | ({"sources"} if name == "separation" else set())
         if name == "distance":
             # The receiver is not told what the sweep is about.
-            assert point.told.distance == REFERENCE.distance
+            assert cell.receiver_scenario.distance == REFERENCE.distance
         else:
-            assert point.told is None
+            assert cell.receiver_scenario is None
 
 
 def test_a_receiver_searches_all_distances_of_the_sweep():
-    points = sweep("distance", REFERENCE, (1, 30)).points
-    assert [p.told.distance for p in points] == [(0.5, 30), (0.5, 30)]
+    cells = sweep("distance", REFERENCE, (1, 30)).cells
+    assert [cell.receiver_scenario.distance for cell in cells] == [(0.5, 30), (0.5, 30)]
 
 
 def test_labels_are_what_was_typed():
     def labels(name, *values):
-        return [point.label for point in sweep(name, REFERENCE, values).points]
+        return [cell.label for cell in sweep(name, REFERENCE, values).cells]
 
     assert labels("snr", -5, 0.5, 10.0, 1e-3) == ["-5", "0.5", "10", "0.001"]
     assert labels("bits", 1, "none") == ["1", "none"]
@@ -82,8 +82,8 @@ def test_a_value_that_cannot_be(name, values, message):
 
 def test_the_battery_of_the_original_system():
     assert list(BATTERIES) == ["original"]
-    items = {item.name: item for item in battery("original", REFERENCE)}
-    assert list(items) == [
+    tables = {table.name: table for table in battery("original", REFERENCE)}
+    assert list(tables) == [
         *("all", "by_sources", "by_snr", "by_distance", "by_azimuth"),
         *("two_sources_over_snr", "error_over_sources_at_10_db", "heat_map"),
     ]
@@ -94,17 +94,17 @@ def test_the_battery_of_the_original_system():
         ("by_distance", "distance"),
         ("by_azimuth", "azimuth"),
     ):
-        (point,) = items[name].points
-        assert point.scenario == REFERENCE
-        assert items[name].group == group
-    pairs, at_ten = items["two_sources_over_snr"], items["error_over_sources_at_10_db"]
-    assert {p.scenario.sources for p in pairs.points} == {(2, 2)}
-    assert {p.scenario.snr_db for p in at_ten.points} == {(10, 10)}
-    assert [p.scenario.sources for p in at_ten.points] == [(k, k) for k in range(1, 6)]
-    cells = {p.scenario for p in items["heat_map"].points}
+        (cell,) = tables[name].cells
+        assert cell.scenario == REFERENCE
+        assert tables[name].group == group
+    pairs, at_ten = tables["two_sources_over_snr"], tables["error_over_sources_at_10_db"]
+    assert {cell.scenario.sources for cell in pairs.cells} == {(2, 2)}
+    assert {cell.scenario.snr_db for cell in at_ten.cells} == {(10, 10)}
+    assert [cell.scenario.sources for cell in at_ten.cells] == [(k, k) for k in range(1, 6)]
+    cells = {cell.scenario for cell in tables["heat_map"].cells}
     assert len(cells) == 5 * 7
     # Tables share their cells: 36 are run, not 52.
-    everything = {p.scenario for item in items.values() for p in item.points}
+    everything = {cell.scenario for table in tables.values() for cell in table.cells}
     assert everything == cells | {REFERENCE}
     with pytest.raises(InputError, match="battery = 'new': allowed are original"):
         battery("new", TINY)

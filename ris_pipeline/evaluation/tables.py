@@ -12,25 +12,25 @@ _Change = Callable[[Scenario, Value], Scenario]
 
 
 @dataclass(frozen=True)
-class Point:
+class Cell:
     """A cell of a table: its labels and its scenes.
 
-    told: the scenario as the receiver knows it, where that is not the whole truth.
+    receiver_scenario: the scenario as the receiver knows it, where that is not the whole truth.
     """
 
     label: str
     scenario: Scenario
     second: str = ""
-    told: Scenario | None = None
+    receiver_scenario: Scenario | None = None
 
 
 @dataclass(frozen=True)
-class Item:
-    """A table: one row a point, or a part of one point's scenes; `axis` says along what."""
+class Table:
+    """One row a cell, or a stratum of one cell's scenes; `axis` says along what."""
 
     name: str
     axis: str
-    points: tuple[Point, ...]
+    cells: tuple[Cell, ...]
     group: str | None = None
 
 
@@ -77,7 +77,7 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 """Every sweep by name, with the values it takes unless others are asked for."""
 
 
-def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Item:
+def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Table:
     """A sweep from a scenario.
 
     Args:
@@ -95,14 +95,14 @@ def sweep(name: str, scenario: Scenario, values: Sequence[Value] = ()) -> Item:
         if value in values[:place]:
             raise InputError(f"values holds {value} twice: allowed is once")
     scenarios = [chosen.change(scenario, value) for value in values]
-    points = (
-        Point(_label(v), s, told=_told(s, [scenario, *scenarios]))
+    cells = (
+        Cell(_label(v), s, receiver_scenario=_receiver_scenario(s, [scenario, *scenarios]))
         for v, s in zip(values, scenarios, strict=True)
     )
-    return Item(name, chosen.axis, tuple(points))
+    return Table(name, chosen.axis, tuple(cells))
 
 
-def _told(cell: Scenario, all_of_them: Sequence[Scenario]) -> Scenario | None:
+def _receiver_scenario(cell: Scenario, all_of_them: Sequence[Scenario]) -> Scenario | None:
     """A cell at one distance whose receiver has to search all distances of the sweep."""
     near = min(s.distance[0] for s in all_of_them)
     far = max(s.distance[1] for s in all_of_them)
@@ -113,12 +113,12 @@ def _label(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.10g}"
 
 
-def _original(scenario: Scenario) -> tuple[Item, ...]:
-    everything = (Point("all", scenario),)
+def _original(scenario: Scenario) -> tuple[Table, ...]:
+    everything = (Cell("all", scenario),)
     pairs = scenario.replace(sources=(2, 2))
     snrs = SWEEPS["snr"].values
     cells = (
-        Point(
+        Cell(
             str(count), scenario.replace(sources=(count, count), snr_db=(snr, snr)), second=str(snr)
         )
         for count in range(1, K_MAX + 1)
@@ -127,24 +127,24 @@ def _original(scenario: Scenario) -> tuple[Item, ...]:
     over_snr = sweep("snr", pairs)
     at_one = sweep("sources", scenario.replace(snr_db=(10, 10)))
     return (
-        Item("all", "scenes", everything),
-        Item("by_sources", "sources", everything, "sources"),
-        Item("by_snr", "SNR (dB)", everything, "snr"),
-        Item("by_distance", "distance (m)", everything, "distance"),
-        Item("by_azimuth", "azimuth (deg)", everything, "azimuth"),
-        Item("two_sources_over_snr", over_snr.axis, over_snr.points),
-        Item("error_over_sources_at_10_db", at_one.axis, at_one.points),
-        Item("heat_map", "sources x SNR (dB)", tuple(cells)),
+        Table("all", "scenes", everything),
+        Table("by_sources", "sources", everything, "sources"),
+        Table("by_snr", "SNR (dB)", everything, "snr"),
+        Table("by_distance", "distance (m)", everything, "distance"),
+        Table("by_azimuth", "azimuth (deg)", everything, "azimuth"),
+        Table("two_sources_over_snr", over_snr.axis, over_snr.cells),
+        Table("error_over_sources_at_10_db", at_one.axis, at_one.cells),
+        Table("heat_map", "sources x SNR (dB)", tuple(cells)),
     )
 
 
-BATTERIES: Mapping[str, Callable[[Scenario], tuple[Item, ...]]] = MappingProxyType(
+BATTERIES: Mapping[str, Callable[[Scenario], tuple[Table, ...]]] = MappingProxyType(
     {"original": _original}
 )
 """Named sets of tables. `original` is what the original system was judged by."""
 
 
-def battery(name: str, scenario: Scenario) -> tuple[Item, ...]:
+def battery(name: str, scenario: Scenario) -> tuple[Table, ...]:
     """The tables of a battery.
 
     Raises:

@@ -1,6 +1,6 @@
 """The scenes of one cell parted by number of sources, SNR, distance or azimuth.
 
-The ends are those of the scenario and every source falls into one part, rounding or not.
+The ends are those of the scenario and every source falls into one stratum, rounding or not.
 """
 
 import itertools
@@ -18,61 +18,63 @@ from ris_pipeline.evaluation.statistics import DEGREES
 
 
 @dataclass(frozen=True)
-class Part:
-    """label: what stands in the table; chosen: records to sources (B, K); whole: whether it holds
+class Stratum:
+    """label: what stands in the table; chosen: records to sources (B, K); covers_scenes: whether it holds
     all sources of a scene or none."""
 
     label: str
     chosen: Callable[[Records], NDArray[np.bool_]]
-    whole: bool
+    covers_scenes: bool
 
 
-EVERYTHING = Part("", lambda records: records.active, whole=True)
+EVERYTHING = Stratum("", lambda records: records.active, covers_scenes=True)
 
 
 def _between(
     value: Callable[[Records], NDArray[np.float64]],
     ends: tuple[float, float],
     cuts: Sequence[float],
-    whole: bool,
-) -> tuple[Part, ...]:
+    covers_scenes: bool,
+) -> tuple[Stratum, ...]:
     """Parts of half-open intervals; what the data type has rounded over an end stays inside."""
     inner = [cut for cut in cuts if ends[0] < cut < ends[1]]
 
-    def part(place: int) -> Callable[[Records], NDArray[np.bool_]]:
+    def stratum(place: int) -> Callable[[Records], NDArray[np.bool_]]:
         return lambda records: (
             records.active & (np.searchsorted(inner, value(records), side="right") == place)
         )
 
     edges = itertools.pairwise((ends[0], *inner, ends[1]))
-    return tuple(Part(f"{a:g}..{b:g}", part(i), whole) for i, (a, b) in enumerate(edges))
+    return tuple(
+        Stratum(f"{a:g}..{b:g}", stratum(i), covers_scenes) for i, (a, b) in enumerate(edges)
+    )
 
 
-def _by_sources(scenario: Scenario) -> tuple[Part, ...]:
-    def part(count: int) -> Callable[[Records], NDArray[np.bool_]]:
+def _by_sources(scenario: Scenario) -> tuple[Stratum, ...]:
+    def stratum(count: int) -> Callable[[Records], NDArray[np.bool_]]:
         return lambda records: records.active & (records.count == count)[:, None]
 
     first, last = scenario.sources
-    return tuple(Part(str(count), part(count), True) for count in range(first, last + 1))
+    return tuple(Stratum(str(count), stratum(count), True) for count in range(first, last + 1))
 
 
-def _by_snr(scenario: Scenario) -> tuple[Part, ...]:
+def _by_snr(scenario: Scenario) -> tuple[Stratum, ...]:
     cuts = np.arange(-100, 200, 5).tolist()
-    return _between(lambda r: r.snr_db[:, None], scenario.snr_db, cuts, whole=True)
+    return _between(lambda r: r.snr_db[:, None], scenario.snr_db, cuts, covers_scenes=True)
 
 
-def _by_distance(scenario: Scenario) -> tuple[Part, ...]:
+def _by_distance(scenario: Scenario) -> tuple[Stratum, ...]:
     cuts = (1, 2, 4, 6, 8, 10, 20, 50, 100, 1000)
-    return _between(lambda r: r.distance, scenario.distance, cuts, whole=False)
+    return _between(lambda r: r.distance, scenario.distance, cuts, covers_scenes=False)
 
 
-def _by_azimuth(scenario: Scenario) -> tuple[Part, ...]:
+def _by_azimuth(scenario: Scenario) -> tuple[Stratum, ...]:
     cuts = np.arange(-80, 81, 20).tolist()
     ends = scenario.azimuth_deg
-    return _between(lambda r: r.azimuth * DEGREES, ends, cuts, whole=False)
+    return _between(lambda r: r.azimuth * DEGREES, ends, cuts, covers_scenes=False)
 
 
-_PARTS: Mapping[str, Callable[[Scenario], tuple[Part, ...]]] = MappingProxyType(
+_STRATA: Mapping[str, Callable[[Scenario], tuple[Stratum, ...]]] = MappingProxyType(
     {
         "sources": _by_sources,
         "snr": _by_snr,
@@ -82,7 +84,7 @@ _PARTS: Mapping[str, Callable[[Scenario], tuple[Part, ...]]] = MappingProxyType(
 )
 
 
-def parts(name: str | None, scenario: Scenario) -> tuple[Part, ...]:
+def strata(name: str | None, scenario: Scenario) -> tuple[Stratum, ...]:
     """The parts of a scenario's scenes by `sources`, `snr` (dB), `distance` (m) or `azimuth` (deg);
     without a name all of them together.
 
@@ -91,5 +93,5 @@ def parts(name: str | None, scenario: Scenario) -> tuple[Part, ...]:
     """
     if name is None:
         return (EVERYTHING,)
-    check_choice("group", name, _PARTS)
-    return _PARTS[name](scenario)
+    check_choice("group", name, _STRATA)
+    return _STRATA[name](scenario)
