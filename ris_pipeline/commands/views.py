@@ -60,14 +60,14 @@ def located_view(scenes: SceneBatch, step_deg: float = 0.5) -> SpectrumView:
     true, labels = _true_sources(scenes)
     n_h, n_v = scenes.scenario.panel
     return SpectrumView(
-        f"Whitened matched filter and located sources\n{n_h} x {n_v} elements, "
+        title=f"Whitened matched filter and located sources\n{n_h} x {n_v} elements, "
         f"{scenes.snr_db[0]:.0f} dB, best of {_PLANES} distances",
-        azimuth.double().numpy(),
-        elevation.double().numpy(),
-        level.double().numpy(force=True),
-        true,
-        estimated.rad2deg().numpy(force=True),
-        labels,
+        azimuth=azimuth.double().numpy(),
+        elevation=elevation.double().numpy(),
+        level=level.double().numpy(force=True),
+        true=true,
+        estimated=estimated.rad2deg().numpy(force=True),
+        labels=labels,
     )
 
 
@@ -85,12 +85,12 @@ def learned_view(
     estimated = torch.stack((found.azimuth, found.elevation), -1)[0, : int(found.count[0])]
     n_h, n_v = scenes.scenario.panel
     return SpectrumView(
-        f"MVDR spectrum of the learned covariance\n{n_h} x {n_v} elements, "
+        title=f"MVDR spectrum of the learned covariance\n{n_h} x {n_v} elements, "
         f"{scenes.snr_db[0]:.0f} dB, best of {_PLANES} distances",
-        azimuth.double().numpy(),
-        elevation.double().numpy(),
-        level.double().numpy(force=True),
-        true,
-        estimated.rad2deg().double().numpy(force=True),
-        labels,
+        azimuth=azimuth.double().numpy(),
+        elevation=elevation.double().numpy(),
+        level=level.double().numpy(force=True),
+        true=true,
+        estimated=estimated.rad2deg().double().numpy(force=True),
+        labels=labels,
     )

@@ -61,7 +61,7 @@ def units(
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Records:
     """Of B scenes with K_MAX source slots; NaN or False where a slot is empty.
 
@@ -148,19 +148,19 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
     places = (truth.azimuth, truth.elevation, truth.distance)
     azimuth, elevation, distance = (_slots(x.double() + blank, np.nan) for x in places)
     return Records(
-        _slots(active, False).astype(bool),
-        _slots(errors.detected, False).astype(bool),
-        _slots(errors.detected & (status != int(Status.UNRESOLVED)), False).astype(bool),
-        azimuth,
-        elevation,
-        distance,
-        _slots(_own_snr_db(scenes) + blank, np.nan),
-        _slots(errors.error, np.nan),
-        _slots(_bound(scenes), np.nan),
-        scenes.snr_db.double().numpy(),
-        truth.count.numpy(),
-        estimates.count.numpy(),
-        (estimates.count - hits).numpy(),
-        gospa(estimates, scenes).numpy(),
-        np.array([seconds]),
+        active=_slots(active, False).astype(bool),
+        detected=_slots(errors.detected, False).astype(bool),
+        resolved=_slots(errors.detected & (status != int(Status.UNRESOLVED)), False).astype(bool),
+        azimuth=azimuth,
+        elevation=elevation,
+        distance=distance,
+        own_snr_db=_slots(_own_snr_db(scenes) + blank, np.nan),
+        error=_slots(errors.error, np.nan),
+        bound=_slots(_bound(scenes), np.nan),
+        snr_db=scenes.snr_db.double().numpy(),
+        count=truth.count.numpy(),
+        estimated=estimates.count.numpy(),
+        false_alarms=(estimates.count - hits).numpy(),
+        gospa=gospa(estimates, scenes).numpy(),
+        seconds=np.array([seconds]),
     )

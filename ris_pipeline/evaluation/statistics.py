@@ -64,8 +64,8 @@ def statistics(
 
     Args:
         chosen: (B, K), which sources count (default: all).
-        covers_scenes: whether all sources of a scene count or none; otherwise what belongs to a scene as
-            such (number of sources, false alarms, GOSPA) is NaN.
+        covers_scenes: whether all sources of a scene count or none; otherwise what belongs to a
+            scene as such (number of sources, false alarms, GOSPA) is NaN.
     """
     chosen = records.active if chosen is None else chosen & records.active
     scenes = chosen.any(-1)

@@ -19,8 +19,8 @@ from ris_pipeline.evaluation.statistics import DEGREES
 
 @dataclass(frozen=True)
 class Stratum:
-    """label: what stands in the table; chosen: records to sources (B, K); covers_scenes: whether it holds
-    all sources of a scene or none."""
+    """label: what stands in the table; chosen: records to sources (B, K); covers_scenes: whether it
+    holds all sources of a scene or none."""
 
     label: str
     chosen: Callable[[Records], NDArray[np.bool_]]

@@ -30,7 +30,7 @@ def status_of(
     return torch.where(resolved, status, int(Status.UNRESOLVED))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimates:
     """Located sources, strongest first; the first `count` slots of a scene are filled.
 
@@ -56,7 +56,7 @@ class Estimates:
     def joined(cls, parts: Sequence["Estimates"]) -> "Estimates":
         """The estimates of all parts of a batch, in order."""
         names = [field.name for field in fields(cls)]
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     @property
     def active(self) -> Tensor:
@@ -92,13 +92,13 @@ def strongest_first(
         return (value + blank).gather(1, order).to(dtype)
 
     return Estimates(
-        slot(azimuth),
-        slot(elevation),
-        slot(distance),
-        slot(power),
-        active.sum(1),
-        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
-        status.gather(1, order),
-        noise.to(dtype),
-        torch.full_like(noise, torch.nan, dtype=dtype),
+        azimuth=slot(azimuth),
+        elevation=slot(elevation),
+        distance=slot(distance),
+        power=slot(power),
+        count=active.sum(1),
+        std=torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
+        status=status.gather(1, order),
+        noise_variance=noise.to(dtype),
+        confidence=torch.full_like(noise, torch.nan, dtype=dtype),
     )

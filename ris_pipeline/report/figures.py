@@ -16,7 +16,7 @@ from ris_pipeline._files import whole_file
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpectrumView:
     """A spectrum over azimuth and elevation with sources marked; angles in degrees, level in dB.
 

@@ -113,7 +113,7 @@ def _half_space(scenes: SceneBatch) -> Domain:
     return Domain(limits[:, 0], limits[:, 1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Expansion:
     """The residual to second order around `parameters` (B, K, 3).
 
@@ -157,7 +157,9 @@ def _expand(
     s = _curvature(measurement, parameters, (error.conj().mT @ x).mT)
     inverse, minimum = _restricted_inverse(f - s + n + n.mT - q, free)
     score = (weights * slopes).real.sum(1)
-    return _Expansion(parameters, score, f + q, inverse, minimum & regular)
+    return _Expansion(
+        parameters=parameters, score=score, core=f + q, inverse=inverse, minimum=minimum & regular
+    )
 
 
 def _curvature(

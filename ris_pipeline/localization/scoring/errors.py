@@ -32,7 +32,7 @@ DETECTION_ANGLE = math.radians(2.0)
 """Largest angle (rad) between a source and its estimate for the source to count as detected."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Errors:
     """Errors per true source slot, float64; NaN where the slot is empty or has no estimate.
 
@@ -49,7 +49,7 @@ class Errors:
     match: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SnrResult:
     """One row of a table. Tuples are (azimuth deg, elevation deg, distance m); NaN without a
     source."""
@@ -103,7 +103,14 @@ def estimation_errors(
     distance = great_circle(taken[0], taken[1], truth.azimuth.double(), truth.elevation.double())
     detected = found & (distance < angle)
     correct = estimates.count == truth.count
-    return Errors(distance, error, detected, truth.active, correct, match)
+    return Errors(
+        angle=distance,
+        error=error,
+        detected=detected,
+        active=truth.active,
+        correct_number=correct,
+        match=match,
+    )
 
 
 def _by_place(estimates: Estimates, scenes: SceneBatch, match: Tensor, angle: float) -> Tensor:
@@ -148,15 +155,15 @@ def summarise(
     degrees = variance.new_tensor([180 / math.pi, 180 / math.pi, 1.0])
     rmse, limit = (x.mean(0).sqrt() for x in (square, variance))
     return SnrResult(
-        snr_db,
-        scenes.size,
-        int(errors.active.sum()),
-        float(errors.detected.sum() / errors.active.sum()),
-        float(errors.correct_number.double().mean()),
-        _triple(rmse * degrees),
-        _triple(limit * degrees),
-        _triple(rmse / limit),
-        _triple((square / variance).mean(0).sqrt()),
+        snr_db=snr_db,
+        scenes=scenes.size,
+        sources=int(errors.active.sum()),
+        detected=float(errors.detected.sum() / errors.active.sum()),
+        correct_number=float(errors.correct_number.double().mean()),
+        rmse=_triple(rmse * degrees),
+        bound=_triple(limit * degrees),
+        ratio=_triple(rmse / limit),
+        normalised=_triple((square / variance).mean(0).sqrt()),
     )
 
 
