@@ -25,11 +25,13 @@ from ris_pipeline.spectral import mvdr_spectrum, shrink, shrinkage_weight
 _PLANES = 8
 """Distance planes; the picture shows the best of them for each direction."""
 
+_STEP_DEG = 0.5
 
-def _picture_grid(scenario: Scenario, step_deg: float) -> tuple[SteeringGrid, Tensor, Tensor]:
+
+def _picture_grid(scenario: Scenario) -> tuple[SteeringGrid, Tensor, Tensor]:
     """Every direction at every plane, planes fastest; and the two axes in degrees."""
     azimuth, elevation = (
-        torch.arange(low, high + step_deg / 2, step_deg)
+        torch.arange(low, high + _STEP_DEG / 2, _STEP_DEG)
         for low, high in (scenario.azimuth_deg, scenario.elevation_deg)
     )
     inverse = torch.linspace(1 / scenario.distance[1], 1 / scenario.distance[0], _PLANES)
@@ -49,9 +51,9 @@ def _true_sources(scenes: SceneBatch) -> tuple[NDArray[np.float64], list[str]]:
     return angles.double().numpy(force=True), labels
 
 
-def located_view(scenes: SceneBatch, step_deg: float = 0.5) -> SpectrumView:
+def located_view(scenes: SceneBatch) -> SpectrumView:
     """The detection statistic of one scene, with what `locate` makes of it."""
-    grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
+    grid, azimuth, elevation = _picture_grid(scenes.scenario)
     data = measure(scenes)
     whitened = whiten(data, diffuse_ratio(data), torch.complex64)
     level = _decibels(detection_spectrum(whitened, grid)[0], len(elevation))
@@ -71,11 +73,9 @@ def located_view(scenes: SceneBatch, step_deg: float = 0.5) -> SpectrumView:
     )
 
 
-def learned_view(
-    trainer: Trainer, weights: Weights, scenes: SceneBatch, step_deg: float = 0.5
-) -> SpectrumView:
+def learned_view(trainer: Trainer, weights: Weights, scenes: SceneBatch) -> SpectrumView:
     """The MVDR spectrum of the covariance that the network predicts, with its highest peaks."""
-    grid, azimuth, elevation = _picture_grid(scenes.scenario, step_deg)
+    grid, azimuth, elevation = _picture_grid(scenes.scenario)
     predicted = trainer.predict(scenes, weights).covariance
     prepared = shrink(predicted, shrinkage_weight(scenes.snr_db))
     parts = [mvdr_spectrum(prepared, steering.mT)[0] for _, _, steering in grid.chunks()]

@@ -127,9 +127,13 @@ def steering_grid(
     )
 
 
-def grid_size(scenario: Scenario, density: float = DEFAULT_DENSITY) -> int:
+def grid_size(scenario: Scenario) -> int:
     """Points of `steering_grid`, without making it."""
-    return _directions(scenario, density)[0].numel() * _depths(scenario, density).numel()
+    directions, depths = (
+        _directions(scenario, DEFAULT_DENSITY)[0],
+        _depths(scenario, DEFAULT_DENSITY),
+    )
+    return directions.numel() * depths.numel()
 
 
 def grid_at(
