@@ -42,7 +42,8 @@ def _call(name: str, given: Problem) -> None:
 
 
 def _generators() -> tuple[Any, ...]:
-    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), random.getstate(), legacy[1].tolist()
 
 
 def _seed(value: int) -> None:

@@ -32,7 +32,7 @@ def test_what_is_not_finite_shows(size: Size, value: float) -> None:
         except CALL_ERRORS:
             continue
         # The spectrum of MUSIC is infinite at a peak, and its reciprocal is not.
-        got = answer.detach().resolve_conj().cdouble().numpy()
+        got = answer.detach().resolve_conj().to(torch.complex128).numpy()
         shown = ~np.isfinite(got)
         # Where it entered, not in every entry of a matrix that it went into.
         seen = shown.any() if name in MEANS or got.ndim == 0 else _every(shown, size)

@@ -50,7 +50,7 @@ def _function(name: str, given: Problem) -> Callable[[Tensor], Tensor]:
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:
-    return np.asarray(tensor.detach().resolve_conj().cdouble().numpy())
+    return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy())
 
 
 def _by_jvp(function: Callable[[Tensor], Tensor], x: Tensor, along: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Law: the group norm is over the finite gradients, 0.0 if none, and says how many it left out."""
 
 import math
+from typing import cast
 
 import torch
 from hypothesis import given
@@ -50,7 +51,8 @@ def test_the_gradients_are_left_as_they_were(parameters: list[torch.Tensor]) -> 
     before = [None if p.grad is None else p.grad.clone() for p in parameters]
     TARGET.gradient_norm(parameters)
     same = [
-        old is None or torch.allclose(p.grad, old, rtol=0.0, atol=0.0, equal_nan=True)
+        old is None
+        or torch.allclose(cast(torch.Tensor, p.grad), old, rtol=0.0, atol=0.0, equal_nan=True)
         for p, old in zip(parameters, before, strict=True)
     ]
     assert_true("gradients left alone", same, same)

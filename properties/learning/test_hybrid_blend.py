@@ -1,6 +1,7 @@
 """Law: the blend is `(1 - beta) R_1 + beta R_2` of two matrices of trace n."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ def _pair(drawn: FactoredMatrix) -> tuple[np.ndarray, np.ndarray]:
 def _blend(drawn: FactoredMatrix, beta: float) -> np.ndarray:
     first, second = (drawn.factor.new_tensor(matrix.copy()) for matrix in _pair(drawn))
     # Scales apart, so that a blend without normalisation is another one.
-    return TARGET.blend(first, 4 * second, beta).cdouble().numpy()
+    return TARGET.blend(first, 4 * second, beta).to(torch.complex128).numpy()
 
 
 @given(low_rank_factors(), weights)

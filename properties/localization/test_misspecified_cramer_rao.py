@@ -67,7 +67,7 @@ def _roots(scenes: SceneBatch, bias: torch.Tensor) -> list[tuple[np.ndarray, np.
     dd = torch.einsum("btrn,bkcdn->btrkcd", phi, second)
     clean = clean_snapshots(scenes).flatten(2)
     return [
-        _dense(*(x[i].numpy() for x in (b, d, dd, clean)), k)
+        _dense(b[i].numpy(), d[i].numpy(), dd[i].numpy(), clean[i].numpy(), k)
         for i, k in enumerate(s.count.tolist())
     ]
 

@@ -23,7 +23,7 @@ def vector(setting: Setting, wavefront: str, *, opposite: bool = False) -> np.nd
     azimuth, elevation, distance = setting.where()
     sign = -1 if opposite else 1
     a = TARGET.steering_vector(panel, sign * azimuth, sign * elevation, distance, wavefront)
-    return a.cdouble().numpy()
+    return a.to(torch.complex128).numpy()
 
 
 def _formula(setting: Setting, wavefront: str) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_a_batch_of_sources_is_each_of_them(settings: list[Setting], wavefront, 
         ]
     )
     bound = phase_bound(first.extent, wavelength, dtype)
-    wide = got.resolve_conj().cdouble().numpy()
+    wide = got.resolve_conj().to(torch.complex128).numpy()
     assert_within("a_n", wide, expected.reshape(*azimuth.shape, -1), bound)
 
 

@@ -1,6 +1,7 @@
 """Law: spherical -> Fresnel -> plane as the source moves away, at the rates of the expansion."""
 
 import numpy as np
+import torch
 from hypothesis import given
 
 from ris_pipeline.verification.bounds import fresnel_remainder, phase_bound, plane_remainder
@@ -11,7 +12,7 @@ from ris_pipeline.verification.target import TARGET
 
 def _vector(setting: Setting, wavefront: str) -> np.ndarray:
     panel = TARGET.ideal_panel(setting.scenario, setting.dtype)
-    return TARGET.steering_vector(panel, *setting.where(), wavefront).cdouble().numpy()
+    return TARGET.steering_vector(panel, *setting.where(), wavefront).to(torch.complex128).numpy()
 
 
 def _rounding(setting: Setting) -> float:

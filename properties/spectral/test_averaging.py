@@ -28,11 +28,11 @@ def _forms(drawn: FactoredMatrix) -> dict:
 
 def _matrix(covariance) -> np.ndarray:
     plain = covariance if isinstance(covariance, torch.Tensor) else covariance.dense()
-    return plain.cdouble().numpy()
+    return plain.to(torch.complex128).numpy()
 
 
 def _bound(drawn: FactoredMatrix) -> float:
-    return product_bound(largest(drawn.values), drawn.n + drawn.q, drawn.factor.dtype)
+    return float(product_bound(largest(drawn.values), drawn.n + drawn.q, drawn.factor.dtype))
 
 
 @given(low_rank_factors())

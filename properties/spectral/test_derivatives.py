@@ -27,9 +27,9 @@ def test_the_slope_is_the_whole_slope(size: Size, seed: int) -> None:
         direction = slopes.direction(name, given, seed)
         moved = slopes.moved(name, given, direction)
         weight = slopes.gaussian(moved.shape, seed + 100)
-        (answer.cdouble() * torch.from_numpy(weight).conj()).sum().real.backward()
+        (answer.to(torch.complex128) * torch.from_numpy(weight).conj()).sum().real.backward()
         assert leaf.grad is not None, f"no gradient: {name} is detached"
-        slope = np.vdot(leaf.grad.resolve_conj().cdouble().numpy(), direction).real
+        slope = np.vdot(leaf.grad.resolve_conj().to(torch.complex128).numpy(), direction).real
         expected = np.vdot(weight, moved).real
         bound = slopes.slope_bound(name, given, weight)
         # Room for other ways to it than ours, through eigenvectors say.
@@ -55,13 +55,18 @@ def test_the_second_derivative_is_kept_or_refused(size: Size, seed: int) -> None
             if takes(Claim.SECOND_DERIVATIVE):
                 raise
             raise DoesNotApply("needs a second derivative") from error
-        got = np.vdot(second.resolve_conj().cdouble().numpy(), direction).real
+        got = np.vdot(second.resolve_conj().to(torch.complex128).numpy(), direction).real
         if not np.isfinite(got) and not takes(Claim.SECOND_DERIVATIVE):
             # NaN is no silence: that of eigenvectors at a tie of their own making.
             raise DoesNotApply("needs a second derivative")
         expected = float((weight * slopes.curved(name, given, direction)).sum())
         bound = slopes.slope_bound(name, given, weight) * given.drawn.n
         assert_within(f"curvature of {name}", got, expected, bound)
+
+
+def _moved(where: tuple[float, float, float], axis: int, by: float) -> tuple[float, float, float]:
+    azimuth, elevation, distance = (x + by * (i == axis) for i, x in enumerate(where))
+    return azimuth, elevation, distance
 
 
 @given(
@@ -81,12 +86,14 @@ def test_the_slope_of_a_steering_vector(where: tuple[float, float, float], axis:
     ends = [
         steering_at(
             panel.positions.numpy(),
-            tuple(x + sign * step * unit * (i == axis) for i, x in enumerate(where)),
+            _moved(where, axis, sign * step * unit),
             float(panel.wavelength),
         )
         for sign in (1, -1)
     ]
     expected = np.vdot(weight, (ends[0] - ends[1]) / (2 * step)).real
-    got = unit * leaves[axis].grad.item()
+    slope = leaves[axis].grad
+    assert slope is not None
+    got = unit * slope.item()
     bound = steering_slope_bound(extent_of(panel), float(panel.wavelength))
     assert_within("slope", got, expected, bound * float(np.abs(weight).sum()))

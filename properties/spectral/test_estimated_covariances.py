@@ -28,7 +28,7 @@ def _snapshots(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _wide(answer: torch.Tensor) -> np.ndarray:
-    return np.asarray(answer.detach().resolve_conj().cdouble().numpy())
+    return np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
 
 
 @given(shapes, seeds, st.sampled_from(DTYPES))

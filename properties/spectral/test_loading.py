@@ -1,6 +1,7 @@
 """Law: `R + delta I` moves every eigenvalue by delta and turns no eigenvector."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ levels = st.sampled_from((0.25, 1.0, 4.0, 0.0))
 
 def _loaded(drawn: SpectralMatrix, level: float) -> tuple[np.ndarray, float]:
     loading = level * float(np.abs(drawn.values).max() or 1.0)
-    return TARGET.add_loading(drawn.matrix, loading).cdouble().numpy(), loading
+    return TARGET.add_loading(drawn.matrix, loading).to(torch.complex128).numpy(), loading
 
 
 @given(hermitian_matrices(), levels)

@@ -61,7 +61,7 @@ def _size(drawn: FactoredMatrix) -> int:
 def test_the_matrix_and_its_trace(drawn: FactoredMatrix) -> None:
     covariance, dtype = _factored(drawn), drawn.factor.dtype
     bound = product_bound(largest(drawn.values), _size(drawn), dtype)
-    assert_within("R", covariance.dense().cdouble().numpy(), drawn.dense, bound)
+    assert_within("R", covariance.dense().to(torch.complex128).numpy(), drawn.dense, bound)
     total = drawn.values.sum(axis=-1)
     got = _real(TARGET.trace(covariance))
     assert_within("tr R", got, total, product_bound(total, _size(drawn), dtype))
@@ -84,11 +84,11 @@ def test_eigenvalues_and_gaps(drawn: FactoredMatrix, data) -> None:
 @given(low_rank_factors(), seeds)
 def test_products_and_scaling(drawn: FactoredMatrix, seed: int) -> None:
     covariance, a = _factored(drawn), _steering(drawn, seed)
-    got = covariance.apply(a.to(drawn.factor.dtype)).cdouble().numpy()
+    got = covariance.apply(a.to(drawn.factor.dtype)).to(torch.complex128).numpy()
     bound = product_bound(largest(drawn.values), _size(drawn), drawn.factor.dtype)
     assert_within("R X", got, drawn.dense @ a.numpy(), bound)
     scale = torch.full(drawn.factor.shape[:-2], 0.3, dtype=drawn.factor.real.dtype)
-    scaled = covariance.scaled(scale).dense().cdouble().numpy()
+    scaled = covariance.scaled(scale).dense().to(torch.complex128).numpy()
     assert_within("0.3 R", scaled, 0.3 * drawn.dense, bound)
 
 
@@ -98,14 +98,14 @@ def test_loading_normalisation_and_shrinkage(drawn: FactoredMatrix, weight: floa
     bound = product_bound(largest(drawn.values) + drawn.n, 2 * _size(drawn), drawn.factor.dtype)
     for name, *arguments in (("add_loading", weight), ("normalize_trace",), ("shrink", weight)):
         change = getattr(TARGET, name)
-        got = change(covariance, *arguments).dense().cdouble().numpy()
+        got = change(covariance, *arguments).dense().to(torch.complex128).numpy()
         assert_within(name, got, change(matrix, *arguments).numpy(), bound)
 
 
 @given(low_rank_factors(), weights)
 def test_blends(drawn: FactoredMatrix, beta: float) -> None:
     factored, dense = _other(drawn)
-    got = TARGET.blend(_factored(drawn), factored, beta).dense().cdouble().numpy()
+    got = TARGET.blend(_factored(drawn), factored, beta).dense().to(torch.complex128).numpy()
     bound = product_bound(float(drawn.n), 2 * _size(drawn), drawn.factor.dtype)
     assert_within("blend", got, TARGET.blend(_dense(drawn), dense, beta).numpy(), bound)
 
@@ -118,7 +118,7 @@ def test_the_prepared_covariance(drawn: FactoredMatrix, beta: float, tenths: int
     weight = TARGET.shrinkage_weight(snr.double())
     expected = TARGET.shrink(TARGET.blend(_dense(drawn), dense, beta), weight)
     bound = product_bound(float(drawn.n), 4 * _size(drawn), drawn.factor.dtype)
-    assert_within("prepared", got.dense().cdouble().numpy(), expected.numpy(), bound)
+    assert_within("prepared", got.dense().to(torch.complex128).numpy(), expected.numpy(), bound)
 
 
 @given(low_rank_factors(), st.sampled_from(((1.0, 1.0), (1.0, 0.0), (0.0, 2.0))))
@@ -134,7 +134,7 @@ def test_errors_of_covariances(drawn: FactoredMatrix, parts: tuple[float, float]
 @given(low_rank_factors(ranks=(Rank.DISTINCT,)), st.data())
 def test_signal_subspaces(drawn: FactoredMatrix, data) -> None:
     k = data.draw(st.integers(1, min(drawn.n - 1, drawn.q)), label="k")
-    basis = TARGET.signal_subspace(_factored(drawn), k).cdouble().numpy()
+    basis = TARGET.signal_subspace(_factored(drawn), k).to(torch.complex128).numpy()
     true = np.linalg.eigh(drawn.dense)[1][..., -k:]
     off = basis @ basis.conj().swapaxes(-1, -2) - true @ true.conj().swapaxes(-1, -2)
     bound = factored_subspace_bound(drawn.squares, _size(drawn), k, drawn.factor.dtype)

@@ -34,7 +34,7 @@ from ris_pipeline.verification.target import TARGET, Claim, taken
 
 
 def _wide(answer: torch.Tensor) -> np.ndarray:
-    return np.asarray(answer.detach().resolve_conj().cdouble().numpy())
+    return np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
 
 
 def _adjoint(matrix: np.ndarray) -> np.ndarray:
@@ -69,7 +69,9 @@ def test_the_projection_keeps_the_positive_eigenvalues(drawn: SpectralMatrix) ->
 def test_the_projection_is_that_of_the_hermitian_part(drawn: NearHermitian) -> None:
     taken((Claim.NOT_HERMITIAN,))
     got = _wide(TARGET.psd_projection(drawn.matrix))
-    norm = float(np.linalg.norm(drawn.matrix.cdouble().numpy(), 2, axis=(-2, -1)).max(initial=0))
+    norm = float(
+        np.linalg.norm(drawn.matrix.to(torch.complex128).numpy(), 2, axis=(-2, -1)).max(initial=0)
+    )
     bound = product_bound(norm, 2 * drawn.hermitian.n**2, drawn.matrix.dtype)
     assert_within("P", got, positive_part(drawn.hermitian.exact), bound)
 

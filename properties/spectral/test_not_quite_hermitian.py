@@ -30,7 +30,7 @@ SIMPLE = (Domain.POSITIVE, Domain.INDEFINITE)
 
 def _norm(drawn: NearHermitian) -> np.ndarray:
     """Spectral norm of what is handed over."""
-    return np.linalg.norm(drawn.matrix.cdouble().numpy(), ord=2, axis=(-2, -1))
+    return np.linalg.norm(drawn.matrix.to(torch.complex128).numpy(), ord=2, axis=(-2, -1))
 
 
 def _turned(drawn: NearHermitian, k: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def _turned(drawn: NearHermitian, k: int) -> np.ndarray:
 
 
 def _projector(basis: torch.Tensor) -> np.ndarray:
-    wide = basis.cdouble().numpy()
+    wide = basis.to(torch.complex128).numpy()
     return wide @ wide.conj().swapaxes(-1, -2)
 
 

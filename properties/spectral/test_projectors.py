@@ -18,7 +18,7 @@ sizes = st.integers(2, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(1,
 
 
 def _projector(basis: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    return TARGET.projector(torch.from_numpy(basis).to(dtype)).cdouble().numpy()
+    return TARGET.projector(torch.from_numpy(basis).to(dtype)).to(torch.complex128).numpy()
 
 
 def _bound(size: tuple[int, int], dtype: torch.dtype) -> float:

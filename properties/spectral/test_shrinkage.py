@@ -16,7 +16,7 @@ positive = hermitian_matrices(domains=SEMIDEFINITE)
 
 
 def _shrunk(drawn: SpectralMatrix, weight: float) -> np.ndarray:
-    return TARGET.shrink(drawn.matrix, weight).cdouble().numpy()
+    return TARGET.shrink(drawn.matrix, weight).to(torch.complex128).numpy()
 
 
 @given(positive, weights)

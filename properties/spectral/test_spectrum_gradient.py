@@ -5,6 +5,7 @@ C. R. Johnson, Matrix Analysis, theorem 6.3.12.
 """
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def _gradient(name: str, drawn: SpectralMatrix, *place: int) -> np.ndarray:
     assert chosen.requires_grad, f"{name} is detached"
     chosen.sum().backward()
     assert leaf.grad is not None, f"no gradient: {name} is detached"
-    return leaf.grad.resolve_conj().cdouble().numpy()
+    return leaf.grad.resolve_conj().to(torch.complex128).numpy()
 
 
 def _projectors(drawn: SpectralMatrix, place: np.ndarray | int) -> np.ndarray:

@@ -23,7 +23,7 @@ def _adjoint(matrix: np.ndarray) -> np.ndarray:
 
 
 def _complex(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.cdouble().numpy()
+    return tensor.to(torch.complex128).numpy()
 
 
 def _norms(matrices: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from ris_pipeline.spectral import LowRankCovariance
 
 EPS = torch.finfo(torch.float64).eps
 BASELINES = tuple(name for name in ESTIMATORS if name != "maximum_likelihood")
-APART = {
+APART: dict[str, Any] = {
     "panel": (10, 10),
     "antennas": 16,
     "codes": 16,

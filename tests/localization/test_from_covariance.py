@@ -8,7 +8,7 @@ import torch
 from localization_helpers import SMALL
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.config import Scenario
+from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.localization import (
     Estimates,
     Status,
@@ -25,7 +25,7 @@ from ris_pipeline.localization.coordinates import (
     search_domain,
 )
 from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, _Peaks, refine_peaks
-from ris_pipeline.localization.spectra.search import noise_level, quadratic_form, spectrum
+from ris_pipeline.localization.spectra.search import Method, noise_level, quadratic_form, spectrum
 from ris_pipeline.scene import ideal_panel, steering_vector
 from ris_pipeline.spectral import (
     LowRankCovariance,
@@ -36,7 +36,7 @@ from ris_pipeline.spectral import (
 )
 
 SCENARIO = Scenario(**SMALL, sources=(2, 2))
-METHODS = ("music", "mvdr", "bartlett", "soft_music")
+METHODS: tuple[Method, ...] = ("music", "mvdr", "bartlett", "soft_music")
 NOISE = 1e-3
 EPS = torch.finfo(torch.float64).eps
 AZIMUTH = torch.tensor([[-0.5, 0.4], [0.1, 0.9], [-0.2, 0.35]], dtype=torch.float64)
@@ -62,7 +62,7 @@ def columns(found, name):
 
 @pytest.mark.parametrize("method", ["music", "mvdr", "soft_music"])
 @pytest.mark.parametrize("dense", [False, True])
-def test_sources_are_found_where_they_are(method: str, dense: bool) -> None:
+def test_sources_are_found_where_they_are(method: Method, dense: bool) -> None:
     given = covariance().dense() if dense else covariance()
     found = locate_from_covariance(given, SCENARIO, 2, method)
     assert found.status.eq(int(Status.CONVERGED)).all()
@@ -87,7 +87,7 @@ def test_bartlett_finds_them_to_the_width_of_its_lobes() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_form_is_the_spectrum(method: str) -> None:
+def test_the_form_is_the_spectrum(method: Method) -> None:
     given, number = covariance(), torch.full((3,), 2)
     grid = steering_grid(SCENARIO, torch.float64, density=1.0)
     level = spectrum(given, grid, number, method)
@@ -105,7 +105,7 @@ def test_the_form_is_the_spectrum(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_score_is_the_slope_of_the_form(method: str) -> None:
+def test_the_score_is_the_slope_of_the_form(method: Method) -> None:
     number = torch.full((3,), 2)
     form = quadratic_form(covariance(), number, method)
     panel = ideal_panel(SCENARIO, torch.float64)
@@ -201,7 +201,10 @@ ERRORS = [
     (lambda: locate_from_covariance(covariance(), SCENARIO, 0), "number = 0"),
     (lambda: locate_from_covariance(covariance(), SCENARIO, 6), "number = 6"),
     (lambda: locate_from_covariance(covariance(), SCENARIO, 3), "order = 3"),
-    (lambda: locate_from_covariance(covariance(), SCENARIO, 2, "root"), "method = 'root'"),
+    (
+        lambda: locate_from_covariance(covariance(), SCENARIO, 2, "root"),  # type: ignore[arg-type]
+        "method = 'root'",
+    ),
     (lambda: locate_from_covariance(covariance(), Scenario(), 2), "covariance.factor has shape"),
     (lambda: locate_from_covariance(covariance().dense(), Scenario(), 2), "covariance has shape"),
     (lambda: locate_from_covariance(covariance().dense()[0], SCENARIO, 2), "covariance has 2 axes"),
@@ -265,7 +268,8 @@ def test_smoothing_separates_coherent_plane_waves() -> None:
 
 def test_forward_backward_keeps_a_plane_wave_and_mirrors_a_curved_one() -> None:
     panel = ideal_panel(SCENARIO, torch.float64)
-    for wavefront, sign in (("plane", 1), ("fresnel", -1)):
+    cases: tuple[tuple[Wavefront, int], ...] = (("plane", 1), ("fresnel", -1))
+    for wavefront, sign in cases:
         a = steering_vector(panel, AZIMUTH, ELEVATION, DISTANCE, wavefront).mT[..., :1]
         mirror = steering_vector(panel, AZIMUTH, ELEVATION, sign * DISTANCE, wavefront).mT[..., :1]
         both = forward_backward(LowRankCovariance(a)).dense()

@@ -19,8 +19,8 @@ curvature, a larger one separates more. Detection of two sources at T = 1 and 10
 def _plane_music(scenes: Received, measurement: Measurement) -> Find:
     scenario = scenes.scenario.replace(wavefront="plane")
     size = sub_panel_size(scenario.panel, PLANE_SUB_PANEL)
-    covariance, part = smooth_panel(aperture_covariance(scenes, measurement), scenario, size)
-    covariance = narrowest(forward_backward(covariance))
+    smooth, part = smooth_panel(aperture_covariance(scenes, measurement), scenario, size)
+    covariance = narrowest(forward_backward(smooth))
     search = default_search(part, scenes.snapshots.real.dtype, scenes.snapshots.device)
     return lambda number: spectrum_positions(covariance, search, number, number, "music")
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
-from ris_pipeline.spectral import Covariance, spatial_smoothing
+from ris_pipeline.spectral import spatial_smoothing
+from ris_pipeline.spectral.low_rank import AnyForm
 
 
 def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
@@ -48,8 +49,8 @@ def sub_panel_windows(
 
 
 def smooth_panel(
-    covariance: Covariance, scenario: Scenario, size: tuple[int, int]
-) -> tuple[Covariance, Scenario]:
+    covariance: AnyForm, scenario: Scenario, size: tuple[int, int]
+) -> tuple[AnyForm, Scenario]:
     """`1/W sum_w R[window_w, window_w]`, and the scenario of the sub-panel, as
     `locate_from_covariance` takes them.
 
