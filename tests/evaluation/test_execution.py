@@ -50,6 +50,7 @@ def test_units_cover_the_scenes_once():
     assert [(t.start, t.stop) for t in tasks] == [(0, 100), (100, 200), (200, 250)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_same_bits_on_any_number_of_workers(alone, workers, tmp_path):
     pytest.importorskip("distributed")
@@ -59,6 +60,7 @@ def test_the_same_bits_on_any_number_of_workers(alone, workers, tmp_path):
     assert bits(store.load(TASKS)) == bits(alone.load(TASKS))
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_a_worker_that_runs_several_units_at_a_time(alone, tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
@@ -69,6 +71,7 @@ def test_the_same_bits_on_a_worker_that_runs_several_units_at_a_time(alone, tmp_
     assert bits(store.load(TASKS)) == bits(alone.load(TASKS))
 
 
+@pytest.mark.slow
 def test_the_same_bits_whatever_the_number_of_threads(alone, tmp_path):
     code = (
         "import pickle, sys, torch; from pathlib import Path\n"
@@ -129,6 +132,7 @@ def test_a_refusal_and_a_failure_keep_the_other_units(tmp_path):
     assert run_tasks(tasks, store, workers=1, estimators=FAKES).keys() == set(tasks[:2])
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_takes_its_unit_with_it_and_no_other(tmp_path):
     dask = pytest.importorskip("dask")
     store = UnitStore(tmp_path)
@@ -148,6 +152,7 @@ def test_a_worker_of_other_software_is_refused_by_name(monkeypatch):
     assert set(software()) == {"ris_pipeline", "torch", "processor"}
 
 
+@pytest.mark.slow
 def test_a_worker_of_other_software_ends_the_run(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     other = {**software(), "torch": "1.0"}

@@ -109,6 +109,7 @@ def test_a_refused_cell_is_a_row_and_a_failed_one_an_exit_code(tmp_path):
     assert "RuntimeError" in read(tmp_path / "b" / "snr.csv")[0]["note"]
 
 
+@pytest.mark.slow
 def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
     from ris_pipeline.evaluation.estimators import ESTIMATORS
 
@@ -128,6 +129,7 @@ def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
     assert told["1", "estimated"]["azimuth_ratio"] == ""
 
 
+@pytest.mark.slow
 def test_the_whole_battery(tmp_path):
     plan = evaluation(battery("original", TINY.replace(panel=(3, 3))), scenes=12)
     passed, text = run(tmp_path, plan)
@@ -243,6 +245,7 @@ def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", code, "evaluate", *words, *SET, *ONE, *more]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_is_as_if_it_never_happened(tmp_path):
     out, whole = tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(command(out), stdout=subprocess.DEVNULL) as process:
@@ -302,6 +305,7 @@ def test_a_file_in_the_way(capsys, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_the_command(capsys, tmp_path):
     words = ["evaluate", "--out", str(tmp_path), "--workers", "1", "--scenes", "10", *SET]
     alone = ["--number", "known", "--estimators", "maximum_likelihood"]

@@ -127,6 +127,7 @@ def test_the_number_is_found_where_the_fit_is_good(name: str) -> None:
     assert torch.equal(found.active, ~torch.isnan(found.azimuth))
 
 
+@pytest.mark.slow
 def test_noise_alone_holds_no_source() -> None:
     scenes = draw(size=4, **APART)
     generator = torch.Generator().manual_seed(3)

@@ -33,6 +33,7 @@ SCENARIO = Scenario(
 MOVING = SCENARIO.replace(blocks=12, codes=1, codebook="random")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [SCENARIO, MOVING], ids=["static", "moving symbols"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_source_is_found_at_the_bound(scenario: Scenario, dtype: torch.dtype) -> None:

@@ -67,6 +67,7 @@ def test_the_energy_outside_is_noise_alone():
     assert abs(mean - 1) < 5 / (64 * 12) ** 0.5
 
 
+@pytest.mark.slow
 def test_a_source_in_the_wrong_place_is_brought_back():
     scenario = Scenario(power="power_control", sources=(2, 2), snr_db=(20, 20))
     scenes = SceneSet(scenario, seed=3, size=12).scenes(0, 12)
@@ -114,6 +115,7 @@ def grid_of_four() -> SteeringGrid:
     return steering_grid(FOUR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [403, 461, 900, 904])
 def test_one_source_between_two_is_parted(index: int):
     """Four scenes in which the fourth source went to where noise is and one stood for two."""
@@ -123,6 +125,7 @@ def test_one_source_between_two_is_parted(index: int):
     assert found < right * (1 + 0.5 / 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [65, 95])
 def test_sources_do_not_cancel(index: int):
     """Two scenes in which the plain likelihood ended with amplitudes in the hundreds."""
