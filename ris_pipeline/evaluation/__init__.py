@@ -1,6 +1,6 @@
 """Monte-Carlo runs: which scenes, what is recorded of each, and what the records say."""
 
-from ris_pipeline.evaluation.comparison import COMPARED, REFERENCE, Verdict, compare, judged
+from ris_pipeline.evaluation.comparison import COMPARED, REFERENCE, Standing, compare, judged
 from ris_pipeline.evaluation.execution import Missing, check_workers, run_tasks
 from ris_pipeline.evaluation.records import UNIT, Records, Task, evaluate_unit, units
 from ris_pipeline.evaluation.statistics import COLUMNS, EMPTY_ROW, Row, statistics
@@ -20,11 +20,11 @@ __all__ = [
     "Missing",
     "Records",
     "Row",
+    "Standing",
     "Stratum",
     "Table",
     "Task",
     "UnitStore",
-    "Verdict",
     "battery",
     "check_workers",
     "compare",

@@ -40,7 +40,7 @@ COMPARED: tuple[str, ...] = (
 """Columns of a comparison: the reference less, or over, the other."""
 
 
-class Verdict(StrEnum):
+class Standing(StrEnum):
     """The other estimator in one cell. Each interval is at 95 %, so that of two equal estimators
     one in forty looks worse in each criterion."""
 
@@ -94,7 +94,7 @@ def _with_interval(name: str, pairs: NDArray[np.float64], root: bool) -> dict[st
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def judged(row: Row) -> tuple[Verdict, tuple[str, ...]]:
+def judged(row: Row) -> tuple[Standing, tuple[str, ...]]:
     """The verdict on a comparison, and the criteria in which the reference is worse."""
     better, worse, known = [], [], False
     for (criterion, equal), figure in zip(CRITERIA.items(), _FIGURES, strict=True):
@@ -107,7 +107,7 @@ def judged(row: Row) -> tuple[Verdict, tuple[str, ...]]:
         if below if criterion == "detected" else above:
             worse.append(criterion)
     if not known:
-        return Verdict.TOO_FEW, ()
+        return Standing.TOO_FEW, ()
     if worse:
-        return Verdict.WORSE, tuple(worse)
-    return (Verdict.BEATEN if better else Verdict.MET), ()
+        return Standing.WORSE, tuple(worse)
+    return (Standing.BEATEN if better else Standing.MET), ()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ris_pipeline.evaluation.comparison import REFERENCE, Verdict, compare, judged
+from ris_pipeline.evaluation.comparison import REFERENCE, Standing, compare, judged
 from ris_pipeline.evaluation.execution import Missing
 from ris_pipeline.evaluation.plan import Evaluation, Series
 from ris_pipeline.evaluation.records import Records, Task
@@ -33,7 +33,7 @@ class Compared:
     second: str
     series: Series
     row: Row
-    verdict: Verdict
+    verdict: Standing
     worse_in: tuple[str, ...]
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table as RichTable
 
-from ris_pipeline.evaluation import COLUMNS, COMPARED, REFERENCE, Table, Verdict
+from ris_pipeline.evaluation import COLUMNS, COMPARED, REFERENCE, Standing, Table
 from ris_pipeline.evaluation.plan import Series
 from ris_pipeline.evaluation.results import Compared, Line
 from ris_pipeline.report.tables import plain_table
@@ -95,7 +95,7 @@ def shown_comparison(lines: Sequence[Compared]) -> RichTable:
     rows = []
     for (table, series), cells in groups.items():
         least = min(cells, key=lambda line: line.row["detected_difference"])
-        counts = [sum(line.verdict is v for line in cells) for v in Verdict][:3]
+        counts = [sum(line.verdict is v for line in cells) for v in Standing][:3]
         rows.append(
             (
                 table.replace("_", " "),
