@@ -18,7 +18,7 @@ from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task
 
 _ROOMS = (
-    "config.py",
+    "config",
     "scene",
     "spectral",
     "localization",
