@@ -144,6 +144,7 @@ PHASORS = {
     "scene/_random.py": "complex Gaussian numbers",
     "verification/conventions/_steering.py": "phases from another reference",
     "verification/known_bugs/array.py": "steering vectors that are wrong",
+    "verification/steering_mistakes.py": "the same, of anybody's",
     "verification/known_bugs/scenes.py": "codes that are wrong",
 }
 """The only files that may make complex exponentials."""
