@@ -41,6 +41,8 @@ ROUGHLY = 1e-3
 """Relative distance of numbers that something small has been added to."""
 SINGLE_DIGITS = 32 * float(np.finfo(np.float32).eps)
 """Relative distance of numbers that went through single precision."""
+FIRST = 8
+"""Cases after which a cause that hardly ever fits is given up."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
 """What is wrong of a derivative says nothing where the value is."""
 
@@ -236,7 +238,7 @@ def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
 def _mistakes(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     """What ours would answer, asked or answered otherwise."""
     for one in mistakes(place, getattr(TARGET, place)):
-        agree, telling = _agreement(seen, one.function)
+        agree, telling = _agreement(seen, one.function, ENOUGH / ALONE)
         # One number is soon met by chance.
         if telling > 1:
             yield Diagnosis(one.cause, "", one.story, None, agree / telling)
@@ -249,14 +251,10 @@ def _bugs(seen: list[Seen], place: str, decided: Mapping[str, bool]) -> Iterator
     matrix = stored_matrix()
     for bug in KNOWN_BUGS:
         if bug.replaces == place and bug.key in matrix.red:
-            agree, telling = _agreement(seen, bug.function)
-            yield Diagnosis(
-                bug.cause,
-                bug.name,
-                bug.story,
-                pattern(decided, matrix, bug),
-                agree / telling if telling else None,
-            )
+            alike = pattern(decided, matrix, bug)
+            agree, telling = _agreement(seen, bug.function, 2 * ENOUGH - alike)
+            numbers = agree / telling if telling else None
+            yield Diagnosis(bug.cause, bug.name, bug.story, alike, numbers)
 
 
 def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") -> float:
@@ -268,11 +266,17 @@ def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") ->
     return len(theirs & known) / len(either) if either else 0.0
 
 
-def _agreement(seen: Iterable[Seen], function: Callable[..., Any]) -> tuple[int, int]:
+def _agreement(
+    seen: Iterable[Seen], function: Callable[..., Any], required: float
+) -> tuple[int, int]:
     """On how many of the fixed cases both answer alike, and on how many one of them answers
-    otherwise than ours."""
+    otherwise than ours.
+
+    required: the share that is of use; the cases end where it is out of reach, those first that
+    tell theirs from ours.
+    """
     agree, telling = 0, 0
-    for one in seen:
+    for one in sorted(seen, key=Seen.right):
         known = _known(one.case, function)
         if one.right() and same_numbers(known, one.ours):
             continue
@@ -281,4 +285,6 @@ def _agreement(seen: Iterable[Seen], function: Callable[..., Any]) -> tuple[int,
             continue
         telling += 1
         agree += same_numbers(one.theirs, known)
+        if telling >= FIRST and agree < required * telling / 2:
+            break
     return agree, telling
