@@ -1,4 +1,4 @@
-"""For every folder of tests: pytest's own test kit, the hypothesis profile of mutation testing."""
+"""For every folder of tests: pytest's own test kit, the hypothesis profiles of quick runs."""
 
 from hypothesis import Phase, settings
 
@@ -15,3 +15,6 @@ settings.register_profile(
     report_multiple_bugs=False,
     phases=(Phase.explicit, Phase.generate),
 )
+
+# A look at every law: a mistake that shows in most examples shows in a few.
+settings.register_profile("fast", max_examples=4, derandomize=True, database=None, deadline=None)

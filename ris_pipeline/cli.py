@@ -50,7 +50,7 @@ def demo(
     set_: Overrides = None,
 ) -> None:
     """Train on small scenes, locate the sources of reference scenes, show both."""
-    from ris_pipeline.report.demo import run_demo
+    from ris_pipeline.commands.demo import run_demo
 
     settings = _settings("small", [f"training.epochs={epochs}", *(set_ or [])], seed)
     run_demo(Console(), out, settings, scenes)
@@ -64,8 +64,8 @@ def overfit(
     epochs: Annotated[int, typer.Option(help="Optimiser steps on the fixed scenes.")] = 150,
 ) -> None:
     """Drive one fixed set of 64 scenes below a loss of 0.2; exit code 1 if it stays above."""
+    from ris_pipeline.commands.train import train_with_progress
     from ris_pipeline.learning import OVERFIT_LOSS, overfit_settings
-    from ris_pipeline.report.console import train_with_progress
 
     settings = overfit_settings(_settings(preset, set_, seed), epochs)
     console = Console()
@@ -88,7 +88,7 @@ def train(
     hosts: Annotated[int, typer.Option(help="Hosts; each is started by torchrun.")] = 1,
 ) -> None:
     """Train the covariance network of a preset."""
-    from ris_pipeline.report.console import train_with_progress
+    from ris_pipeline.commands.train import train_with_progress
     from ris_pipeline.report.run_folder import RunFolder
 
     settings = _settings(preset, set_, seed)
@@ -140,9 +140,9 @@ def localize(
     set_: Overrides = None,
 ) -> None:
     """Localise simulated scenes with a trained network and least squares together."""
+    from ris_pipeline.commands.localize import run_localize
     from ris_pipeline.config import override_settings
     from ris_pipeline.learning import find_model, load_model
-    from ris_pipeline.report.localize import run_localize
     from ris_pipeline.scene import Split
 
     check_choice("split", split, ("validation", "test"))
@@ -162,7 +162,7 @@ def calibrate(
     test: Annotated[int, typer.Option(help="Unseen scenes to compare on; 0: none.")] = 100,
 ) -> None:
     """Estimate element responses and positions of a fixed, miscalibrated panel."""
-    from ris_pipeline.report.calibrate import run_calibrate
+    from ris_pipeline.commands.calibrate import run_calibrate
 
     settings = _settings(preset, set_, seed)
     run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
@@ -209,20 +209,20 @@ def evaluate(
     Exit code 1 if an estimator failed in some cell: the others are in the tables.
     """
     from ris_pipeline import evaluation as rooms
-    from ris_pipeline.localization.estimators import ESTIMATORS
-    from ris_pipeline.report.evaluation import run_evaluation
-    from ris_pipeline.report.evaluation_plan import Evaluation, make_series
+    from ris_pipeline.commands.evaluate import run_evaluation
+    from ris_pipeline.evaluation.estimators import ESTIMATORS
+    from ris_pipeline.evaluation.plan import Evaluation, make_series
 
     settings = _settings(preset, set_, seed)
     names = list(sweep or ([] if battery else ["snr"]))
     if values is not None and len(names) != 1:
         raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
     chosen = [] if values is None else [parse_value(text) for text in values.split(",")]
-    items = [rooms.sweep(name, settings.scenario, chosen) for name in names]
-    items += rooms.battery(battery, settings.scenario) if battery else []
+    tables = [rooms.sweep(name, settings.scenario, chosen) for name in names]
+    tables += rooms.battery(battery, settings.scenario) if battery else []
     listed = list(ESTIMATORS) if estimators == "all" else _listed(estimators)
     series = make_series(listed, _listed(number))
-    evaluation = Evaluation(tuple(items), series, settings.seed, scenes)
+    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes)
     if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
         raise typer.Exit(1)
 
@@ -316,7 +316,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Go through the checklist of a healthy run; exit code 1 if something is wrong."""
-    from ris_pipeline.report.doctor import run_doctor
+    from ris_pipeline.commands.doctor import run_doctor
 
     if not run_doctor(Console(), run, as_json):
         raise typer.Exit(1)

@@ -87,6 +87,7 @@ def test_a_folder_that_cannot_be_written(capsys, tmp_path: Path) -> None:
     assert run(capsys, "train", *SET, "--out", str(tmp_path))[0] == 2
 
 
+@pytest.mark.slow
 def test_training_writes_a_run_that_can_be_resumed(capsys, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", "--preset", "golden", *SET, "--out", str(out)]
@@ -118,6 +119,7 @@ def test_overfit_fails_when_it_stays_above(capsys) -> None:
     assert "NOT below 0.2" in out
 
 
+@pytest.mark.slow
 def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     code, text, _ = run(capsys, "demo", "--out", str(out), "--scenes", "2", *SET)
@@ -155,12 +157,13 @@ def test_every_preset_loads_and_a_file_can_be_one(tmp_path: Path) -> None:
         load_settings(str(path))
 
 
+@pytest.mark.slow
 def test_the_module_runs_without_the_development_packages() -> None:
     blocked = "hypothesis", "pytest", "beartype", "pandas"
     code = (
         "import sys\n"
         f"for name in {blocked!r}: sys.modules[name] = None\n"
-        "import ris_pipeline.cli, ris_pipeline.report.demo\n"
+        "import ris_pipeline.cli, ris_pipeline.commands.demo\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -184,6 +187,7 @@ def test_localize_needs_no_training(capsys) -> None:
         assert text in out
 
 
+@pytest.mark.slow
 def test_calibrate_writes_a_panel_that_scenarios_take(capsys, tmp_path: Path) -> None:
     panel, phase = tmp_path / "panel.safetensors", "scenario.impairments.phase_error_deg=40"
     few = ["--preset", "golden", "--scenes", "24", "--test", "4", "--set", phase]

@@ -1,6 +1,7 @@
 """The house: which room imports which, and that the physics is defined once."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "ris_pipeline"
 
 ROOMS = (
     "_errors",
+    "_files",
     "_validation",
     "_version",
     "config",
@@ -19,6 +21,7 @@ ROOMS = (
     "learning",
     "evaluation",
     "report",
+    "commands",
     "cli",
 )
 """In order: a room imports only rooms before it. `verification` may use all of them."""
@@ -31,16 +34,19 @@ def room_of(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-def imported_rooms(tree: ast.AST) -> set[str]:
-    rooms = set()
+def modules(tree: ast.AST) -> set[str]:
+    """Every module that is imported somewhere."""
+    names: set[str] = set()
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+            names.add(node.module)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        rooms |= {n.split(".")[1] for n in names if n.startswith("ris_pipeline.")}
-    return rooms
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    return {name.split(".")[1] for name in modules(tree) if name.startswith("ris_pipeline.")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -52,8 +58,10 @@ def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
         return
     if room == "cli":
         # The door: it opens verification, and only for the command that needs it.
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert "verification" not in imported_rooms(ast.Module(top, []))
+        top = ast.Module(
+            [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], []
+        )
+        assert "verification" not in imported_rooms(top)
         imported.discard("verification")
     assert "verification" not in imported, f"{path} imports verification"
     if room == "__init__":
@@ -69,6 +77,52 @@ def test_every_room_is_listed() -> None:
 
 def test_an_import_against_the_order_is_seen() -> None:
     assert imported_rooms(ast.parse("from ris_pipeline.learning import Trainer")) == {"learning"}
+
+
+LOCALIZATION = PACKAGE / "localization"
+
+FLOORS = 5
+"""Most floors of `localization`: what stands on nothing is on the first, everything else one above
+the highest that it imports."""
+
+
+def parts_of(folder: Path) -> dict[str, set[str]]:
+    """What each part of a room, a file or a folder, imports of the others; the door apart."""
+    inside = f"ris_pipeline.{folder.name}."
+    found: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        part = path.relative_to(folder).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        names = modules(ast.parse(path.read_text(encoding="utf-8")))
+        others = {name.removeprefix(inside).split(".")[0] for name in names if inside in name}
+        found.setdefault(part, set()).update(others - {part})
+    return found
+
+
+def floors(parts: dict[str, set[str]]) -> dict[str, int]:
+    """The floor of each part; raises `CycleError` where they go round in a circle."""
+    found: dict[str, int] = {}
+    for part in TopologicalSorter(parts).static_order():
+        found[part] = 1 + max((found[other] for other in parts[part]), default=0)
+    return found
+
+
+def test_localization_has_few_floors_and_no_circle() -> None:
+    found = floors(parts_of(LOCALIZATION))
+    assert set(found) == {path.stem for path in LOCALIZATION.iterdir() if path.stem[0] != "_"}
+    assert max(found.values()) <= FLOORS, found
+
+
+@pytest.mark.parametrize("path", sorted(LOCALIZATION.rglob("*.py")), ids=lambda path: path.stem)
+def test_nobody_inside_goes_round_by_the_door(path: Path) -> None:
+    assert "ris_pipeline.localization" not in modules(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_a_circle_and_a_floor_too_many_are_seen() -> None:
+    with pytest.raises(CycleError):
+        floors({"a": {"b"}, "b": {"a"}})
+    assert floors({"a": set(), "b": {"a"}, "c": {"a", "b"}}) == {"a": 1, "b": 2, "c": 3}
 
 
 MAKERS = ("phasor", "torch.polar", "torch.complex", "torch.exp", "cmath.exp", "np.exp")
@@ -90,6 +144,7 @@ PHASORS = {
     "scene/_random.py": "complex Gaussian numbers",
     "verification/conventions/_steering.py": "phases from another reference",
     "verification/known_bugs/array.py": "steering vectors that are wrong",
+    "verification/steering_mistakes.py": "the same, of anybody's",
     "verification/known_bugs/scenes.py": "codes that are wrong",
 }
 """The only files that may make complex exponentials."""
@@ -111,7 +166,8 @@ def decompositions(tree: ast.AST) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_one_place_knows_the_order_of_a_spectrum(path: Path) -> None:
     name = path.relative_to(PACKAGE).as_posix()
-    if name != "spectral/hermitian.py" and not name.startswith("verification/known_bugs/"):
+    wrong_on_purpose = name.startswith(("verification/known_bugs/", "verification/mistakes.py"))
+    if name != "spectral/hermitian.py" and not wrong_on_purpose:
         assert not decompositions(ast.parse(path.read_text(encoding="utf-8")))
 
 

@@ -40,7 +40,7 @@ COMPARED: tuple[str, ...] = (
 """Columns of a comparison: the reference less, or over, the other."""
 
 
-class Verdict(StrEnum):
+class Standing(StrEnum):
     """The other estimator in one cell. Each interval is at 95 %, so that of two equal estimators
     one in forty looks worse in each criterion."""
 
@@ -54,12 +54,12 @@ class Verdict(StrEnum):
 
 
 def compare(
-    reference: Records, other: Records, chosen: NDArray[np.bool_], whole: bool = True
+    reference: Records, other: Records, chosen: NDArray[np.bool_], covers_scenes: bool = True
 ) -> Row:
     """The columns of `COMPARED` for records of the same scenes.
 
     Args:
-        chosen: (B, K), which sources count; whole: as for `statistics`.
+        chosen: (B, K), which sources count; covers_scenes: as for `statistics`.
     """
     kept = chosen.any(-1)
     total = chosen.sum(-1).astype(float)
@@ -72,7 +72,7 @@ def compare(
     }
     found = np.stack(((lead * chosen).sum(-1), total), axis=-1)[kept]
     row |= _with_interval("detected_difference", found, root=False)
-    metric = np.stack((reference.gospa, other.gospa), axis=-1)[kept & whole]
+    metric = np.stack((reference.gospa, other.gospa), axis=-1)[kept & covers_scenes]
     row |= _with_interval("gospa_ratio", metric, root=False)
     for axis, (name, _, _) in enumerate(AXES):
         shared = both & scored(reference, axis) & scored(other, axis)
@@ -94,7 +94,7 @@ def _with_interval(name: str, pairs: NDArray[np.float64], root: bool) -> dict[st
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def judged(row: Row) -> tuple[Verdict, tuple[str, ...]]:
+def judged(row: Row) -> tuple[Standing, tuple[str, ...]]:
     """The verdict on a comparison, and the criteria in which the reference is worse."""
     better, worse, known = [], [], False
     for (criterion, equal), figure in zip(CRITERIA.items(), _FIGURES, strict=True):
@@ -107,7 +107,7 @@ def judged(row: Row) -> tuple[Verdict, tuple[str, ...]]:
         if below if criterion == "detected" else above:
             worse.append(criterion)
     if not known:
-        return Verdict.TOO_FEW, ()
+        return Standing.TOO_FEW, ()
     if worse:
-        return Verdict.WORSE, tuple(worse)
-    return (Verdict.BEATEN if better else Verdict.MET), ()
+        return Standing.WORSE, tuple(worse)
+    return (Standing.BEATEN if better else Standing.MET), ()

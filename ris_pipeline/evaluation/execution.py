@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ris_pipeline._errors import CALL_ERRORS, InputError
+from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
 from ris_pipeline.evaluation.records import Records, Task, evaluate_unit
 from ris_pipeline.evaluation.store import UnitStore, software
-from ris_pipeline.localization.estimators import ESTIMATORS, Estimator
 
 CONNECT_S = 10
 """Seconds in which a scheduler has to answer."""
@@ -34,10 +34,10 @@ class Missing:
     refused: bool
 
 
-Outcome = Records | Missing
+Attempt = Records | Missing
 
 
-def attempt(task: Task, estimator: Estimator) -> Outcome:
+def attempt(task: Task, estimator: Estimator) -> Attempt:
     """The records of a unit, or why there are none."""
     try:
         return evaluate_unit(task, estimator)
@@ -83,21 +83,21 @@ def run_tasks(
     here = scheduler is None and workers == 1
     finished = _run_here(pending) if here else _run_on_cluster(pending, workers, scheduler)
     missing = {}
-    for task, outcome in finished:
-        if isinstance(outcome, Missing):
-            missing[task] = outcome
+    for task, attempted in finished:
+        if isinstance(attempted, Missing):
+            missing[task] = attempted
         else:
-            store.save(task, outcome)
+            store.save(task, attempted)
         advance(task)
     return missing
 
 
-def _run_here(pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Outcome]]:
+def _run_here(pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Attempt]]:
     for task, estimator in pending.items():
         yield task, attempt(task, estimator)
 
 
-def _attempt_on_worker(task: Task, estimator: Estimator, expected: dict[str, str]) -> Outcome:
+def _attempt_on_worker(task: Task, estimator: Estimator, expected: dict[str, str]) -> Attempt:
     """`attempt`, where the worker's software is that of the caller.
 
     Raises:
@@ -116,7 +116,7 @@ def _attempt_on_worker(task: Task, estimator: Estimator, expected: dict[str, str
 
 def _run_on_cluster(
     pending: Mapping[Task, Estimator], workers: int, scheduler: str | None
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Iterator[tuple[Task, Attempt]]:
     try:
         from dask.distributed import Client, LocalCluster
     except ImportError:
@@ -148,7 +148,7 @@ def _run_on_cluster(
             cluster.close()
 
 
-def _results(client: Any, pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Outcome]]:
+def _results(client: Any, pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Attempt]]:
     """Outcomes as they come.
 
     Raises:
@@ -166,10 +166,10 @@ def _results(client: Any, pending: Mapping[Task, Estimator]) -> Iterator[tuple[T
         client.wait_for_workers(1, timeout=FIRST_WORKER_S)
         for future in as_completed(futures):
             try:
-                outcome = future.result()
+                attempted = future.result()
             except KilledWorker as error:
-                outcome = Missing(f"its worker died: {error}", refused=False)
-            yield futures[future], outcome
+                attempted = Missing(f"its worker died: {error}", refused=False)
+            yield futures[future], attempted
             future.release()
     except TimeoutError:
         raise InputError(f"scheduler: no worker came within {FIRST_WORKER_S} s") from None

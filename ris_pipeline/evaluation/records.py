@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX, Scenario
+from ris_pipeline.evaluation.estimators import Estimator
 from ris_pipeline.localization import (
     Status,
     cramer_rao_bound,
@@ -22,7 +23,6 @@ from ris_pipeline.localization import (
     gospa,
     misspecified_cramer_rao_bound,
 )
-from ris_pipeline.localization.estimators import Estimator
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix, steering_matrix
 
 UNIT = 100
@@ -33,8 +33,8 @@ UNIT = 100
 class Task:
     """One estimator, by its name, on the test scenes start..stop-1 of a seed.
 
-    known: whether the estimator is told the number of sources; told: the scenario as the receiver
-    knows it, by default that of the scenes.
+    known: whether the estimator is told the number of sources; receiver_scenario: the scenario
+    as the receiver knows it, by default that of the scenes.
     """
 
     scenario: Scenario
@@ -43,7 +43,7 @@ class Task:
     seed: int
     start: int
     stop: int
-    told: Scenario | None = None
+    receiver_scenario: Scenario | None = None
 
 
 def units(
@@ -52,14 +52,16 @@ def units(
     known: bool,
     seed: int,
     scenes: int,
-    told: Scenario | None = None,
+    receiver_scenario: Scenario | None = None,
 ) -> Iterator[Task]:
     """The tasks that together cover scenes 0..scenes-1."""
     for start in range(0, scenes, UNIT):
-        yield Task(scenario, estimator, known, seed, start, min(start + UNIT, scenes), told)
+        yield Task(
+            scenario, estimator, known, seed, start, min(start + UNIT, scenes), receiver_scenario
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Records:
     """Of B scenes with K_MAX source slots; NaN or False where a slot is empty.
 
@@ -134,7 +136,7 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
     data = SceneSet(task.scenario, task.seed, task.stop, Split.TEST)
     scenes = data.scenes(task.start, task.stop)
     truth = scenes.sources
-    received = replace(scenes, scenario=task.told or task.scenario)
+    received = replace(scenes, scenario=task.receiver_scenario or task.scenario)
     begin = time.perf_counter()
     estimates = estimator(received, truth.count if task.known else None)
     seconds = time.perf_counter() - begin
@@ -146,19 +148,19 @@ def _evaluate(task: Task, estimator: Estimator) -> Records:
     places = (truth.azimuth, truth.elevation, truth.distance)
     azimuth, elevation, distance = (_slots(x.double() + blank, np.nan) for x in places)
     return Records(
-        _slots(active, False).astype(bool),
-        _slots(errors.detected, False).astype(bool),
-        _slots(errors.detected & (status != int(Status.UNRESOLVED)), False).astype(bool),
-        azimuth,
-        elevation,
-        distance,
-        _slots(_own_snr_db(scenes) + blank, np.nan),
-        _slots(errors.error, np.nan),
-        _slots(_bound(scenes), np.nan),
-        scenes.snr_db.double().numpy(),
-        truth.count.numpy(),
-        estimates.count.numpy(),
-        (estimates.count - hits).numpy(),
-        gospa(estimates, scenes).numpy(),
-        np.array([seconds]),
+        active=_slots(active, False).astype(bool),
+        detected=_slots(errors.detected, False).astype(bool),
+        resolved=_slots(errors.detected & (status != int(Status.UNRESOLVED)), False).astype(bool),
+        azimuth=azimuth,
+        elevation=elevation,
+        distance=distance,
+        own_snr_db=_slots(_own_snr_db(scenes) + blank, np.nan),
+        error=_slots(errors.error, np.nan),
+        bound=_slots(_bound(scenes), np.nan),
+        snr_db=scenes.snr_db.double().numpy(),
+        count=truth.count.numpy(),
+        estimated=estimates.count.numpy(),
+        false_alarms=(estimates.count - hits).numpy(),
+        gospa=gospa(estimates, scenes).numpy(),
+        seconds=np.array([seconds]),
     )

@@ -49,7 +49,7 @@ def _ends(name: str) -> dict[str, str]:
 COLUMNS: Mapping[str, str] = MappingProxyType(_columns())
 """What stands in each column; NaN where there is nothing to say."""
 
-NOTHING: Row = MappingProxyType(dict.fromkeys(COLUMNS, math.nan))
+EMPTY_ROW: Row = MappingProxyType(dict.fromkeys(COLUMNS, math.nan))
 """The row of a cell without records."""
 
 
@@ -58,25 +58,25 @@ def _with_ends(name: str, values: tuple[float, float, float]) -> dict[str, float
 
 
 def statistics(
-    records: Records, chosen: NDArray[np.bool_] | None = None, whole: bool = True
+    records: Records, chosen: NDArray[np.bool_] | None = None, covers_scenes: bool = True
 ) -> Row:
     """One row of a table.
 
     Args:
         chosen: (B, K), which sources count (default: all).
-        whole: whether all sources of a scene count or none; otherwise what belongs to a scene as
-            such (number of sources, false alarms, GOSPA) is NaN.
+        covers_scenes: whether all sources of a scene count or none; otherwise what belongs to a
+            scene as such (number of sources, false alarms, GOSPA) is NaN.
     """
     chosen = records.active if chosen is None else chosen & records.active
     scenes = chosen.any(-1)
     if not scenes.any():
-        return MappingProxyType({**NOTHING, "scenes": 0.0, "sources": 0.0})
+        return MappingProxyType({**EMPTY_ROW, "scenes": 0.0, "sources": 0.0})
     total = chosen.sum(-1).astype(float)
     audible = chosen & (records.own_snr_db >= OWN_SNR_DB)
     row: dict[str, float] = {"scenes": float(scenes.sum()), "sources": float(total.sum())}
     row |= _with_ends("detected", _share(records.detected & chosen, chosen))
     row |= _with_ends("detected_audible", _share(records.detected & audible, audible))
-    of_scenes = scenes & whole
+    of_scenes = scenes & covers_scenes
     right = (records.estimated == records.count)[of_scenes].astype(float)
     row |= _with_ends("right_number", share_interval(right, np.ones_like(right)))
     false_alarms = records.false_alarms[of_scenes].astype(float)

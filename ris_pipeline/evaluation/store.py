@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -14,10 +13,18 @@ import numpy as np
 import torch
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task
 
-_ROOMS = ("config.py", "scene", "spectral", "localization", "evaluation/records.py")
+_ROOMS = (
+    "config",
+    "scene",
+    "spectral",
+    "localization",
+    "evaluation/estimators.py",
+    "evaluation/records.py",
+)
 """What a record is computed by."""
 
 
@@ -58,9 +65,10 @@ class UnitStore:
             raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
 
     def _path(self, task: Task) -> Path:
+        told = task.receiver_scenario
         described = vars(task) | {
             "scenario": task.scenario.model_dump(mode="json"),
-            "told": task.told and task.told.model_dump(mode="json"),
+            "receiver_scenario": told and told.model_dump(mode="json"),
         }
         key = json.dumps([described, dict(software())], sort_keys=True)
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
@@ -74,14 +82,8 @@ class UnitStore:
         Raises:
             InputError: the folder cannot be written.
         """
-        path = self._path(task)
-        temporary = path.with_suffix(".partial")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **vars(records))
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from None
+        with whole_file(self._path(task)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **vars(records))
 
     def load(self, tasks: Iterable[Task]) -> Records:
         """The records of tasks that have been run, joined.

@@ -1,11 +1,11 @@
 """The covariance network: features, model, losses, the training loop and what it reports."""
 
+from ris_pipeline._files import write_text
 from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
-    write_text,
 )
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.learning.features import Features, make_features, make_truth

@@ -29,9 +29,11 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from ris_pipeline.localization._cholesky import regular_cholesky
-from ris_pipeline.localization.grid import Domain
-from ris_pipeline.localization.varpro import Fit, Measurement, linearise, source_columns
+from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.coordinates import Domain
+from ris_pipeline.localization.least_squares.linearisation import Fit, linearise
+from ris_pipeline.localization.measurement.columns import source_columns
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.spectral import LowRankCovariance, nmse
 from ris_pipeline.spectral.norms import squared_norm
 

@@ -1,12 +1,10 @@
 """Checkpoints: one safetensors file, everything that is no tensor as JSON in its header.
 
-It is written to a temporary name and moved into place, so a reader never meets half a file, nor
-the weights of one epoch with the counters of another. A copy of the JSON stands beside it, for
-people; nothing reads it.
+It is written whole, so a reader never meets the weights of one epoch with the counters of another.
+A copy of the JSON stands beside it, for people; nothing reads it.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file, write_text
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, parse_settings
 
@@ -50,12 +49,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, page: bool = True) -> No
         "settings": checkpoint.settings.model_dump(mode="json"),
         "progress": checkpoint.progress,
     }
-    temporary = path.with_suffix(".partial")
     try:
-        save_file(flat, temporary, metadata={_PAGE: json.dumps(header)})
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"checkpoint {str(path)!r} cannot be written: {error}") from None
+        with whole_file(path) as temporary:
+            save_file(flat, temporary, metadata={_PAGE: json.dumps(header)})
+    except (InputError, SafetensorError) as error:
+        raise InputError(f"checkpoint {error}") from None
     if page:
         write_text(path.with_suffix(".json"), json.dumps(header, indent=1))
 
@@ -84,17 +82,3 @@ def _grouped(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         group, _, name = key.partition("/")
         groups.setdefault(group, {})[name] = value
     return groups
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file at once or not at all.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from None

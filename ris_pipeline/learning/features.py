@@ -13,8 +13,6 @@ for a prior (`whitening.py`), over the cells' steering vectors a:
 The network never has to learn the inversion of Phi, nor the steering vector.
 """
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -23,8 +21,8 @@ from ris_pipeline.config import ModelConfig
 from ris_pipeline.learning.losses import Truth
 from ris_pipeline.learning.sector import Sector
 from ris_pipeline.localization import measure, snr_regularisation, whiten
-from ris_pipeline.localization.detection import build_detector, grid_gains
-from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import SceneBatch, covariance_factor, steering_matrix
 from ris_pipeline.spectral import LowRankCovariance, eigh
 
@@ -78,18 +76,6 @@ def as_image(
     return channels.unflatten(2, (*shape, -1)).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-def narrow(measurement: Measurement, dtype: torch.dtype) -> Measurement:
-    """The measurement in complex `dtype`: a network has no use for normal equations in double."""
-    panel = measurement.panel
-    return replace(
-        measurement,
-        gram=None if measurement.gram is None else measurement.gram.to(dtype),
-        sensing=None if measurement.sensing is None else measurement.sensing.to(dtype),
-        matched=measurement.matched.to(dtype),
-        panel=replace(panel, positions=panel.positions.to(dtype.to_real())),
-    )
-
-
 def make_features(scenes: SceneBatch, sector: Sector) -> Features:
     """Everything here is known to the receiver; real tensors in the dtype of `sector`."""
     grid, real = sector.grid, sector.p.dtype
@@ -103,7 +89,8 @@ def make_features(scenes: SceneBatch, sector: Sector) -> Features:
     gain = grid_gains(detector, measurement).to(real) / noise[:, None, None]
     gain = gain.clamp_min(torch.finfo(real).tiny)
     conjugate = grid.steering.conj().mT
-    data = narrow(measurement, real.to_complex())
+    # A network has no use for normal equations in double precision.
+    data = measurement.to(real.to_complex())
     plain = (data.matched @ conjugate).abs().square() / noise[:, None, None]
     white_power = (white.matched @ conjugate).abs().square() / power[:, None, None]
     leading = principal_snapshot(white.matched) @ conjugate

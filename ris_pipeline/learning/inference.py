@@ -26,11 +26,13 @@ from ris_pipeline.learning.features import make_features
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.sector import Sector, make_sector
 from ris_pipeline.localization import Estimates, SteeringGrid, beamwidths, locate, search_domain
-from ris_pipeline.localization.estimates import report
-from ris_pipeline.localization.grid import Domain
-from ris_pipeline.localization.refinement import refine
-from ris_pipeline.localization.varpro import Measurement, linearise, measure
-from ris_pipeline.localization.whitening import amplitude_ridge, outside_energy
+from ris_pipeline.localization.coordinates import Domain
+from ris_pipeline.localization.least_squares.linearisation import linearise
+from ris_pipeline.localization.least_squares.refinement import refine
+from ris_pipeline.localization.maximum_likelihood.report import report
+from ris_pipeline.localization.measurement.measure import measure
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.whitening import amplitude_ridge
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -230,7 +232,7 @@ def localise(
     usable = verdict == Verdict.USED
     found = locate(scenes, number, grid)
     data, domain = measure(scenes), search_domain(scenes.scenario, scenes.snapshots.device)
-    data = replace(data, ridge=amplitude_ridge(data, outside_energy(data)))
+    data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
     width = max(beamwidths(scenes.scenario))
     estimates, taken = _propose(atoms, usable, found, data, domain, width)
     learned = _narrowed(atoms, usable)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Settings
-from ris_pipeline.learning.checkpoint import write_text
 from ris_pipeline.learning.ignorance import with_scales
 from ris_pipeline.learning.trainer import Trainer
 

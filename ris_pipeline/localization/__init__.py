@@ -1,27 +1,45 @@
 """Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
-from ris_pipeline.localization.backprojection import (
+from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
+from ris_pipeline.localization.bounds.misspecified import (
+    MisspecifiedBound,
+    misspecified_cramer_rao_bound,
+)
+from ris_pipeline.localization.bounds.stochastic import (
+    stochastic_cramer_rao_bound,
+    stochastic_fisher_information,
+)
+from ris_pipeline.localization.coordinates import Domain, beamwidths, depth_of_focus, search_domain
+from ris_pipeline.localization.estimates import Estimates, Status
+from ris_pipeline.localization.grid_search.detection import detection_spectrum
+from ris_pipeline.localization.grid_search.grid import SteeringGrid, grid_at, steering_grid
+from ris_pipeline.localization.grid_search.peaks import (
+    DirectionGrid,
+    direction_grid,
+    direction_peaks,
+)
+from ris_pipeline.localization.maximum_likelihood.locate import locate
+from ris_pipeline.localization.measurement.back_projection import (
     code_gram,
     matched_filter,
     regularised_least_squares,
     sensing_gram,
     snr_regularisation,
 )
-from ris_pipeline.localization.bound import cramer_rao_bound, fisher_information
-from ris_pipeline.localization.covariance_route import locate_from_covariance
-from ris_pipeline.localization.detection import detection_spectrum
-from ris_pipeline.localization.estimates import Estimates
-from ris_pipeline.localization.gospa import gospa, gospa_metric
-from ris_pipeline.localization.grid import (
-    Domain,
-    SteeringGrid,
-    beamwidths,
-    depth_of_focus,
-    grid_at,
-    search_domain,
-    steering_grid,
+from ris_pipeline.localization.measurement.measure import measure
+from ris_pipeline.localization.measurement.whitening import diffuse_ratio, whiten
+from ris_pipeline.localization.scoring.errors import (
+    DETECTION_ANGLE,
+    Errors,
+    SnrResult,
+    estimation_errors,
+    summarise,
 )
-from ris_pipeline.localization.linear_array import (
+from ris_pipeline.localization.scoring.gospa import gospa, gospa_metric
+from ris_pipeline.localization.scoring.matching import great_circle, match_sources
+from ris_pipeline.localization.source_number import CRITERIA, Threshold
+from ris_pipeline.localization.spectra.from_covariance import locate_from_covariance
+from ris_pipeline.localization.spectra.linear_array import (
     esprit,
     root_music,
     ula_bartlett,
@@ -29,29 +47,7 @@ from ris_pipeline.localization.linear_array import (
     ula_mvdr,
     ula_steering,
 )
-from ris_pipeline.localization.locate import locate
-from ris_pipeline.localization.matching import great_circle, match_sources
-from ris_pipeline.localization.metrics import (
-    DETECTION_ANGLE,
-    Errors,
-    SnrResult,
-    estimation_errors,
-    summarise,
-)
-from ris_pipeline.localization.misspecified_bound import (
-    MisspecifiedBound,
-    misspecified_cramer_rao_bound,
-)
-from ris_pipeline.localization.peaks import DirectionGrid, direction_grid, direction_peaks
-from ris_pipeline.localization.refinement import Status
-from ris_pipeline.localization.source_number import CRITERIA, Threshold
-from ris_pipeline.localization.stochastic_bound import (
-    stochastic_cramer_rao_bound,
-    stochastic_fisher_information,
-)
-from ris_pipeline.localization.sub_panels import smooth_panel, sub_panel_windows
-from ris_pipeline.localization.varpro import measure
-from ris_pipeline.localization.whitening import diffuse_ratio, whiten
+from ris_pipeline.localization.spectra.sub_panels import smooth_panel, sub_panel_windows
 
 __all__ = [
     "CRITERIA",

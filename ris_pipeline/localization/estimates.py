@@ -1,25 +1,36 @@
-"""What the estimator reports, and how it is read off the last fit."""
+"""What every estimator reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import Wavefront
-from ris_pipeline.localization.grid import Domain
-from ris_pipeline.localization.refinement import (
-    Refined,
-    Status,
-    free_coordinates,
-    noise_estimate,
-    standard_deviations,
-)
-from ris_pipeline.localization.varpro import Measurement
 
 
-@dataclass(frozen=True)
+class Status(IntEnum):
+    """What became of a source."""
+
+    CONVERGED = 0
+    """A minimum of the residual inside the scenario's domain."""
+    EDGE = 1
+    """A minimum on the border of the domain; that coordinate was held, the optimum lies beyond."""
+    UNRESOLVED = 2
+    """No such minimum was reached, it is flatter than a beamwidth, or the slot holds no source."""
+
+
+def status_of(
+    edge: Bool[Tensor, "*batch"], resolved: Bool[Tensor, "*batch"]
+) -> Int[Tensor, "*batch"]:
+    """The `Status` of sources that are resolved or not, at the edge of the domain or inside."""
+    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
+    return torch.where(resolved, status, int(Status.UNRESOLVED))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimates:
     """Located sources, strongest first; the first `count` slots of a scene are filled.
 
@@ -45,20 +56,13 @@ class Estimates:
     def joined(cls, parts: Sequence["Estimates"]) -> "Estimates":
         """The estimates of all parts of a batch, in order."""
         names = [field.name for field in fields(cls)]
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     @property
     def active(self) -> Tensor:
         """(B, K) bool: which slots hold a source."""
         slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
         return slots < self.count[:, None]
-
-
-def _status(refined: Refined, std: Tensor, active: Tensor, free: Tensor, width: float) -> Tensor:
-    sharp = (std[..., :2] < width).all(-1) & refined.converged[:, None]
-    edge = (refined.held & free).any(-1)
-    status = torch.where(edge, int(Status.EDGE), int(Status.CONVERGED))
-    return torch.where(sharp & active, status, int(Status.UNRESOLVED))
 
 
 def strongest_first(
@@ -88,41 +92,13 @@ def strongest_first(
         return (value + blank).gather(1, order).to(dtype)
 
     return Estimates(
-        slot(azimuth),
-        slot(elevation),
-        slot(distance),
-        slot(power),
-        active.sum(1),
-        torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
-        status.gather(1, order),
-        noise.to(dtype),
-        torch.full_like(noise, torch.nan, dtype=dtype),
-    )
-
-
-def report(
-    measurement: Measurement,
-    refined: Refined,
-    active: Bool[Tensor, "b k"],
-    domain: Domain,
-    width: float,
-    dtype: torch.dtype,
-) -> Estimates:
-    """Read estimates off a fit, sorted by power, in real `dtype`.
-
-    Args:
-        width: standard deviation of an angle (rad) from which a source counts as unresolved.
-    """
-    free = free_coordinates(domain, measurement.wavefront)
-    noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), int(free.sum()))
-    power = refined.fit.amplitudes.abs().square().mean(1)
-    std = standard_deviations(refined, noise)
-    # d r = r^2 d(1/r)
-    by_inverse = refined.parameters[..., 2].square().reciprocal()
-    std = torch.stack((std[..., 0], std[..., 1], std[..., 2] * by_inverse), dim=-1)
-    if measurement.wavefront == "plane":
-        std[..., 2] = torch.inf
-    status = _status(refined, std, active, free, width)
-    return strongest_first(
-        refined.parameters, active, power, status, noise, measurement.wavefront, dtype, std
+        azimuth=slot(azimuth),
+        elevation=slot(elevation),
+        distance=slot(distance),
+        power=slot(power),
+        count=active.sum(1),
+        std=torch.stack([slot(std[..., i]) for i in range(3)], dim=-1),
+        status=status.gather(1, order),
+        noise_variance=noise.to(dtype),
+        confidence=torch.full_like(noise, torch.nan, dtype=dtype),
     )

@@ -40,7 +40,9 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.localization.varpro import Measurement
+from ris_pipeline.localization.measurement.gram import GramMeasurement
+from ris_pipeline.localization.measurement.noise import rounding_floor
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
 
 RESIDUAL_CRITERIA = ("bic", "aic", "threshold")
@@ -126,10 +128,8 @@ def penalised_likelihood(
     `n eps` (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1),
     counts as that rounding.
     """
-    samples = measurement.blocks * measurement.rows
-    floor = samples * torch.finfo(rss.dtype).eps * measurement.energy
-    tiny = torch.finfo(rss.dtype).tiny
-    return 2 * samples * torch.maximum(rss, floor).clamp_min(tiny).log() + cost
+    floor = measurement.samples * rounding_floor(measurement)
+    return 2 * measurement.samples * torch.maximum(rss, floor).log() + cost
 
 
 def number_confidence(values: Float[Tensor, "b k"], count: Tensor) -> Float[Tensor, " b"]:
@@ -156,12 +156,13 @@ def whitened_eigenvalues(measurement: Measurement) -> tuple[Float[Tensor, "b m"]
     Raises:
         InputError: Phi_t without full rank, which has no such inverse.
     """
-    assert measurement.gram is not None
+    without_rank = "codes leave Phi without full rank: allowed is rank N for eigenvalues"
+    if not isinstance(measurement, GramMeasurement):
+        raise InputError(without_rank)
     factor, failed = torch.linalg.cholesky_ex(measurement.gram)
     if bool(failed.any()):
-        raise InputError("codes leave Phi without full rank: allowed is rank N for eigenvalues")
-    split = measurement.matched[:, :, measurement.classes][..., None]
-    x = torch.cholesky_solve(split, factor)[..., 0]
+        raise InputError(without_rank)
+    x = torch.cholesky_solve(measurement.by_class(measurement.matched)[..., None], factor)[..., 0]
     # The inverse itself is wanted: it is the covariance of the noise.
     noise = torch.cholesky_inverse(factor).mean(1)
     root = torch.linalg.cholesky(noise)

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ris_pipeline.evaluation import Row
-from ris_pipeline.report.evaluation_plan import Series
-from ris_pipeline.report.evaluation_tables import Compared
+from ris_pipeline.evaluation.plan import Series
+from ris_pipeline.evaluation.results import Compared
 
 # Okabe and Ito's palette, distinct for colour-blind readers; markers tell the same apart in print.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,9 +89,9 @@ def _styles(curves: Sequence[Curve]) -> list[_Style]:
 def curves_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
     """Part found, azimuth and distance error beside the bound; where the rows are about whole
     scenes also GOSPA, part with the right number, false alarms. Bars are 95 % intervals."""
-    whole = any(np.isfinite(curve.column("gospa_deg")).any() for curve in curves)
-    figure = Figure(figsize=(15, 9 if whole else 5.2), layout="constrained")
-    axes = figure.subplots(2 if whole else 1, 3).ravel()
+    of_scenes = any(np.isfinite(curve.column("gospa_deg")).any() for curve in curves)
+    figure = Figure(figsize=(15, 9 if of_scenes else 5.2), layout="constrained")
+    axes = figure.subplots(2 if of_scenes else 1, 3).ravel()
     labels = [value for value, _, _ in curves[0].rows]
     for panel in axes:
         panel.set_xlabel(axis)
@@ -104,7 +104,7 @@ def curves_figure(title: str, axis: str, curves: Sequence[Curve]) -> Figure:
     axes[0].set(title="sources found within 2 deg", ylim=(-0.03, 1.03))
     _draw_errors(axes[1], styled, "azimuth", "deg")
     _draw_errors(axes[2], styled, "distance", "m")
-    if whole:
+    if of_scenes:
         _draw_scenes(axes[3:], styled)
     figure.legend(loc="outside lower center", ncols=min(4, len(curves)), fontsize=9)
     figure.suptitle(title.replace("_", " "))
@@ -196,7 +196,7 @@ def comparison_figure(lines: Sequence[Compared]) -> Figure:
     """The reference against every other estimator, cell by cell: difference in sources found and
     ratio of GOSPA, with paired 95 % intervals; on the right of 0, left of 1, the reference leads.
     """
-    cells = list(dict.fromkeys((line.item, line.cell) for line in lines))
+    cells = list(dict.fromkeys((line.table, line.label) for line in lines))
     others = list(dict.fromkeys(line.series for line in lines))
     figure = Figure(figsize=(12, 2.2 + 0.24 * len(cells)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -205,7 +205,7 @@ def comparison_figure(lines: Sequence[Compared]) -> Figure:
     for order, series in enumerate(others):
         mine = [line for line in lines if line.series == series]
         colour = _COLOURS[(1 + names.index(series.estimator)) % len(_COLOURS)]
-        place = np.array([cells.index((n.item, n.cell)) for n in mine], dtype=float)
+        place = np.array([cells.index((n.table, n.label)) for n in mine], dtype=float)
         place += (order - (len(others) - 1) / 2) * step
         for panel, name in zip(panels, ("detected_difference", "gospa_ratio"), strict=True):
             value, low, high = (
@@ -223,7 +223,7 @@ def comparison_figure(lines: Sequence[Compared]) -> Figure:
                 elinewidth=1,
                 label=f"{series.estimator.replace('_', ' ')}, K {series.number}",
             )
-    labels = [f"{item.replace('_', ' ')}: {cell}" for item, cell in cells]
+    labels = [f"{table.replace('_', ' ')}: {label}" for table, label in cells]
     panels[0].set_yticks(range(len(cells)), labels, fontsize=8)
     panels[0].set_ylim(len(cells) - 0.5, -0.5)
     for panel, name, equal in zip(

@@ -1,6 +1,5 @@
 """Pictures. Each function returns a figure; `save_figure` writes it at once or not at all."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file
 
 # Okabe and Ito's palette, distinct for colour-blind readers.
-_BLUE, _ORANGE, _GREEN, _PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpectrumView:
     """A spectrum over azimuth and elevation with sources marked; angles in degrees, level in dB.
 
@@ -107,9 +106,5 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import write_text
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import (
     EpochRecord,
@@ -14,7 +15,6 @@ from ris_pipeline.learning import (
     export_model,
     load_checkpoint,
     save_checkpoint,
-    write_text,
 )
 from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.report.figures import loss_curve, save_figure

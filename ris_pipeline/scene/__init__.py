@@ -26,6 +26,7 @@ from ris_pipeline.scene.codebook import (
 )
 from ris_pipeline.scene.dataset import SceneSet, Split
 from ris_pipeline.scene.impairments import TruePanel
+from ris_pipeline.scene.received import Received
 from ris_pipeline.scene.simulate import (
     SceneBatch,
     Sources,
@@ -39,6 +40,7 @@ from ris_pipeline.scene.simulate import (
 __all__ = [
     "BelievedPanel",
     "Panel",
+    "Received",
     "SceneBatch",
     "SceneSet",
     "Sources",

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file
 from ris_pipeline._validation import check_finite, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.array import Panel, ideal_panel
@@ -51,9 +52,11 @@ def save_panel(path: Path, believed: BelievedPanel) -> None:
         "response": torch.view_as_real(believed.response.detach().cpu().to(torch.complex128)),
     }
     try:
-        save_file(tensors, path, metadata={"wavelength": repr(float(believed.panel.wavelength))})
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"panel file {str(path)!r} cannot be written: {error}") from None
+        with whole_file(path) as temporary:
+            wavelength = repr(float(believed.panel.wavelength))
+            save_file(tensors, temporary, metadata={"wavelength": wavelength})
+    except (InputError, SafetensorError) as error:
+        raise InputError(f"panel file {error}") from None
 
 
 def load_panel(path: Path) -> BelievedPanel:

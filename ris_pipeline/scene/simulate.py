@@ -15,11 +15,12 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
-from ris_pipeline.scene.array import Panel, steering_vector
+from ris_pipeline.scene.array import steering_vector
 from ris_pipeline.scene.believed import believed_panel
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import ris_codes
 from ris_pipeline.scene.impairments import TruePanel, draw_panel
+from ris_pipeline.scene.received import Received
 
 
 @dataclass(frozen=True)
@@ -49,30 +50,17 @@ class Sources:
         return (self.gains[..., None] * self.symbols).abs().square().mean(-1)
 
 
-@dataclass(frozen=True)
-class SceneBatch:
-    """What the receiver has (snapshots, channel, codes, SNR) and the truth behind it.
+@dataclass(frozen=True, kw_only=True)
+class SceneBatch(Received):
+    """What was received, and the truth behind it.
 
-    snapshots (B, T, L, M) complex; channel (B, M, N) complex; codes (T, L, N) complex, times the
-    element responses that the receiver believes in; noise_variance and snr_db (B,); panel: the one
-    that the receiver believes in; truth: the panel as it is, part of the
-    truth like the sources, None where nobody knows it (measured snapshots).
+    noise_variance and snr_db (B,); truth: the panel as it is, None where nobody knows it.
     """
 
-    snapshots: Tensor
-    channel: Tensor
-    codes: Tensor
     noise_variance: Tensor
     snr_db: Tensor
     sources: Sources
-    panel: Panel
-    scenario: Scenario
     truth: TruePanel | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of scenes B."""
-        return self.snapshots.shape[0]
 
 
 def sensing_matrix(
@@ -163,15 +151,15 @@ def simulate(
     noise_variance = signal_power * 10 ** (-snr_db / 10)
     noise = random.complex_normal(Stream.NOISE, *clean.shape[1:], variance=noise_variance)
     return SceneBatch(
-        clean.add_(noise),
-        channel,
-        believed.apply(codes),
-        noise_variance,
-        snr_db,
-        sources,
-        believed.panel,
-        scenario,
-        truth,
+        snapshots=clean.add_(noise),
+        channel=channel,
+        codes=believed.apply(codes),
+        panel=believed.panel,
+        scenario=scenario,
+        noise_variance=noise_variance,
+        snr_db=snr_db,
+        sources=sources,
+        truth=truth,
     )
 
 

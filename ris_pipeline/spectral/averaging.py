@@ -21,10 +21,10 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
-from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.low_rank import AnyForm, LowRankCovariance
 
 
-def forward_backward(covariance: Covariance) -> Covariance:
+def forward_backward(covariance: AnyForm) -> AnyForm:
     """`(R + J R* J) / 2`; the trace is kept, the factors `F` and `J F*` are concatenated.
 
     Raises:
@@ -38,7 +38,7 @@ def forward_backward(covariance: Covariance) -> Covariance:
     return 0.5 * forward + 0.5 * forward.conj().flip((-2, -1))
 
 
-def spatial_smoothing(covariance: Covariance, windows: Int[Tensor, "w m"]) -> Covariance:
+def spatial_smoothing(covariance: AnyForm, windows: Int[Tensor, "w m"]) -> AnyForm:
     """`1/W sum_w R[window_w, window_w]`, of order m; factors of the windows are concatenated.
 
     Args:

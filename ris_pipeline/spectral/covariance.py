@@ -14,7 +14,7 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
-from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.low_rank import AnyForm, Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import largest_part, near_one, row_power, squared_norm
 
 
@@ -46,7 +46,7 @@ def eigenvalues_at(
     return dense_eigenvalues(covariance).gather(-1, places)
 
 
-def _scale(covariance: Covariance, scale: Tensor) -> Covariance:
+def _scale(covariance: AnyForm, scale: Tensor) -> AnyForm:
     if isinstance(covariance, LowRankCovariance):
         return covariance.scaled(scale)
     return hermitize(covariance) * scale[..., None, None]
@@ -60,12 +60,12 @@ def _unit(covariance: Covariance) -> Float[Tensor, "*batch"]:
     return near_one(largest_part(covariance))
 
 
-def scaled_to_one(covariance: Covariance) -> Covariance:
+def scaled_to_one(covariance: AnyForm) -> AnyForm:
     """A covariance times a power of two, a constant: entries near 1, for ratios of them."""
     return _scale(covariance, _unit(covariance))
 
 
-def add_loading(covariance: Covariance, loading: float | Tensor) -> Covariance:
+def add_loading(covariance: AnyForm, loading: float | Tensor) -> AnyForm:
     """`R + loading I`, loading (...) >= 0; every eigenvalue rises by it.
 
     Raises:
@@ -80,7 +80,7 @@ def add_loading(covariance: Covariance, loading: float | Tensor) -> Covariance:
     return matrix + delta[..., None, None] * eye
 
 
-def normalize_trace(covariance: Covariance) -> Covariance:
+def normalize_trace(covariance: AnyForm) -> AnyForm:
     """`(n / tr R) R`; a matrix of zero trace stays zero.
 
     The trace is floored at n times the smallest normal number: the factor stays a finite number,
@@ -98,7 +98,7 @@ def shrinkage_weight(
     return (base * 10 ** (-snr_db / 20)).clamp(1e-4, 5e-2)
 
 
-def shrink(covariance: Covariance, weight: float | Tensor) -> Covariance:
+def shrink(covariance: AnyForm, weight: float | Tensor) -> AnyForm:
     """`(1 - a) R + a (tr R / n) I`; the trace is kept.
 
     Source: O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance
@@ -113,7 +113,7 @@ def shrink(covariance: Covariance, weight: float | Tensor) -> Covariance:
     return add_loading(_scale(covariance, 1 - a), a * total / order_of(covariance))
 
 
-def blend(prediction: Covariance, sample: Covariance, beta: float) -> Covariance:
+def blend(prediction: AnyForm, sample: AnyForm, beta: float) -> AnyForm:
     """`(1 - beta) R_pred + beta R_sample`, both scaled to trace n first; factors are concatenated.
 
     Raises:

@@ -4,66 +4,12 @@ Every spectrum of this package is in DESCENDING order. `torch.linalg.eigh` ascen
 `torch.linalg.svdvals` descends; this file is the only one that knows.
 """
 
-import functools
-import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_complex, check_finite, check_square, transformed
-
-_ONE_AT_A_TIME = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    # A fork waits for the batch in hand, so that the child finds the lock open and the number of
-    # threads as its owner set it.
-    os.register_at_fork(
-        before=_ONE_AT_A_TIME.acquire,
-        after_in_parent=_ONE_AT_A_TIME.release,
-        after_in_child=_ONE_AT_A_TIME.release,
-    )
-_WORTH_SHARING = 2**13
-"""Entries of a batch from which sharing it saves more than it costs."""
-
-Parts = TypeVar("Parts")
-
-
-def _by_lapack(routine: Callable[[Tensor], Parts], matrices: Tensor) -> list[Parts]:
-    """`routine` of a batch, or of consecutive parts of it at the same time.
-
-    LAPACK takes a batch as a loop over matrices of a few dozen rows. Splitting each over threads
-    costs more than it saves: 64 of 26 x 26 take 2.8 ms on one thread, 25 ms on two that sleep
-    while they wait. Sharing the batch among two takes 1.5 ms. A recorded gradient and a transform
-    belong to one thread, so such a batch is not shared. torch's number of threads is one for the
-    whole process, hence the lock.
-    """
-    if torch.compiler.is_compiling():
-        return [routine(matrices)]
-    with _ONE_AT_A_TIME:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            recorded = matrices.requires_grad and torch.is_grad_enabled()
-            followed = recorded or transformed(matrices)
-            small = matrices.ndim != 3 or matrices.numel() < _WORTH_SHARING
-            if threads == 1 or followed or small or matrices.device.type != "cpu":
-                return [routine(matrices)]
-            own, *others = matrices.chunk(threads)
-            workers = _workers(os.getpid(), threads - 1)
-            shared = workers.map(torch.no_grad()(routine), others)
-            return [routine(own), *shared]
-        finally:
-            torch.set_num_threads(threads)
-
-
-@functools.cache
-def _workers(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of one process (a fork inherits none) that compute on themselves alone."""
-    return ThreadPoolExecutor(threads, initializer=functools.partial(torch.set_num_threads, 1))
+from ris_pipeline.spectral._lapack import by_lapack
 
 
 def hermitize(matrix: Complex[Tensor, "*batch n n"]) -> Complex[Tensor, "*batch n n"]:
@@ -91,7 +37,7 @@ def eigenvalues(matrix: Complex[Tensor, "*batch n n"]) -> Float[Tensor, "*batch 
     """
     check_finite("matrix", matrix)
     hermitian = hermitize(matrix)
-    return torch.cat(_by_lapack(torch.linalg.eigvalsh, hermitian)).flip(-1)
+    return torch.cat(by_lapack(torch.linalg.eigvalsh, hermitian)).flip(-1)
 
 
 def eigh(
@@ -118,7 +64,7 @@ def eigh_of_gram(
         # torch.func fails in the second derivative of values and vectors of one call.
         values = torch.linalg.eigvalsh(matrix)
         return values.flip(-1), torch.linalg.eigh(matrix).eigenvectors.flip(-1)
-    values, vectors = zip(*_by_lapack(torch.linalg.eigh, matrix), strict=True)
+    values, vectors = zip(*by_lapack(torch.linalg.eigh, matrix), strict=True)
     return torch.cat(values).flip(-1), torch.cat(vectors).flip(-1)
 
 
@@ -139,4 +85,4 @@ def singular_values(matrix: Complex[Tensor, "*batch n n"]) -> Float[Tensor, "*ba
     """
     check_finite("matrix", matrix)
     hermitian = hermitize(matrix)
-    return torch.cat(_by_lapack(torch.linalg.svdvals, hermitian))
+    return torch.cat(by_lapack(torch.linalg.svdvals, hermitian))

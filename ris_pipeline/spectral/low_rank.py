@@ -9,7 +9,7 @@ With the Gram matrix `G = F^H F` (q x q) and its eigenvalues `g_1 >= ... >= g_q`
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -166,3 +166,6 @@ class LowRankCovariance:
 
 Covariance = Tensor | LowRankCovariance
 """A covariance in dense (..., n, n) or in factored form."""
+
+AnyForm = TypeVar("AnyForm", Tensor, LowRankCovariance, Covariance)
+"""A covariance whose form stays what it is."""

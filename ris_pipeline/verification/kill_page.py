@@ -8,11 +8,13 @@ before, only those of new laws and new bugs, or all of them.
 
 import sys
 from collections import Counter
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
 from ris_pipeline.verification.kill_matrix import QUICK, STORED, KillMatrix, measure
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
+from ris_pipeline.verification.laws import laws_folder
 
 _HEAD = """# Kill matrix
 
@@ -89,6 +91,12 @@ def _function(name: str, bugs: list[KnownBug], matrix: KillMatrix) -> str:
     return "\n".join([*lines, ""])
 
 
+@cache
+def _rooms() -> dict[str, str]:
+    """Folder of each file of laws."""
+    return {path.stem: path.parent.name for path in laws_folder().rglob("test_*.py")}
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -96,7 +104,7 @@ def _cell(text: str) -> str:
 def _link(law: str) -> str:
     file, _, test = law.partition("::")
     words = test.removeprefix("test_").replace("_", " ")
-    return f"[{words}](../properties/{file}.py)"
+    return f"[{words}](../properties/{_rooms()[file]}/{file}.py)"
 
 
 if __name__ == "__main__":

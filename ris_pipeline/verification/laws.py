@@ -62,7 +62,7 @@ def laws_folder() -> Path:
     """
     package = Path(str(files("ris_pipeline")))
     for folder in (package / "verification" / "properties", package.parent / "properties"):
-        if (folder / "test_gap_sign.py").is_file():
+        if (folder / "spectral" / "test_gap_sign.py").is_file():
             return folder
     raise InputError(f"the laws are missing: no folder 'properties' in or beside {str(package)!r}")
 

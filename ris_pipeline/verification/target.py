@@ -54,11 +54,11 @@ PLACES = {
     "bartlett_spectrum": "ris_pipeline.spectral.spectra:bartlett_spectrum",
     "mvdr_spectrum": "ris_pipeline.spectral.spectra:mvdr_spectrum",
     "music_spectrum": "ris_pipeline.spectral.spectra:music_spectrum",
-    "ula_bartlett": "ris_pipeline.localization.linear_array:ula_bartlett",
-    "ula_mvdr": "ris_pipeline.localization.linear_array:ula_mvdr",
-    "ula_music": "ris_pipeline.localization.linear_array:ula_music",
-    "esprit": "ris_pipeline.localization.linear_array:esprit",
-    "root_music": "ris_pipeline.localization.linear_array:root_music",
+    "ula_bartlett": "ris_pipeline.localization.spectra.linear_array:ula_bartlett",
+    "ula_mvdr": "ris_pipeline.localization.spectra.linear_array:ula_mvdr",
+    "ula_music": "ris_pipeline.localization.spectra.linear_array:ula_music",
+    "esprit": "ris_pipeline.localization.spectra.linear_array:esprit",
+    "root_music": "ris_pipeline.localization.spectra.linear_array:root_music",
     "ideal_panel": "ris_pipeline.scene.array:ideal_panel",
     "steering_vector": "ris_pipeline.scene.array:steering_vector",
     "steering_derivatives": "ris_pipeline.scene.array:steering_derivatives",
@@ -69,14 +69,14 @@ PLACES = {
     "hadamard_codebook": "ris_pipeline.scene.codebook:hadamard_codebook",
     "simulate": "ris_pipeline.scene.simulate:simulate",
     "covariance_factor": "ris_pipeline.scene.simulate:covariance_factor",
-    "match_sources": "ris_pipeline.localization.matching:match_sources",
-    "gospa_metric": "ris_pipeline.localization.gospa:gospa_metric",
-    "cramer_rao_bound": "ris_pipeline.localization.bound:cramer_rao_bound",
+    "match_sources": "ris_pipeline.localization.scoring.matching:match_sources",
+    "gospa_metric": "ris_pipeline.localization.scoring.gospa:gospa_metric",
+    "cramer_rao_bound": "ris_pipeline.localization.bounds.deterministic:cramer_rao_bound",
     "stochastic_cramer_rao_bound": (
-        "ris_pipeline.localization.stochastic_bound:stochastic_cramer_rao_bound"
+        "ris_pipeline.localization.bounds.stochastic:stochastic_cramer_rao_bound"
     ),
     "misspecified_cramer_rao_bound": (
-        "ris_pipeline.localization.misspecified_bound:misspecified_cramer_rao_bound"
+        "ris_pipeline.localization.bounds.misspecified:misspecified_cramer_rao_bound"
     ),
     "wrap_angle": "ris_pipeline.learning.losses:wrap_angle",
     "huber": "ris_pipeline.learning.losses:huber",

@@ -31,15 +31,15 @@ def off_by(scenes: SceneBatch, angle: float) -> Estimates:
     truth = scenes.sources
     blank = torch.where(truth.active, 0.0, torch.nan)
     return Estimates(
-        truth.azimuth + angle + blank,
-        truth.elevation + blank,
-        truth.distance * 1.1 + blank,
-        truth.powers + blank,
-        truth.count,
-        torch.ones(*truth.active.shape, 3) + blank[..., None],
-        torch.full_like(truth.azimuth, int(Status.CONVERGED), dtype=torch.int64),
-        scenes.noise_variance,
-        torch.full_like(scenes.noise_variance, torch.nan),
+        azimuth=truth.azimuth + angle + blank,
+        elevation=truth.elevation + blank,
+        distance=truth.distance * 1.1 + blank,
+        power=truth.powers + blank,
+        count=truth.count,
+        std=torch.ones(*truth.active.shape, 3) + blank[..., None],
+        status=torch.full_like(truth.azimuth, int(Status.CONVERGED), dtype=torch.int64),
+        noise_variance=scenes.noise_variance,
+        confidence=torch.full_like(scenes.noise_variance, torch.nan),
     )
 
 
@@ -113,21 +113,21 @@ def records(active, **changes) -> Records:
     zero = np.zeros(len(count))
     return replace(
         Records(
-            slots,
-            slots.copy(),
-            slots.copy(),
-            blank.copy(),
-            blank.copy(),
-            blank + 1,
-            blank.copy(),
-            np.repeat(blank[..., None], 3, -1),
-            np.repeat(blank[..., None] + 1, 3, -1),
-            zero.copy(),
-            count,
-            count.copy(),
-            np.zeros_like(count),
-            zero.copy(),
-            np.ones(1),
+            active=slots,
+            detected=slots.copy(),
+            resolved=slots.copy(),
+            azimuth=blank.copy(),
+            elevation=blank.copy(),
+            distance=blank + 1,
+            own_snr_db=blank.copy(),
+            error=np.repeat(blank[..., None], 3, -1),
+            bound=np.repeat(blank[..., None] + 1, 3, -1),
+            snr_db=zero.copy(),
+            count=count,
+            estimated=count.copy(),
+            false_alarms=np.zeros_like(count),
+            gospa=zero.copy(),
+            seconds=np.ones(1),
         ),
         **changes,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from evaluation_helpers import FAKES, TINY, records
 
-from ris_pipeline.evaluation import COMPARED, Task, Verdict, compare, evaluate_unit, judged
+from ris_pipeline.evaluation import COMPARED, Standing, Task, compare, evaluate_unit, judged
 
 HALF_PERCENT = 5e-3
 """Single precision of the angles, as in `test_statistics`."""
@@ -28,7 +28,7 @@ def test_the_smaller_error_beats_the_larger():
     assert row["detected_difference"] == 0
     assert row["azimuth_ratio"] == pytest.approx(0.5, rel=HALF_PERCENT)
     assert row["distance_ratio"] == pytest.approx(1.0, rel=HALF_PERCENT)
-    assert judged(row) == (Verdict.BEATEN, ())
+    assert judged(row) == (Standing.BEATEN, ())
 
 
 def test_more_sources_found_beat_fewer():
@@ -36,21 +36,21 @@ def test_more_sources_found_beat_fewer():
     assert row["detected_difference"] == 1
     assert row["resolved_by_both"] == 0
     assert math.isnan(row["azimuth_ratio"])
-    assert judged(row) == (Verdict.BEATEN, ())
+    assert judged(row) == (Standing.BEATEN, ())
 
 
 def test_the_other_way_round_it_is_worse_and_says_in_what():
     near, nearer = unit("near"), unit("maximum_likelihood")
-    assert judged(compare(near, nearer, near.active)) == (Verdict.WORSE, ("gospa", "azimuth"))
+    assert judged(compare(near, nearer, near.active)) == (Standing.WORSE, ("gospa", "azimuth"))
     assert judged(compare(unit("wide"), near, near.active)) == (
-        Verdict.WORSE,
+        Standing.WORSE,
         ("detected", "gospa"),
     )
 
 
 def test_an_estimator_meets_itself():
     row = against("maximum_likelihood")
-    assert judged(row) == (Verdict.MET, ())
+    assert judged(row) == (Standing.MET, ())
     assert row["gospa_ratio"] == row["gospa_ratio_low"] == row["gospa_ratio_high"] == 1
 
 
@@ -77,7 +77,7 @@ def test_the_interval_is_that_of_the_pairs():
     assert 0 < row["detected_difference_low"] < row["detected_difference"] < 0.05
     # Unpaired, the interval would be +-0.1.
     assert row["detected_difference_high"] - row["detected_difference_low"] < 0.06
-    assert judged(row)[0] is Verdict.BEATEN
+    assert judged(row)[0] is Standing.BEATEN
 
 
 def test_without_a_distance_angles_are_compared_and_parts_have_no_gospa():
@@ -85,13 +85,13 @@ def test_without_a_distance_angles_are_compared_and_parts_have_no_gospa():
     row = compare(ours, theirs, ours.active)
     assert row["azimuth_ratio"] == pytest.approx(0.5, rel=HALF_PERCENT)
     assert math.isnan(row["distance_ratio"])
-    part = compare(ours, theirs, ours.active, whole=False)
+    part = compare(ours, theirs, ours.active, covers_scenes=False)
     assert math.isnan(part["gospa_ratio"])
     assert part["azimuth_ratio"] == row["azimuth_ratio"]
 
 
 def test_few_scenes_decide_nothing():
-    assert judged(against("wide", scenes=5)) == (Verdict.TOO_FEW, ())
+    assert judged(against("wide", scenes=5)) == (Standing.TOO_FEW, ())
     ours = unit("near")
     empty = compare(ours, ours, np.zeros_like(ours.active))
-    assert judged(empty) == (Verdict.TOO_FEW, ())
+    assert judged(empty) == (Standing.TOO_FEW, ())

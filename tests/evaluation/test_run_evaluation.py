@@ -15,9 +15,9 @@ from rich.console import Console
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.cli import main
+from ris_pipeline.commands.evaluate import run_evaluation
 from ris_pipeline.evaluation import COLUMNS, COMPARED, battery, sweep
-from ris_pipeline.report.evaluation import run_evaluation
-from ris_pipeline.report.evaluation_plan import Evaluation, Series, make_series
+from ris_pipeline.evaluation.plan import Evaluation, Series, make_series
 
 PAIR = make_series(["maximum_likelihood", "near"], ["known", "estimated"], FAKES)
 SWEEP = (sweep("snr", TINY, (-5, 0.5)),)
@@ -28,8 +28,8 @@ SET = [
 ]
 
 
-def evaluation(items=SWEEP, series=PAIR, seed=0, scenes=20) -> Evaluation:
-    return Evaluation(items, series, seed, scenes, FAKES)
+def evaluation(tables=SWEEP, series=PAIR, seed=0, scenes=20) -> Evaluation:
+    return Evaluation(tables, series, seed, scenes, FAKES)
 
 
 def run(out: Path, plan: Evaluation, **options) -> tuple[bool, str]:
@@ -109,13 +109,14 @@ def test_a_refused_cell_is_a_row_and_a_failed_one_an_exit_code(tmp_path):
     assert "RuntimeError" in read(tmp_path / "b" / "snr.csv")[0]["note"]
 
 
+@pytest.mark.slow
 def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
-    from ris_pipeline.localization.estimators import ESTIMATORS
+    from ris_pipeline.evaluation.estimators import ESTIMATORS
 
     # One code, four antennas: eight real numbers, and a source has five.
-    item = sweep("codes", TINY.replace(sources=(2, 2)), (1, 8))
+    table = sweep("codes", TINY.replace(sources=(2, 2)), (1, 8))
     series = make_series(["maximum_likelihood"], ["known", "estimated"])
-    plan = Evaluation((item,), series, 0, 12, ESTIMATORS)
+    plan = Evaluation((table,), series, 0, 12, ESTIMATORS)
     passed, _ = run(tmp_path, plan)
     assert passed
     rows = read(tmp_path / "codes.csv")
@@ -128,6 +129,7 @@ def test_more_sources_than_the_measurement_holds_is_a_row(tmp_path):
     assert told["1", "estimated"]["azimuth_ratio"] == ""
 
 
+@pytest.mark.slow
 def test_the_whole_battery(tmp_path):
     plan = evaluation(battery("original", TINY.replace(panel=(3, 3))), scenes=12)
     passed, text = run(tmp_path, plan)
@@ -135,7 +137,7 @@ def test_the_whole_battery(tmp_path):
     assert "36 cells x 4 series: 1728 scenes to locate in 144 units" in text
     assert "heat_map: 140 lines" in text
     names = {p.stem for p in tmp_path.glob("*.png")} - {"comparison"}
-    assert names == {item.name for item in plan.items}
+    assert names == {table.name for table in plan.tables}
     assert [r["value"] for r in read(tmp_path / "by_azimuth.csv")][::4] == [
         *("-60..-40", "-40..-20", "-20..0", "0..20", "20..40", "40..60"),
     ]
@@ -243,6 +245,7 @@ def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", code, "evaluate", *words, *SET, *ONE, *more]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_is_as_if_it_never_happened(tmp_path):
     out, whole = tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(command(out), stdout=subprocess.DEVNULL) as process:
@@ -302,6 +305,7 @@ def test_a_file_in_the_way(capsys, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_the_command(capsys, tmp_path):
     words = ["evaluate", "--out", str(tmp_path), "--workers", "1", "--scenes", "10", *SET]
     alone = ["--number", "known", "--estimators", "maximum_likelihood"]

@@ -8,9 +8,9 @@ from evaluation_helpers import FAKES, OFF, TINY, records, same
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
-from ris_pipeline.evaluation import COLUMNS, NOTHING, Task, evaluate_unit, parts, statistics
+from ris_pipeline.evaluation import COLUMNS, EMPTY_ROW, Task, evaluate_unit, statistics, strata
+from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import cramer_rao_bound, misspecified_cramer_rao_bound
-from ris_pipeline.localization.estimators import ESTIMATORS
 from ris_pipeline.scene import SceneSet, Split
 
 HALF_PERCENT = 5e-3
@@ -109,7 +109,7 @@ def test_one_scene_and_no_scene():
     none = statistics(unit("near"), np.zeros((30, 5), dtype=bool))
     assert none["scenes"] == none["sources"] == 0
     assert all(math.isnan(none[c]) for c in COLUMNS if c not in ("scenes", "sources"))
-    assert all(map(math.isnan, NOTHING.values()))
+    assert all(map(math.isnan, EMPTY_ROW.values()))
 
 
 def test_audible_sources_alone():
@@ -125,19 +125,19 @@ def test_audible_sources_alone():
 @pytest.mark.parametrize("name", ["sources", "snr", "distance", "azimuth"])
 def test_parts_hold_every_source_once(name):
     found = unit("near", scenes=60)
-    masks = [part.chosen(found) for part in parts(name, TINY)]
+    masks = [stratum.chosen(found) for stratum in strata(name, TINY)]
     np.testing.assert_array_equal(sum(m.astype(int) for m in masks), found.active)
-    whole = parts(name, TINY)[0].whole
-    assert whole == (name in ("sources", "snr"))
-    for part, mask in zip(parts(name, TINY), masks, strict=True):
-        row = statistics(found, mask, part.whole)
+    covers_scenes = strata(name, TINY)[0].covers_scenes
+    assert covers_scenes == (name in ("sources", "snr"))
+    for stratum, mask in zip(strata(name, TINY), masks, strict=True):
+        row = statistics(found, mask, stratum.covers_scenes)
         assert row["sources"] == mask.sum()
-        assert math.isnan(row["gospa_deg"]) != (whole and mask.any())
+        assert math.isnan(row["gospa_deg"]) != (covers_scenes and mask.any())
 
 
 def test_parts_end_where_the_scenario_does():
     def labels(name, scenario=TINY):
-        return [part.label for part in parts(name, scenario)]
+        return [stratum.label for stratum in strata(name, scenario)]
 
     assert labels("sources") == ["1", "2"]
     assert labels("snr") == ["0..5", "5..10", "10..15", "15..20"]
@@ -149,11 +149,11 @@ def test_parts_end_where_the_scenario_does():
     ]
     assert labels(None) == [""]
     with pytest.raises(InputError, match="allowed are sources, snr, distance, azimuth"):
-        parts("colour", TINY)
+        strata("colour", TINY)
 
 
 def test_one_snr_is_one_part_with_every_scene():
     fixed = TINY.replace(snr_db=(20, 20))
     found = unit("near", scenario=fixed)
-    (part,) = parts("snr", fixed)
-    assert same(statistics(found, part.chosen(found)), statistics(found))
+    (stratum,) = strata("snr", fixed)
+    assert same(statistics(found, stratum.chosen(found)), statistics(found))

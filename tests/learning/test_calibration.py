@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.commands.calibrate import median_position_error
 from ris_pipeline.config import Impairments, Scenario
 from ris_pipeline.learning.calibration import (
     calibrate,
@@ -15,7 +16,6 @@ from ris_pipeline.learning.calibration import (
     self_calibrate,
 )
 from ris_pipeline.localization import cramer_rao_bound, locate
-from ris_pipeline.report.calibrate import median_position_error
 from ris_pipeline.scene import (
     BelievedPanel,
     SceneSet,

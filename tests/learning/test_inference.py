@@ -21,9 +21,8 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning.blending import blend_weight, fit_error, fitted_covariance
 from ris_pipeline.localization import locate, search_domain
-from ris_pipeline.localization.bound import true_amplitudes, true_parameters
-from ris_pipeline.localization.locate import scenes_between
-from ris_pipeline.localization.varpro import measure
+from ris_pipeline.localization.bounds.deterministic import true_amplitudes, true_parameters
+from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
 
@@ -81,8 +80,8 @@ def test_a_useless_prediction_leaves_the_scene_to_locate(model, scenes, verdict)
             last.weight[0] = 1.0
             last.bias[1:3] = 50.0
             network.bodies[-1].place[0, :, 3, 3] = 100.0
-    few = scenes_between(scenes, 0, 4)
-    few = replace(few, noise_variance=few.noise_variance[:4], snr_db=few.snr_db[:4])
+    fields = "snapshots", "channel", "noise_variance", "snr_db"
+    few = replace(scenes, **{name: getattr(scenes, name)[:4] for name in fields})
     found = localise(replace(model, network=network), few)
     assert (found.verdict == verdict).all()
     assert (found.beta == 1).all()

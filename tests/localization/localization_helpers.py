@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene import SceneBatch, SceneSet, sensing_matrix, steering_vector
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "panel": (6, 6),
     "antennas": 6,
     "codes": 8,
@@ -17,7 +18,7 @@ SMALL = {
 }
 """LM = 48 > N = 36."""
 
-MOVING = {
+MOVING: dict[str, Any] = {
     "panel": (6, 6),
     "antennas": 8,
     "codes": 1,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from localization_helpers import draw, noiseless
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation import Task, evaluate_unit, statistics
+from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import (
     Status,
     beamwidths,
@@ -19,21 +21,15 @@ from ris_pipeline.localization import (
     measure,
     search_domain,
 )
-from ris_pipeline.localization.aperture import aperture_field, sample_covariance
-from ris_pipeline.localization.estimators import ESTIMATORS
-from ris_pipeline.localization.locate import scenes_between
-from ris_pipeline.localization.modified_music import aliases, anti_diagonal
-from ris_pipeline.scene import (
-    ideal_panel,
-    sensing_matrix,
-    steering_matrix,
-    steering_vector,
-)
+from ris_pipeline.localization.baselines.folded_directions import aliases
+from ris_pipeline.localization.baselines.modified_music import anti_diagonal
+from ris_pipeline.localization.measurement.aperture import sample_covariance
+from ris_pipeline.scene import ideal_panel, sensing_matrix, steering_matrix, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
 EPS = torch.finfo(torch.float64).eps
 BASELINES = tuple(name for name in ESTIMATORS if name != "maximum_likelihood")
-APART = {
+APART: dict[str, Any] = {
     "panel": (10, 10),
     "antennas": 16,
     "codes": 16,
@@ -113,7 +109,7 @@ def test_scenes_of_a_batch_do_not_see_each_other(name: str) -> None:
     scenes = draw(size=3, **APART)
     together = ESTIMATORS[name](scenes, torch.tensor([2, 1, 2]))
     for scene, k in enumerate((2, 1, 2)):
-        alone = ESTIMATORS[name](scenes_between(scenes, scene, scene + 1), k)
+        alone = ESTIMATORS[name](scenes.between(scene, scene + 1), k)
         assert together.count[scene] == alone.count[0] == k
         # What a climb leaves open.
         assert (together.azimuth[scene, :k] - alone.azimuth[0]).abs().max() < 1e-4
@@ -131,6 +127,7 @@ def test_the_number_is_found_where_the_fit_is_good(name: str) -> None:
     assert torch.equal(found.active, ~torch.isnan(found.azimuth))
 
 
+@pytest.mark.slow
 def test_noise_alone_holds_no_source() -> None:
     scenes = draw(size=4, **APART)
     generator = torch.Generator().manual_seed(3)
@@ -154,7 +151,7 @@ def test_single_precision_and_an_empty_batch(name: str) -> None:
     scenes = draw(size=2, dtype=torch.float32, **APART)
     found = ESTIMATORS[name](scenes, 2)
     assert found.azimuth.dtype == torch.float32
-    empty = ESTIMATORS[name](scenes_between(scenes, 0, 0), 2)
+    empty = ESTIMATORS[name](scenes.between(0, 0), 2)
     assert empty.azimuth.shape[0] == 0
 
 
@@ -183,7 +180,7 @@ def test_the_aperture_field_solves_the_normal_equations(codes: int) -> None:
     scenes = draw(size=3, blocks=2, codes=codes)
     measurement = measure(scenes)
     ratio = diffuse_ratio(measurement)
-    field = aperture_field(measurement, ratio, torch.complex128)
+    field = measurement.regularised_inverse(ratio, torch.complex128)
     phi = sensing_matrix(scenes.channel, scenes.codes)
     left = (phi.mH @ (phi @ field[..., None]))[..., 0] + ratio[:, None, None] * field
     gram = phi.abs().square().sum((2, 3))
@@ -197,7 +194,7 @@ def test_the_aperture_field_solves_the_normal_equations(codes: int) -> None:
 def test_the_aperture_field_is_that_of_the_sources_but_for_the_ridge() -> None:
     scenes = noiseless(draw(size=3, antennas=16, codes=16))
     ratio = torch.full((3,), 1e-3, dtype=torch.float64)
-    field = aperture_field(measure(scenes), ratio, torch.complex128)[:, 0]
+    field = measure(scenes).regularised_inverse(ratio, torch.complex128)[:, 0]
     amplitudes = scenes.sources.gains * scenes.sources.symbols[..., 0]
     truth = (steering_matrix(scenes) @ amplitudes[..., None])[..., 0]
     phi = sensing_matrix(scenes.channel, scenes.codes)[:, 0].numpy()

@@ -19,7 +19,7 @@ from ris_pipeline.localization import (
     misspecified_cramer_rao_bound,
     stochastic_cramer_rao_bound,
 )
-from ris_pipeline.localization.refinement import invert_information
+from ris_pipeline.localization.cholesky import invert_information
 
 STEP = 1e-6
 DIFFERENCE = 1e-5  # central differences (1e-8 of the slopes) times the conditioning of F

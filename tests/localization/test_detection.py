@@ -7,7 +7,8 @@ import torch
 from localization_helpers import MOVING, SMALL, draw, residual, true_parameters
 
 from ris_pipeline.localization import diffuse_ratio, measure, steering_grid, whiten
-from ris_pipeline.localization.detection import (
+from ris_pipeline.localization.coordinates import line_of_sight
+from ris_pipeline.localization.grid_search.detection import (
     COLLINEAR,
     Detector,
     build_detector,
@@ -16,7 +17,6 @@ from ris_pipeline.localization.detection import (
     next_places,
     next_source,
 )
-from ris_pipeline.localization.greedy import line_of_sight
 from ris_pipeline.scene import sensing_matrix
 
 SETTINGS = {

@@ -4,17 +4,20 @@ import dataclasses
 
 import pytest
 import torch
+from scipy.stats import binom
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import (
+    DETECTION_ANGLE,
     Status,
+    Threshold,
     cramer_rao_bound,
     estimation_errors,
     locate,
     steering_grid,
-    summarise,
 )
+from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE
 from ris_pipeline.scene import simulate
 
 SCENARIO = Scenario(
@@ -30,11 +33,13 @@ SCENARIO = Scenario(
 MOVING = SCENARIO.replace(blocks=12, codes=1, codebook="random")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [SCENARIO, MOVING], ids=["static", "moving symbols"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_source_is_found_at_the_bound(scenario: Scenario, dtype: torch.dtype) -> None:
     scenes = simulate(scenario.replace(sources=(1, 1)), 0, torch.arange(48), dtype)
-    assert (locate(scenes).count == 1).double().mean() > 0.9
+    # What noise alone gives a source with, at most, in every scene: exceeded once in a thousand.
+    assert (locate(scenes).count != 1).sum() <= binom.ppf(1 - 1e-3, 48, Threshold().false_alarm)
     estimates = locate(scenes, number=1)
     bound = cramer_rao_bound(scenes)
     errors = estimation_errors(estimates, scenes).error
@@ -44,19 +49,24 @@ def test_one_source_is_found_at_the_bound(scenario: Scenario, dtype: torch.dtype
     inside = estimates.status[:, 0] == Status.CONVERGED
     assert inside.sum() > 24
     claimed = estimates.std[inside, 0].double().square() / bound[inside, 0]
-    # The noise is estimated from about 250 real residuals, the amplitude from the data.
-    assert 0.5 < claimed.median() < 2
+    # The noise is estimated from 2 T L M real residuals: 128, or 192 with moving symbols.
+    residuals = 2 * scenes.snapshots[0].numel()
+    assert abs(claimed.median() - 1) < 4 * (2 / residuals) ** 0.5
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_two_sources_are_told_apart(known: bool) -> None:
     scenes = simulate(SCENARIO.replace(sources=(2, 2)), 1, torch.arange(24))
     estimates = locate(scenes, scenes.sources.count if known else None)
-    result = summarise(estimates, scenes, 20.0)
-    assert result.detected > 0.9
-    assert result.correct_number > 0.9
-    powers = estimates.power[estimates.status == Status.CONVERGED]
-    assert 0.5 < powers.median() < 2
+    errors, bound = estimation_errors(estimates, scenes), cramer_rao_bound(scenes)
+    # Five deviations of an efficient estimator inside the angle: missed once in a million.
+    clear = (5 * bound[..., :2].sqrt() < DETECTION_ANGLE).flatten(1).all(1)
+    assert clear.sum() >= 12
+    assert errors.detected[clear].all()
+    assert errors.correct_number[clear].all()
+    powers = estimates.power[clear][estimates.status[clear] == Status.CONVERGED]
+    # Each source has half the energy of 64 numbers at 20 dB: four deviations of its square.
+    assert abs(powers.median() - 1) < 4 * (4 / (2 * 32 * 100)) ** 0.5
 
 
 def test_a_scene_is_located_alike_alone_and_in_a_batch() -> None:
@@ -65,17 +75,19 @@ def test_a_scene_is_located_alike_alone_and_in_a_batch() -> None:
     together, single = locate(scenes), locate(alone)
     count = int(single.count[0])
     assert int(together.count[4]) == count
-    torch.testing.assert_close(
-        together.azimuth[4, :count], single.azimuth[0, :count], rtol=1e-6, atol=1e-8
-    )
+    difference = together.azimuth[4, :count] - single.azimuth[0, :count]
+    # Both stop within this part of a deviation of the same minimum.
+    assert (difference.abs() <= 2 * FINAL_TOLERANCE * single.std[0, :count, 0]).all()
 
 
 def test_a_source_beyond_the_border_is_held_and_says_so() -> None:
     narrow = SCENARIO.replace(sources=(1, 1), azimuth_deg=(-10, 10))
     scenes = simulate(narrow.replace(azimuth_deg=(12, 20)), 0, torch.arange(8))
     estimates = locate(dataclasses.replace(scenes, scenario=narrow), number=1)
-    assert (estimates.status[:, 0] == Status.EDGE).sum() >= 6
-    assert (estimates.azimuth[:, 0].rad2deg() <= 10 + 1e-4).all()
+    assert (estimates.status[:, 0] == Status.EDGE).all()
+    # Radians and degrees are rounded once each.
+    rounding = 2 * torch.finfo(estimates.azimuth.dtype).eps
+    assert (estimates.azimuth[:, 0].rad2deg() <= 10 * (1 + rounding)).all()
 
 
 def test_the_truth_is_not_read() -> None:

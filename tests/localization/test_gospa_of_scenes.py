@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from localization_helpers import draw
+from localization_helpers import draw, true_parameters
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.localization import DETECTION_ANGLE, Estimates, locate
-from ris_pipeline.localization.gospa import gospa, gospa_metric
+from ris_pipeline.localization import DETECTION_ANGLE, Estimates, Status
+from ris_pipeline.localization.estimates import strongest_first
+from ris_pipeline.localization.scoring.gospa import gospa, gospa_metric
 
 ROUNDING = 1e-15
 """Chords of unit vectors, in double precision."""
@@ -17,13 +18,17 @@ ROUNDING = 1e-15
 
 def the_truth(scenes) -> Estimates:
     """The true sources as estimates, last one first."""
-    found = locate(scenes, scenes.sources.count)
-    index = (scenes.sources.count[:, None] - 1 - torch.arange(found.azimuth.shape[1])).clamp_min(0)
-    blank = torch.where(found.active, 0.0, torch.nan)
-    azimuth, elevation = (
-        x.gather(1, index) + blank for x in (scenes.sources.azimuth, scenes.sources.elevation)
+    active = scenes.sources.active
+    order = torch.arange(active.shape[1]).expand(active.shape).to(torch.float64)
+    return strongest_first(
+        true_parameters(scenes),
+        active,
+        order,
+        torch.full(active.shape, int(Status.CONVERGED)),
+        scenes.noise_variance,
+        "spherical",
+        torch.float64,
     )
-    return replace(found, azimuth=azimuth, elevation=elevation)
 
 
 def test_the_truth_in_another_order_costs_nothing():
@@ -58,7 +63,7 @@ def test_nothing_against_nothing():
 
 def test_what_cannot_be_compared(untyped):
     scenes = draw(size=3)
-    found = locate(scenes)
+    found = the_truth(scenes)
     with pytest.raises(InputError, match=r"cutoff = 0\.0: allowed is above 0"):
         gospa(found, scenes, cutoff=0.0)
     with untyped(), pytest.raises(InputError, match="true_azimuth has shape"):

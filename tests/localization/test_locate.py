@@ -8,7 +8,13 @@ from localization_helpers import MOVING, SMALL, draw, noiseless
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
-from ris_pipeline.localization import Status, locate, match_sources, steering_grid
+from ris_pipeline.localization import (
+    Status,
+    cramer_rao_bound,
+    locate,
+    match_sources,
+    steering_grid,
+)
 from ris_pipeline.scene import SceneSet
 
 
@@ -24,6 +30,7 @@ def test_a_noiseless_source_is_found_exactly_and_alone(settings):
     scenes = noiseless(draw(8, sources=(1, 1), **settings))
     found = locate(scenes)
     assert (found.count == 1).all()
+    # The residual is resolved to 1e-16 of the energy, hence coordinates to its root and condition.
     for name in ("azimuth", "elevation", "distance"):
         torch.testing.assert_close(
             getattr(found, name)[:, :1], getattr(scenes.sources, name), rtol=0, atol=1e-5
@@ -37,8 +44,9 @@ def test_two_equal_sources_are_seen_though_either_alone_explains_little(index):
     scenes = SceneSet(scenario, seed=1, size=200).scenes(index, index + 1)
     found = locate(scenes)
     assert found.count.tolist() == [2]
-    truth = torch.sort(scenes.sources.azimuth).values
-    torch.testing.assert_close(torch.sort(found.azimuth[:, :2]).values, truth, rtol=0, atol=0.01)
+    truth, order = torch.sort(scenes.sources.azimuth)
+    deviation = cramer_rao_bound(scenes)[..., 0].sqrt().gather(1, order)
+    assert ((torch.sort(found.azimuth[:, :2]).values - truth).abs() < 5 * deviation).all()
 
 
 def test_a_source_that_stands_between_two_is_pruned():
@@ -78,7 +86,8 @@ def test_a_plane_wave_has_no_distance():
     assert torch.isnan(found.distance).all()
     assert torch.isinf(found.std[:, 0, 2]).all()
     assert (found.status[:, 0] == Status.CONVERGED).any()
-    torch.testing.assert_close(found.azimuth[:, :1], scenes.sources.azimuth, rtol=0, atol=0.1)
+    deviation = cramer_rao_bound(scenes)[..., 0].sqrt()
+    assert ((found.azimuth[:, :1] - scenes.sources.azimuth).abs() < 5 * deviation).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -26,8 +26,8 @@ from ris_pipeline.localization import (
     misspecified_cramer_rao_bound,
     search_domain,
 )
-from ris_pipeline.localization.refinement import refine
-from ris_pipeline.localization.varpro import linearise
+from ris_pipeline.localization.least_squares.linearisation import linearise
+from ris_pipeline.localization.least_squares.refinement import refine
 from ris_pipeline.scene import clean_snapshots
 
 DIFFERENCE = 1e-5
@@ -170,6 +170,7 @@ INTERVAL = 5.0
 """Standard errors: missed once in 10^6."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "impairments",
     [
@@ -198,6 +199,7 @@ def test_least_squares_meets_the_bound_at_high_snr(settings, impairments):
     assert wrong > INTERVAL * math.sqrt(2 / TRIALS)
 
 
+@pytest.mark.slow
 def test_locate_on_a_miscalibrated_panel_has_the_mean_squared_error_of_the_bound():
     trials = 400
     one = impaired(Impairments(phase_error_deg=20, position_jitter=0.05), 1, 1, 30, **SMALL)

@@ -1,4 +1,4 @@
-"""Peaks over directions: one to a lobe, highest first, across the border of a period."""
+"""Peaks over directions: none close to a higher one, across the border of a period too."""
 
 import math
 
@@ -8,15 +8,15 @@ import torch
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization import direction_grid, direction_peaks, grid_at
-from ris_pipeline.localization.peaks import grid_directions
+from ris_pipeline.localization.grid_search.peaks import grid_directions
 
 SIDE = 9
 
 
-def square(period=(math.inf, math.inf), lobe=(0.25, 0.25)):
+def square(period=(math.inf, math.inf), separation=(0.25, 0.25)):
     axis = (torch.arange(SIDE, dtype=torch.float64) - SIDE // 2) / SIDE
     v, u = torch.meshgrid(axis, axis, indexing="ij")
-    return direction_grid(torch.stack((u.flatten(), v.flatten()), dim=-1), lobe, period)
+    return direction_grid(torch.stack((u.flatten(), v.flatten()), dim=-1), separation, period)
 
 
 def peaks(level, most, **settings):
@@ -31,19 +31,19 @@ def test_peaks_are_separate_and_ordered() -> None:
     assert peaks(level, 2) == [(7, 7), (2, 2)]
 
 
-def test_a_shoulder_outside_the_lobe_is_no_peak() -> None:
+def test_a_shoulder_outside_the_separation_is_no_peak() -> None:
     level = torch.full((SIDE, SIDE), -1.0, dtype=torch.float64)
     level[4] = torch.tensor([0.0, 1, 2, 3, 4, 3, 2, 1, 0], dtype=torch.float64)
     level[0, 8] = 0.5
     assert peaks(level, 2)[:2] == [(4, 4), (0, 8)]
 
 
-def test_the_second_of_two_peaks_in_one_lobe_is_left_out() -> None:
+def test_the_second_of_two_peaks_that_are_close_is_left_out() -> None:
     level = torch.zeros(SIDE, SIDE, dtype=torch.float64)
     level[4, 3], level[4, 5] = 2.0, 1.0
-    assert peaks(level, 2, lobe=(0.25, 0.25))[0] == (4, 3)
-    assert (4, 5) not in peaks(level, 2, lobe=(0.25, 0.25))
-    assert peaks(level, 2, lobe=(0.2, 0.2)) == [(4, 3), (4, 5)]
+    assert peaks(level, 2, separation=(0.25, 0.25))[0] == (4, 3)
+    assert (4, 5) not in peaks(level, 2, separation=(0.25, 0.25))
+    assert peaks(level, 2, separation=(0.2, 0.2)) == [(4, 3), (4, 5)]
 
 
 def test_a_plateau_has_one_peak_and_slots_stay_empty() -> None:

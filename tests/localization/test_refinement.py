@@ -5,12 +5,9 @@ import torch
 from localization_helpers import MOVING, SMALL, draw, noiseless, residual, true_parameters
 
 from ris_pipeline.localization import cramer_rao_bound, measure, search_domain
-from ris_pipeline.localization.refinement import (
-    free_coordinates,
-    noise_estimate,
-    refine,
-    standard_deviations,
-)
+from ris_pipeline.localization.coordinates import free_coordinates
+from ris_pipeline.localization.least_squares.refinement import refine, standard_deviations
+from ris_pipeline.localization.measurement.noise import noise_estimate
 
 PUSH = torch.tensor([0.02, 0.02, 0.03], dtype=torch.float64)
 """rad, rad, 1/m: about a twentieth of what a 6 x 6 panel resolves."""

@@ -78,6 +78,7 @@ def test_bic_of_few_numbers_costs_what_the_search_does():
     assert many == (0, bic_penalty(1, 256), 2 * bic_penalty(1, 256))
 
 
+@pytest.mark.slow
 def test_noise_alone_gives_bic_no_source_where_few_numbers_are_measured():
     scenes = 100
     noise = draw(scenes, snr_db=(10, 10), codes=2)
@@ -85,6 +86,7 @@ def test_noise_alone_gives_bic_no_source_where_few_numbers_are_measured():
     assert int((locate(noise).count > 0).sum()) <= binom.ppf(1 - RARE, scenes, 0.01)
 
 
+@pytest.mark.slow
 def test_noise_gives_a_source_no_more_often_than_stated():
     stated, scenes = 0.1, 100
     noise = draw(scenes, snr_db=(10, 10))
@@ -93,6 +95,7 @@ def test_noise_gives_a_source_no_more_often_than_stated():
     assert alarms <= binom.ppf(1 - RARE, scenes, stated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_counts_two_strong_sources(criterion: str):
     scenes = draw(6, sources=(2, 2), snr_db=(30, 30), distance=(0.5, 3.0), **_blocks())

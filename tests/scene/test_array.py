@@ -1,6 +1,7 @@
 """The steering vector against an element-by-element reference, its limits and derivatives."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.config import Scenario
+from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.scene import (
     Panel,
     angles_from_cosines,
@@ -49,12 +50,15 @@ def element_by_element(azimuth: float, elevation: float, distance: float) -> np.
     return np.array(response) / math.sqrt(n_h * n_v)
 
 
-def scalars(*values: float) -> list[torch.Tensor]:
+def scalars(*values: float) -> Any:
+    """Tensors without axes, as many as there are numbers."""
     return [torch.tensor(value, dtype=torch.float64) for value in values]
 
 
-def vector(*where: float, wavefront="spherical") -> torch.Tensor:
-    return steering_vector(ideal_panel(SCENARIO, torch.float64), *scalars(*where), wavefront)
+def vector(*where: float, wavefront: Wavefront = "spherical") -> torch.Tensor:
+    return steering_vector(
+        ideal_panel(SCENARIO, torch.float64), *scalars(*where), wavefront=wavefront
+    )
 
 
 @given(angles, angles, distances)
@@ -65,7 +69,7 @@ def test_matches_the_element_by_element_reference(az: float, el: float, r: float
 
 
 @given(angles, angles, distances, st.sampled_from(("spherical", "fresnel", "plane")))
-def test_has_unit_norm(az: float, el: float, r: float, wavefront: str) -> None:
+def test_has_unit_norm(az: float, el: float, r: float, wavefront: Wavefront) -> None:
     norm = vector(az, el, r, wavefront=wavefront).norm().item()
     assert abs(norm - 1) <= SCENARIO.elements * DOUBLE
 
@@ -73,7 +77,9 @@ def test_has_unit_norm(az: float, el: float, r: float, wavefront: str) -> None:
 @pytest.mark.parametrize(
     ("coarse", "fine", "power"), [("fresnel", "spherical", 2), ("plane", "fresnel", 1)]
 )
-def test_wavefronts_approach_each_other_with_distance(coarse: str, fine: str, power: int) -> None:
+def test_wavefronts_approach_each_other_with_distance(
+    coarse: Wavefront, fine: Wavefront, power: int
+) -> None:
     # The first term left out falls as r^-power: tenfold distance, 10^power smaller difference.
     gaps = [
         (vector(0.4, -0.3, r, wavefront=coarse) - vector(0.4, -0.3, r, wavefront=fine)).norm()
@@ -90,9 +96,11 @@ def test_float32_keeps_the_phase_of_a_distant_source() -> None:
 
 
 @given(angles, angles, distances, st.sampled_from(("spherical", "fresnel", "plane")))
-def test_derivatives_agree_with_differences(az: float, el: float, r: float, wavefront: str) -> None:
+def test_derivatives_agree_with_differences(
+    az: float, el: float, r: float, wavefront: Wavefront
+) -> None:
     panel = ideal_panel(SCENARIO, torch.float64)
-    derivative = steering_derivatives(panel, *scalars(az, el, r), wavefront)[1]
+    derivative = steering_derivatives(panel, *scalars(az, el, r), wavefront=wavefront)[1]
     step = DOUBLE ** (1 / 3)
     for index in range(3):
         ahead, behind = [az, el, r], [az, el, r]
@@ -129,14 +137,14 @@ def test_second_derivatives_of_a_panel_drawn_per_scene_are_those_of_each() -> No
     stretch = torch.tensor([1.0, 1.1], dtype=torch.float64)
     wavelength = SCENARIO.wavelength * torch.tensor([1.0, 0.9], dtype=torch.float64)
     batched = Panel(ideal.positions * stretch[:, None, None], wavelength)
-    where = [
+    where: Any = [
         torch.tensor(x, dtype=torch.float64)
         for x in ([[0.1], [0.4]], [[0.2], [0.3]], [[2.0], [3.0]])
     ]
     together = steering_second_derivatives(batched, *where)
     for i in range(2):
         single = Panel(batched.positions[i], float(wavelength[i]))
-        alone = steering_second_derivatives(single, *(x[i] for x in where), "spherical")
+        alone = steering_second_derivatives(single, *(x[i] for x in where), wavefront="spherical")
         scale = alone.abs().max().item()
         assert (together[i] - alone).abs().max() <= 100 * DOUBLE * scale
 
@@ -185,5 +193,5 @@ def test_cosines_beyond_one_by_rounding_are_the_horizon(sign: float) -> None:
 
 def test_an_unknown_wavefront_is_named(untyped) -> None:
     with untyped(), pytest.raises(InputError) as caught:
-        vector(0.1, 0.1, 1.0, wavefront="round")
+        vector(0.1, 0.1, 1.0, wavefront="round")  # type: ignore[arg-type]
     assert str(caught.value) == "wavefront = 'round': allowed are spherical, fresnel, plane"

@@ -109,8 +109,8 @@ ERRORS: list[tuple[Callable[[], object], str]] = [
     (lambda: shrink(DENSE, -0.5), "weight = -0.5: allowed is 0.0..1.0"),
     (lambda: blend(DENSE, DENSE, 1.5), "beta = 1.5: allowed is 0.0..1.0"),
     (lambda: blend(DENSE, DENSE, -0.5), "beta = -0.5: allowed is 0.0..1.0"),
-    (lambda: blend(DENSE, LOW_RANK, 0.5), f"blend {MIXED}"),
-    (lambda: blend(LOW_RANK, DENSE, 0.5), f"blend {MIXED}"),
+    (lambda: blend(DENSE, LOW_RANK, 0.5), f"blend {MIXED}"),  # type: ignore[type-var]
+    (lambda: blend(LOW_RANK, DENSE, 0.5), f"blend {MIXED}"),  # type: ignore[type-var]
     (lambda: nmse(DENSE, LOW_RANK), f"nmse {MIXED}"),
     (lambda: nmse(LOW_RANK, DENSE), f"nmse {MIXED}"),
     (lambda: hermitize(FACTOR), "matrix has shape (2, 6, 3): allowed is (..., n, n), n >= 1"),

@@ -160,6 +160,7 @@ def test_gradients_are_finite_where_eigenvectors_are_not(case: str, dtype: torch
         + spectral.bartlett_spectrum(covariance, a).sum()
     )
     loss.backward()
+    assert factor.grad is not None
     assert torch.isfinite(factor.grad).all()
 
 

@@ -39,7 +39,9 @@ def test_an_indefinite_matrix_has_no_root():
     with pytest.raises(torch.linalg.LinAlgError):
         whitening(INDEFINITE)
     # Eigenvalues 3 and -1 on (1, 1) and (1, -1).
-    assert torch.allclose(psd_projection(INDEFINITE), torch.full((2, 2), 1.5 + 0j).cdouble())
+    assert torch.allclose(
+        psd_projection(INDEFINITE), torch.full((2, 2), 1.5 + 0j).to(torch.complex128)
+    )
 
 
 def test_the_root_of_what_rounding_made_negative():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ris_pipeline.localization.linear_array import (
+from ris_pipeline.localization.spectra.linear_array import (
     esprit,
     root_music,
     ula_bartlett,

@@ -6,14 +6,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ris_pipeline.localization.bound import cramer_rao_bound
-from ris_pipeline.localization.gospa import gospa_metric
-from ris_pipeline.localization.matching import great_circle, match_sources
-from ris_pipeline.localization.misspecified_bound import (
+from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound
+from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
     misspecified_cramer_rao_bound,
 )
-from ris_pipeline.localization.stochastic_bound import stochastic_cramer_rao_bound
+from ris_pipeline.localization.bounds.stochastic import stochastic_cramer_rao_bound
+from ris_pipeline.localization.scoring.gospa import gospa_metric
+from ris_pipeline.localization.scoring.matching import great_circle, match_sources
 from ris_pipeline.scene import (
     SceneBatch,
     sensing_matrix,

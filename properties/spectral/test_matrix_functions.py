@@ -1,0 +1,117 @@
+"""Law: roots, projections, whitenings and inverses are what defines them.
+
+S S = R with S Hermitian and positive; the nearest positive semidefinite matrix; W R W^H = I; the
+four conditions of Penrose.
+"""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ris_pipeline.verification.bounds import (
+    conditioned_bound,
+    eigenvalue_bound,
+    inverse_bound,
+    largest,
+    product_bound,
+    root_bound,
+)
+from ris_pipeline.verification.checks import assert_true, assert_within
+from ris_pipeline.verification.oracles import positive_part
+from ris_pipeline.verification.strategies import (
+    SEMIDEFINITE,
+    Domain,
+    FactoredMatrix,
+    NearHermitian,
+    Rank,
+    SpectralMatrix,
+    hermitian_matrices,
+    low_rank_factors,
+    near_hermitian_matrices,
+)
+from ris_pipeline.verification.target import TARGET, Claim, taken
+
+
+def _wide(answer: torch.Tensor) -> np.ndarray:
+    return np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
+
+
+def _adjoint(matrix: np.ndarray) -> np.ndarray:
+    return matrix.conj().swapaxes(-1, -2)
+
+
+@given(hermitian_matrices(domains=SEMIDEFINITE))
+def test_the_square_of_the_root_is_the_matrix(drawn: SpectralMatrix) -> None:
+    root = _wide(TARGET.matrix_sqrt(drawn.matrix))
+    bound = product_bound(largest(drawn.values), 4 * drawn.n, drawn.matrix.dtype)
+    assert_within("S S", root @ root, drawn.exact, bound)
+
+
+@given(hermitian_matrices(domains=SEMIDEFINITE))
+def test_the_root_is_hermitian_and_positive(drawn: SpectralMatrix) -> None:
+    root = _wide(TARGET.matrix_sqrt(drawn.matrix))
+    bound = root_bound(drawn.values, drawn.matrix.dtype)
+    assert_within("S^H", _adjoint(root), root, bound)
+    lowest = np.linalg.eigvalsh(0.5 * (root + _adjoint(root)))[..., 0]
+    assert_true("no eigenvalue of S is negative", lowest >= -bound, lowest)
+
+
+@given(hermitian_matrices())
+def test_the_projection_keeps_the_positive_eigenvalues(drawn: SpectralMatrix) -> None:
+    # A projection on a convex set moves two points no further apart.
+    got = _wide(TARGET.psd_projection(drawn.matrix))
+    bound = drawn.n**0.5 * eigenvalue_bound(drawn.values, drawn.matrix.dtype)
+    assert_within("P", got, positive_part(drawn.exact), 2 * bound[..., None, None])
+
+
+@given(near_hermitian_matrices())
+def test_the_projection_is_that_of_the_hermitian_part(drawn: NearHermitian) -> None:
+    taken((Claim.NOT_HERMITIAN,))
+    got = _wide(TARGET.psd_projection(drawn.matrix))
+    norm = float(
+        np.linalg.norm(drawn.matrix.to(torch.complex128).numpy(), 2, axis=(-2, -1)).max(initial=0)
+    )
+    bound = product_bound(norm, 2 * drawn.hermitian.n**2, drawn.matrix.dtype)
+    assert_within("P", got, positive_part(drawn.hermitian.exact), bound)
+
+
+@given(hermitian_matrices(domains=(Domain.POSITIVE,)))
+def test_what_is_whitened_is_white(drawn: SpectralMatrix) -> None:
+    white = _wide(TARGET.whitening(drawn.matrix))
+    # The rounding of R is magnified by W on either side.
+    condition = float((drawn.values[..., 0] / drawn.values[..., -1]).max())
+    bound = conditioned_bound(1.0, 2 * drawn.n, condition, drawn.matrix.dtype)
+    eye = np.broadcast_to(np.eye(drawn.n), drawn.exact.shape)
+    assert_within("W R W^H", white @ drawn.exact @ _adjoint(white), eye, bound)
+
+
+@given(low_rank_factors(ranks=(Rank.DISTINCT, Rank.TIED)))
+def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
+    got, exact = _wide(TARGET.pseudo_inverse(drawn.factor)), drawn.exact
+    bound = inverse_bound(drawn.squares, drawn.n + drawn.q, drawn.factor.dtype)
+    size = float(np.sqrt(drawn.squares.max()))
+    assert_within("A^+", got, np.linalg.pinv(exact), bound)
+    for label, product in (("A A^+", exact @ got), ("A^+ A", got @ exact)):
+        assert_within(f"{label} is Hermitian", _adjoint(product), product, 2 * size * bound)
+
+
+# Zeros that no rounding fills: what counts as zero beside them is the same for everybody.
+SINGULAR = (
+    np.zeros((3, 2)),
+    np.diag([4.0, 0.25, 0.0]),
+    np.array([[0, 2j], [0, 0], [0, 0]]),
+    np.diag([1e-9, 4e-9, 0.0, 0.0])[:, :3],
+    np.diag([2e9, 0.0, 1e9]),
+)
+
+
+@given(st.sampled_from(SINGULAR))
+def test_the_pseudo_inverse_leaves_zeros_alone(matrix: np.ndarray) -> None:
+    exact = matrix.astype(np.complex128)
+    got = _wide(TARGET.pseudo_inverse(torch.from_numpy(exact)))
+    expected = np.zeros(exact.shape[::-1], dtype=complex)
+    filled = exact.T != 0
+    expected[filled] = 1 / exact.T[filled]
+    bound = product_bound(float(np.abs(expected).max()), 4, torch.complex128)
+    assert_within("A^+", got, expected, bound)

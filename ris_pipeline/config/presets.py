@@ -1,0 +1,88 @@
+"""Presets: one TOML file each in `presets/`, by name or by path, with `key=value` overrides."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline.config._base import validated
+from ris_pipeline.config.learning import Settings
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package, sorted."""
+    folder = resources.files("ris_pipeline") / "presets"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+
+
+def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a preset (by name, or the path of a TOML file) with `key=value` overrides.
+
+    `key` is dotted (`scenario.snr_db`), `value` is TOML (`[0, 10]`, `"plane"`; a bare word is taken
+    as a string).
+
+    Raises:
+        InputError: unknown preset or key, or a value outside its range.
+    """
+    tree = _read_toml(preset)
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_settings(tree)
+
+
+def override_settings(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Settings with overrides; otherwise as `load_settings`."""
+    tree = settings.model_dump(mode="json")
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_settings(tree)
+
+
+def parse_settings(tree: Mapping[str, Any]) -> Settings:
+    """Validate a nested mapping.
+
+    Raises:
+        InputError: one line naming the first offending key, its value and what is allowed.
+    """
+    return validated(Settings, tree)
+
+
+def _read_toml(preset: str) -> dict[str, Any]:
+    path = Path(preset)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(f"preset {preset!r}: no such file")
+        text = path.read_text(encoding="utf-8")
+    else:
+        check_choice("preset", preset, preset_names())
+        folder = resources.files("ris_pipeline") / "presets"
+        text = (folder / f"{preset}.toml").read_text(encoding="utf-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"preset {preset!r} is not TOML: {error}") from None
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; a bare word is taken as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"override {override!r}: allowed is key=value")
+    value = parse_value(text)
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"override {override!r}: {parent} is a value, not a table")
+    tree[leaf] = value

@@ -1,0 +1,199 @@
+"""Modified MUSIC for the near field of a RIS: directions first, then one distance search for each.
+
+    r_n = R[n, N-1-n]  ~  sum_k p_k exp(+j 2 k q_n . (u_k, v_k, 0)) / N         q_{N-1-n} = -q_n
+
+Along the anti-diagonal the even orders of the path cancel, the Fresnel curvature first of all: r is
+one snapshot of plane waves on a panel of twice the spacing. Averaged over its sub-panels it has the
+rank of the sources, and two-dimensional MUSIC finds u and v. At half a wavelength between elements
+the doubled spacing repeats every 1 in u and v; which of the aliases it was, and how far, the
+original covariance says.
+
+Where the paper takes the minimum of MUSIC's null spectrum over distance for each direction, the
+search here is recursive: the best (direction, alias, distance), then the best with that one
+projected out, and so on. At T >= K it is the same with the ghosts left out. At T = 1, where
+the paper's covariance has rank one and the anti-diagonal holds a ghost half-way between each two
+coherent sources, it is what makes the method work at all.
+
+Sources: P. Ramezani, A. Kosasih, E. Bjornson, "An Efficient Modified MUSIC Algorithm for
+RIS-Assisted Near-Field Localization", 2024 (arXiv 2409.14152); for the recursion J. C. Mosher and
+R. M. Leahy, "Source localization using recursively applied and projected (RAP) MUSIC", IEEE Trans.
+Signal Process. 47(2), 1999.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from ris_pipeline.config import Scenario
+from ris_pipeline.localization.baselines.folded_directions import aliases, doubled_search
+from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
+from ris_pipeline.localization.coordinates import (
+    Domain,
+    depth_of_focus,
+    on_border,
+    search_domain,
+)
+from ris_pipeline.localization.estimates import Estimates, status_of
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.spectra.search import (
+    Positions,
+    narrowest,
+    spectrum_positions,
+)
+from ris_pipeline.scene import (
+    Panel,
+    Received,
+    ideal_panel,
+    steering_vector,
+)
+from ris_pipeline.spectral import LowRankCovariance, signal_subspace, soft_alignment
+
+DEPTH_DENSITY = 6.0
+"""Distances a depth of focus in the first pass."""
+
+_PASSES = 2
+"""Finer passes over the distance, each over one step of the last in `_FINER` parts."""
+_FINER = 9
+
+_RIDGE = 0.05
+"""Share of the residual signal subspace's power below which a direction counts as noise: what is
+left of a source that has been projected out at a distance half a step off."""
+
+
+def anti_diagonal(covariance: LowRankCovariance) -> Complex[Tensor, "b n"]:
+    """`r_n = R[n, N-1-n]`, without R; the loading touches it in the middle only, and is noise."""
+    factor = covariance.factor
+    return (factor * factor.conj().flip(-2)).sum(-1)
+
+
+@dataclass(frozen=True)
+class _DistanceSearch:
+    """The signal subspace (B, N, q) of the original covariance, panel, wavefront and depths."""
+
+    basis: Tensor
+    panel: Panel
+    scenario: Scenario
+    domain: Domain
+
+    def best(
+        self,
+        candidates: Float[Tensor, "b c 3"],
+        a: Complex[Tensor, "b n c"],
+        valid: Bool[Tensor, "b c"],
+        others: Float[Tensor, "b j 3"],
+    ) -> Float[Tensor, "b 3"]:
+        """The candidate whose steering vector `a` lies most in the signal subspace, both without
+        the `others`."""
+        signal, power = self.basis, torch.ones_like(a[:, 0].real)
+        if others.shape[1]:
+            basis, _ = torch.linalg.qr(self.steering(others))
+            signal = signal - basis @ (basis.mH @ signal)
+            power = power - (basis.mH @ a).abs().square().sum(1)
+        share = soft_alignment(LowRankCovariance(signal), a, _RIDGE)
+        usable = valid & (power > 0.1)
+        score = torch.where(usable, share / power.clamp_min(0.1), -1.0)
+        return candidates.gather(1, score.argmax(1)[:, None, None].expand(-1, 1, 3))[:, 0]
+
+    def steering(self, parameters: Float[Tensor, "b c 3"]) -> Complex[Tensor, "b n c"]:
+        """Steering vectors as columns, in the precision of the panel."""
+        azimuth, elevation, inverse = parameters.to(self.panel.positions.dtype).unbind(-1)
+        wavefront = self.scenario.wavefront
+        return steering_vector(self.panel, azimuth, elevation, 1 / inverse, wavefront).mT
+
+
+def _depths(scenario: Scenario, domain: Domain) -> Tensor:
+    low, high = float(domain.lower[2]), float(domain.upper[2])
+    if scenario.wavefront == "plane" or high <= low:
+        return domain.lower[2:]
+    count = math.ceil((high - low) / depth_of_focus(scenario) * DEPTH_DENSITY) + 1
+    return torch.linspace(low, high, count, dtype=torch.float64, device=domain.lower.device)
+
+
+def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: int) -> Tensor:
+    """Places (B, K, 3): greedily over all directions and depths, then finer in distance."""
+    depths = _depths(search.scenario, search.domain)
+    candidates = torch.cat(
+        (
+            directions[:, :, None].expand(-1, -1, depths.numel(), -1),
+            depths[:, None].expand(*directions.shape[:2], -1, 1),
+        ),
+        dim=-1,
+    ).flatten(1, 2)
+    usable = valid.repeat_interleave(depths.numel(), dim=1)
+    chosen, a = candidates[:, :0], search.steering(candidates)
+    for _ in range(number):
+        place = search.best(candidates, a, usable, chosen)
+        chosen = torch.cat((chosen, place[:, None]), dim=1)
+    return _finer(search, chosen, depths)
+
+
+def _finer(search: _DistanceSearch, chosen: Tensor, depths: Tensor) -> Tensor:
+    """The same directions, at distances between those of the first pass."""
+    step = float(depths[1] - depths[0]) if depths.numel() > 1 else 0.0
+    for _ in range(_PASSES if step else 0):
+        offsets = torch.linspace(-step, step, _FINER, dtype=torch.float64, device=chosen.device)
+        for k in range(chosen.shape[1]):
+            fine = chosen[:, k : k + 1].repeat(1, _FINER, 1)
+            fine[..., 2] = (fine[..., 2] + offsets).clamp(depths[0], depths[-1])
+            before, after = chosen[:, :k], chosen[:, k + 1 :]
+            everything = torch.ones_like(fine[..., 0], dtype=torch.bool)
+            others = torch.cat((before, after), dim=1)
+            best = search.best(fine, search.steering(fine), everything, others)
+            chosen = torch.cat((before, best[:, None], after), dim=1)
+        step *= 2 / (_FINER - 1)
+    return chosen
+
+
+def modified_music_finder(
+    covariance: LowRankCovariance, scenario: Scenario
+) -> Callable[[Int[Tensor, " b"]], Positions]:
+    """Prepare the search of a batch; what is returned takes the number of sources of each."""
+    dtype, device = covariance.factor.real.dtype, covariance.factor.device
+    doubled = doubled_search(scenario, dtype, device)
+    factor = anti_diagonal(covariance)[:, doubled.windows].mT
+    smoothed = narrowest(LowRankCovariance(factor.contiguous()))
+    panel, domain = ideal_panel(scenario, dtype, device), search_domain(scenario, device)
+
+    def find(number: Int[Tensor, " b"]) -> Positions:
+        slots = int(number.max()) if number.numel() else 0
+        most = min(doubled.windows.shape)
+        # Coherent sources leave a ghost between each two of them.
+        waves = (number * (number + 1) // 2).clamp_max(most - 1)
+        peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music")
+        directions, inside = aliases(peaks.parameters[..., :2], doubled.period, domain)
+        valid = (inside & peaks.found[..., None]).flatten(1)
+        directions = directions.flatten(1, 2)
+        parameters = domain.lower.repeat(number.shape[0], slots, 1)
+        for k in number.unique().tolist():
+            index = torch.nonzero(number == k)[:, 0]
+            part = LowRankCovariance(covariance.factor[index])
+            basis = signal_subspace(part, min(k, part.rank))
+            search = _DistanceSearch(basis, panel, scenario, domain)
+            parameters[index, :k] = _choose(search, directions[index], valid[index], k)
+        found = torch.arange(slots, device=device) < number[:, None]
+        edge = on_border(parameters, domain, scenario.wavefront)
+        return Positions(parameters, found, status_of(edge, resolved=found))
+
+    return find
+
+
+def _modified_music(scenes: Received, measurement: Measurement) -> Find:
+    return modified_music_finder(aperture_covariance(scenes, measurement), scenes.scenario)
+
+
+def modified_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:
+    """Anti-diagonal MUSIC for directions, then a distance search; see the head of this file.
+
+    Args:
+        number: as `locate`; None estimates it by BIC, as for all baselines.
+
+    Raises:
+        InputError: as `locate`.
+
+    Source: P. Ramezani, A. Kosasih, E. Bjornson, 2024 (arXiv 2409.14152).
+    """
+    return run_baseline(_modified_music, scenes, number)

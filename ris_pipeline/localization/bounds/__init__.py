@@ -1,0 +1,1 @@
+"""How small the errors of any estimator can be."""

@@ -1,0 +1,1 @@
+"""Looking over a grid of places: the grid, the next source on it, peaks of a spectrum."""

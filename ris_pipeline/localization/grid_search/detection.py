@@ -1,0 +1,186 @@
+"""Greedy detection: the next source is where the grid explains most of what is left.
+
+score(g) = sum_t |(Phi_t a_g)^H P_t y_t|^2 / |P_t Phi_t a_g|^2
+
+with P_t the projection that removes the sources found so far. It is the decrease of the residual
+when a source at g joins the others and all amplitudes are fitted again: the likelihood ratio.
+
+Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and their application to
+non-linear system identification", Int. J. Control 50(5), 1989.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ris_pipeline.localization.grid_search.grid import SteeringGrid
+from ris_pipeline.localization.measurement.back_projection import linked_elements
+from ris_pipeline.localization.measurement.columns import source_columns
+from ris_pipeline.localization.measurement.gram import GramMeasurement
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.scene import direction_cosines
+
+COLLINEAR = 0.1
+"""Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
+neighbours of a source that is already there, and their score is a ratio of two small numbers."""
+
+_BLIND = 1e-4
+"""A block in which less than this part survives says nothing about the point: in float32 what is
+left of a sum of a few hundred terms is rounding."""
+
+_TABLE_ENTRIES = 2**25
+"""Largest table of element pairs (128 MiB in float32)."""
+
+_SCENES_AT_ONCE = 8
+"""Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A grid, and the element pairs that codes let interfere.
+
+    With W = Phi^H Phi Hermitian and real products p_nm(g) = conj(a_n) a_m,
+
+        |Phi a_g|^2 = sum_n W_nn |a_n|^2 + 2 sum_{n<m} (Re W_nm Re p_nm - Im W_nm Im p_nm)
+
+    and W_nm vanishes with `sum_l conj(c_ln) c_lm`. DFT codes on an even sub-grid leave one pair in
+    sixteen; the sum over pairs is then a real matrix product with `table` (G, 2 pairs). Where the
+    codes leave too many pairs, `table` is None and W is applied as it is.
+    """
+
+    grid: SteeringGrid
+    first: Tensor
+    second: Tensor
+    table: Tensor | None
+
+
+def _interfering_pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs n < m of elements that interfere, see `linked_elements`."""
+    linked = linked_elements(codes)
+    first, second = torch.nonzero(torch.triu(linked, diagonal=1), as_tuple=True)
+    return first, second
+
+
+def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
+    """Prepare a grid for the codes (T, L, N) of a batch."""
+    first, second = _interfering_pairs(codes)
+    if grid.steering is None or 2 * first.numel() * grid.size > _TABLE_ENTRIES:
+        return Detector(grid, first, second, None)
+    products = grid.steering[:, first].conj() * grid.steering[:, second]
+    return Detector(grid, first, second, 2 * torch.cat((products.real, -products.imag), dim=1))
+
+
+def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
+    """`|Phi_t a_g|^2` in the real dtype of the grid."""
+    if detector.table is not None and isinstance(measurement, GramMeasurement):
+        pairs = measurement.entries(detector.first, detector.second)
+        weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
+        diagonal = measurement.mean_diagonal()[..., None].to(weights.dtype)
+        return diagonal + weights @ detector.table.mT
+    scenes = torch.arange(measurement.scenes, device=measurement.energy.device)
+    return torch.cat(
+        [
+            _gains_directly(detector.grid, measurement.take(some))
+            for some in scenes.split(_SCENES_AT_ONCE)
+        ]
+    )
+
+
+def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tensor, "b t g"]:
+    gains = [measurement.gains(steering) for _, _, steering in grid.chunks()]
+    return torch.cat(gains, dim=-1)
+
+
+def next_source(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
+    """Grid index of the strongest peak beside the active sources, and its score.
+
+    The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
+    """
+    score, where = _spectrum(detector, measurement, gains, parameters, active).max(1)
+    return where, score.to(measurement.energy.dtype)
+
+
+def next_places(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    places: int,
+    apart: Float[Tensor, "3"],
+) -> tuple[Int[Tensor, "b p"], Float[Tensor, "b p"]]:
+    """Grid indices of the `places` strongest peaks, each more than `apart` from those before it in
+    one of (u, v, 1/r), and their scores."""
+    scores = _spectrum(detector, measurement, gains, parameters, active)
+    grid = detector.grid
+    cosines = direction_cosines(grid.azimuth, grid.elevation)[:, :2]
+    points = torch.cat((cosines, grid.inverse_distance[:, None]), dim=1).double()
+    found = [scores.max(1)]
+    for _ in range(places - 1):
+        near = ((points - points[found[-1][1]][:, None]).abs() <= apart).all(-1)
+        scores = scores.masked_fill(near, 0.0)
+        found.append(scores.max(1))
+    peaks, indices = zip(*found, strict=True)
+    return torch.stack(indices, dim=1), torch.stack(peaks, dim=1).to(measurement.energy.dtype)
+
+
+def _spectrum(
+    detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
+) -> Float[Tensor, "b g"]:
+    probes = _probes(measurement, parameters, active)
+    parts = [
+        _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
+        for start, stop, steering in detector.grid.chunks()
+    ]
+    return torch.cat(parts, dim=-1)
+
+
+def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:
+    """`Phi^H P y` and `Phi^H Q`, Q an orthonormal basis of the sources: (B, T, 1 + K, N)."""
+    k = active.shape[1]
+    if k == 0:
+        return measurement.matched[:, :, None]
+    a = source_columns(measurement, parameters, active).to(measurement.matched.dtype)
+    image = measurement.normal(a)
+    inner = a.mH[:, None] @ image
+    # Sources that the refinement has drawn together would make this singular to rounding.
+    size = inner.diagonal(dim1=-2, dim2=-1).real
+    ridge = (~active)[:, None] + a.shape[1] * torch.finfo(a.dtype).eps * size
+    factor = torch.linalg.cholesky(inner + torch.diag_embed(ridge).to(a.dtype))
+    basis = torch.linalg.solve_triangular(factor.mH, image, upper=True, left=False)
+    seen = torch.linalg.solve_triangular(factor, measurement.correlate(a)[..., None], upper=False)
+    residual = measurement.matched[..., None] - basis @ seen
+    return torch.cat((residual, basis), dim=-1).mT
+
+
+def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
+    # One large product; left broadcast it becomes one small product a scene, ten times slower.
+    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
+    response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
+    response = response.reshape(*probes.shape[:-1], gains.shape[-1])
+    left = gains - response[:, :, 1:].sum(2)
+    usable = left > _BLIND * gains
+    # Where usable is false the quotient is not used; the denominator only has to be harmless.
+    scores = response[:, :, 0] / torch.where(usable, left, torch.ones_like(left))
+    total = torch.where(usable, scores, torch.zeros_like(scores)).sum(1)
+    free = left.sum(1) > COLLINEAR * gains.sum(1)
+    return torch.where(free, total, torch.zeros_like(total))
+
+
+def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:
+    """`sum_t |a^H z_t|^2 / (a^H W_t a)` over the grid: the score before any source is found."""
+    detector = Detector(grid, torch.empty(0), torch.empty(0), None)
+    gains = grid_gains(detector, measurement)
+    parts = [
+        _scores(steering, measurement.matched[:, :, None].to(steering.dtype), gains[..., a:b])
+        for a, b, steering in grid.chunks()
+    ]
+    return torch.cat(parts, dim=-1)

@@ -1,0 +1,1 @@
+"""All sources at once, from a start to the nearest minimum: variable projection."""

@@ -1,0 +1,248 @@
+"""Levenberg-Marquardt steps in a box, for many minima at once.
+
+(F + mu diag F) step = s,     s = -1/2 df / dtheta,  F ~ 1/2 d2f / dtheta2
+
+Coordinates at the border of the box whose slope points outwards are held there; a step that crosses
+the border stops at it. Every minimum has its own damping mu; those that are reached leave.
+
+Source: K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for Non-Linear Least Squares Problems",
+2004, section 3.2.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline.localization.coordinates import Domain
+
+_FIRST_DAMPING = 1e-2
+_DAMPING_LIMIT = 1e12
+_STAYING = 2 / 3
+"""Part of the scenes still moving from which on the others stay too: to copy the data of those that
+move costs as much as a step."""
+
+Expanded = TypeVar("Expanded", bound="Expansion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expansion:
+    """f to second order: objective f (*batch), score (*batch, D), information F (*batch, D, D)."""
+
+    objective: Tensor
+    score: Tensor
+    information: Tensor
+
+    def map(self: Expanded, change: Callable[[Tensor], Tensor]) -> Expanded:
+        """The same with every tensor changed."""
+        return type(self)(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+    def where(self: Expanded, chosen: Bool[Tensor, "*batch"], other: Expanded) -> Expanded:
+        """These where `chosen`, elsewhere those of `other`."""
+
+        def pick(name: str) -> Tensor:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            mask = chosen.reshape(*chosen.shape, *[1] * (mine.ndim - chosen.ndim))
+            return torch.where(mask, mine, theirs)
+
+        return type(self)(**{f.name: pick(f.name) for f in fields(self)})
+
+    def put(self: Expanded, index: Tensor, part: Expanded) -> None:
+        """Write the scenes `index`, in place."""
+        for field in fields(self):
+            getattr(self, field.name)[index] = getattr(part, field.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slope:
+    """Score and information of the coordinates that may move, scaled to a unit diagonal.
+
+    score (*batch, D), unit (*batch, D, D), scale (*batch, D); flat (*batch,): every coordinate that
+    may move has a score of zero.
+    """
+
+    score: Tensor
+    unit: Tensor
+    scale: Tensor
+    flat: Tensor
+
+    def solve(self, damping: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
+        """The scaled step `(unit + damping I)^-1 score`; zero where that matrix is not definite."""
+        eye = torch.eye(self.unit.shape[-1], dtype=self.unit.dtype, device=self.unit.device)
+        factor, regular = regular_cholesky(self.unit + damping[..., None, None] * eye)
+        step = torch.cholesky_solve(self.score[..., None], factor)[..., 0]
+        return torch.where(regular[..., None], step, torch.zeros_like(step))
+
+    def newton(self) -> Float[Tensor, "*batch d"]:
+        """The scaled step without damping but for rounding's."""
+        size, eps = self.unit.shape[-1], torch.finfo(self.unit.dtype).eps
+        return self.solve(torch.full_like(self.scale[..., 0], size * eps))
+
+
+def slope_of(expansion: Expansion, held: Bool[Tensor, "*batch d"]) -> Slope:
+    """The slope in the coordinates that are not held."""
+    unit, scale = unit_diagonal(expansion.information, ~held)
+    free_score = torch.where(held, 0.0, expansion.score)
+    return Slope(
+        score=free_score * scale,
+        unit=unit,
+        scale=scale,
+        flat=(free_score == 0).all(-1),
+    )
+
+
+class Objective(ABC, Generic[Expanded]):
+    """What is minimised, for a batch of scenes."""
+
+    @abstractmethod
+    def take(self, keep: Tensor) -> "Objective[Expanded]":
+        """Some of the scenes."""
+
+    @abstractmethod
+    def expand(self, place: Float[Tensor, "*batch d"]) -> Expanded:
+        """f to second order around a place."""
+
+    @abstractmethod
+    def reached(self, expansion: Expanded, slope: Slope) -> Bool[Tensor, "*batch"]:
+        """Where the minimum is so near that no more steps are wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How the damping moves, and when to stop.
+
+    lighter: the damping after a step that was taken, of the damping and the ratio of the decrease
+    to the predicted one; heavier: its factor after the first step that was not, and the factor of
+    that factor after each further one; finish: whether the last, undamped step is taken as well.
+    """
+
+    lighter: Callable[[Tensor, Tensor], Tensor]
+    heavier: tuple[float, float]
+    finish: bool
+    most_steps: int
+
+
+@dataclass(frozen=True)
+class Minimum(Generic[Expanded]):
+    """Where the steps ended: place and held (*batch, D), the expansion there, reached (*batch,)."""
+
+    place: Tensor
+    expansion: Expanded
+    held: Tensor
+    reached: Tensor
+
+
+@dataclass
+class _Moving(Generic[Expanded]):
+    """The scenes still moving: which they are, place, expansion, damping, the factor by which it
+    grows, and which minima are reached."""
+
+    index: Tensor
+    objective: Objective[Expanded]
+    place: Tensor
+    expansion: Expanded
+    damping: Tensor
+    growth: Tensor
+    reached: Tensor
+
+    def take(self, keep: Tensor) -> "_Moving[Expanded]":
+        return _Moving(
+            self.index[keep],
+            self.objective.take(keep),
+            self.place[keep],
+            self.expansion.map(lambda value: value[keep]),
+            self.damping[keep],
+            self.growth[keep],
+            self.reached[keep],
+        )
+
+
+def _held(place: Tensor, score: Tensor, box: Domain, fixed: Tensor) -> Bool[Tensor, "*batch d"]:
+    outward = (place <= box.lower) & (score < 0)
+    return outward | ((place >= box.upper) & (score > 0)) | fixed
+
+
+def minimise(
+    objective: Objective[Expanded],
+    start: Float[Tensor, "*batch d"],
+    box: Domain,
+    fixed: Bool[Tensor, " d"],
+    rules: Rules,
+    wanted: Bool[Tensor, "*batch"] | None = None,
+) -> Minimum[Expanded]:
+    """The minimum of f next to each start, inside a box.
+
+    Args:
+        start: the first axis is that of the scenes.
+        box: lower and upper (D,).
+        fixed: coordinates that do not move.
+        wanted: False where a place is not to be waited for.
+    """
+    place = torch.clamp(start, box.lower, box.upper)
+    expansion = objective.expand(place)
+    damping = torch.full_like(expansion.objective, _FIRST_DAMPING)
+    idle = torch.zeros_like(damping, dtype=torch.bool) if wanted is None else ~wanted
+    scenes = torch.arange(place.shape[0], device=place.device)
+    growth = torch.full_like(damping, rules.heavier[0])
+    moving = _Moving(scenes, objective, place, expansion, damping, growth, idle)
+    place, expansion, reached = place.clone(), expansion.map(torch.clone), idle.clone()
+
+    def store() -> None:
+        place[moving.index], reached[moving.index] = moving.place, moving.reached
+        expansion.put(moving.index, moving.expansion)
+
+    for _ in range(rules.most_steps):
+        near = moving.reached
+        slope = slope_of(moving.expansion, _held(moving.place, moving.expansion.score, box, fixed))
+        found = near | moving.objective.reached(moving.expansion, slope)
+        going = ~(near if rules.finish else found) & (moving.damping < _DAMPING_LIMIT)
+        going = going.flatten(1).any(1) if going.ndim > 1 else going
+        moving.reached = found
+        if int(going.sum()) <= _STAYING * going.numel():
+            store()
+            moving, slope, near = moving.take(going), _taken(slope, going), near[going]
+        if moving.index.numel() == 0:
+            break
+        _advance(moving, slope, box, near, rules)
+    store()
+    held = _held(place, expansion.score, box, fixed)
+    return Minimum(place, expansion, held, reached & ~idle)
+
+
+def _taken(slope: Slope, keep: Tensor) -> Slope:
+    return Slope(**{f.name: getattr(slope, f.name)[keep] for f in fields(slope)})
+
+
+def _advance(
+    moving: _Moving[Expanded], slope: Slope, box: Domain, near: Tensor, rules: Rules
+) -> None:
+    """One step of every scene, in place.
+
+    near: minima that had been reached before; what has been reached just now moves once more where
+    the rules want the last step.
+    """
+    last = moving.reached & ~near
+    step = slope.solve(moving.damping)
+    if rules.finish:
+        step = torch.where(last[..., None], slope.newton(), step)
+    trial = torch.clamp(moving.place + step * slope.scale, box.lower, box.upper)
+    new, old = moving.objective.expand(trial), moving.expansion
+    moved = trial - moving.place
+    bent = (moved * (old.information @ moved[..., None])[..., 0]).sum(-1)
+    predicted = (2 * old.score * moved).sum(-1) - bent
+    decrease = old.objective - new.objective
+    better = (decrease > 0) & ~moving.reached
+    if rules.finish:
+        better = better | last
+    # A step cut at the border may predict no decrease; the ratio then says nothing: damp as at 0.
+    ratio = torch.where(predicted > 0, decrease / predicted, torch.zeros_like(predicted))
+    lighter = rules.lighter(moving.damping, ratio)
+    moving.damping = torch.where(better, lighter, moving.damping * moving.growth)
+    moving.growth = torch.where(better, rules.heavier[0], moving.growth * rules.heavier[1])
+    moving.place = torch.where(better[..., None], trial, moving.place)
+    moving.expansion = new.where(better, old)

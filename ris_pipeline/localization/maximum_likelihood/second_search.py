@@ -1,0 +1,133 @@
+"""Where a fit may be the wrong one, and what is then tried.
+
+consistent   (J - E) / (T N - K (T + d/2))  <=  c E / (T (L M - N)),   c: a quantile of F
+
+with J the residual of K sources of d coordinates and E the energy outside the range of Phi, which
+is noise wherever the sources are. Numerator and denominator are two estimates of sigma^2, one of
+them free of the sources, so the ratio has the F distribution when the fit is right. A source that
+was missed or put in the wrong place at high SNR leaves far more than that.
+
+At low SNR it does not, and any source that explains little may be in the wrong place:
+
+weak         min_k (rise of the residual without source k) < WEAK sigma^2
+
+Fits in doubt are searched again. For each source the best places in other cells are tried; for each
+pair closer than two beamwidths, new pairs, since neither can move while the other stands in its
+way, and for each pair with the only faint source, which is wasted where the other stands between
+two; then one source more and the weakest dropped, which frees such a fit as well.
+
+Source: R. A. Fisher's variance ratio, as in S. Weisberg, "Applied Linear Regression", 4th ed. 2014,
+section 7.2 (test of lack of fit against pure error).
+"""
+
+from itertools import combinations
+
+import torch
+from jaxtyping import Bool, Float
+from scipy.special import fdtri
+from torch import Tensor
+
+from ris_pipeline.localization.coordinates import line_of_sight
+from ris_pipeline.localization.grid_search.detection import next_places, next_source
+from ris_pipeline.localization.maximum_likelihood.relax import (
+    Found,
+    Search,
+    add_source,
+    best_start,
+    drop_weakest,
+    loss_without,
+    relocate,
+)
+from ris_pipeline.localization.measurement.noise import noise_estimate
+
+LEVEL = 0.02
+"""Part of the right fits that are called inconsistent: it costs time, not accuracy."""
+
+WEAK = 120.0
+"""A source is weak below this, 21 dB after all of the measurement. Noise alone explains 10 at the
+best of all places, and two close sources leave a wrong pair a few per cent of what one explains."""
+
+FAINT = 30.0
+"""A source is faint below this: it may be noise, taken for a source because one of the others
+stands between two and explains most of both."""
+
+_PLACES = 3
+"""Places tried for each source, in different cells."""
+
+_PAIRS = 4
+"""Places tried for the first source of a pair, a quarter of a beamwidth apart; the other goes to
+its best."""
+
+
+def consistent(
+    search: Search, objective: Float[Tensor, " b"], number: int, coordinates: int
+) -> Bool[Tensor, " b"]:
+    """Whether the residual of `number` sources is no more than noise; False where nobody knows."""
+    if search.outside is None:
+        return torch.zeros_like(objective, dtype=torch.bool)
+    data = search.white
+    inside = data.blocks * data.elements - number * (data.blocks + coordinates / 2)
+    outside = data.blocks * (data.rows - data.elements)
+    largest = float(fdtri(2 * inside, 2 * outside, 1 - LEVEL))
+    return (objective - search.outside) / inside <= largest * search.outside / outside
+
+
+def _noise(search: Search, objective: Tensor, number: int, coordinates: int) -> Tensor:
+    data = search.white
+    if search.outside is not None:
+        return search.outside / (data.blocks * (data.rows - data.elements))
+    count = torch.full_like(objective, number, dtype=torch.int64)
+    return noise_estimate(data, objective, count, coordinates)
+
+
+def search_again(search: Search, sources: Found, coordinates: int, one_more: bool) -> Found:
+    """The better of two searches where a fit of K >= 1 sources is in doubt.
+
+    Args:
+        coordinates: unknown coordinates of a source.
+        one_more: whether the data could hold K + 1 sources.
+    """
+    k = sources.parameters.shape[1]
+    noise = _noise(search, sources.objective, k, coordinates)
+    losses = loss_without(search.white, sources.parameters, sources.active)
+    weak = losses.amin(1) < WEAK * noise
+    right = consistent(search, sources.objective, k, coordinates)
+    doubtful = torch.nonzero(weak | ~right)[:, 0]
+    if doubtful.numel() == 0:
+        return sources
+    part, here = search.take(doubtful), sources.take(doubtful)
+    for source in range(k):
+        here = relocate(part, here, source, _PLACES)
+    for pair in combinations(range(k), 2):
+        here = _replace_pair(part, here, pair, FAINT * noise[doubtful])
+    if one_more:
+        fewer = drop_weakest(part, add_source(part, here.parameters).parameters)
+        better = torch.nonzero(fewer.objective < here.objective)[:, 0]
+        here = here.put(better, fewer.take(better))
+    return sources.put(doubtful, here)
+
+
+def _replace_pair(search: Search, sources: Found, pair: tuple[int, int], level: Tensor) -> Found:
+    """The best of new places for two sources at once: where they are close, and where one of them
+    is the only faint one. Where more are faint the noise is too strong to part anything."""
+    parameters = sources.parameters
+    faint = loss_without(search.white, parameters, sources.active) < level[:, None]
+    wasted = faint[:, pair].any(1) & (faint.sum(1) == 1)
+    first, second = (line_of_sight(parameters[:, source]) for source in pair)
+    close = ((first - second).abs()[:, :2] < 4 * search.half_cell[:2]).all(1)
+    index = torch.nonzero(close | wasted)[:, 0]
+    if index.numel() == 0:
+        return sources
+    part, k = search.take(index), parameters.shape[1]
+    others = parameters[index][:, [source for source in range(k) if source not in pair]]
+    active = torch.ones(index.numel(), k, dtype=torch.bool, device=index.device)
+    data, gains = part.white, part.white_gains
+    places, _ = next_places(
+        part.detector, data, gains, others, active[:, : k - 2], _PAIRS, part.half_cell / 2
+    )
+    starts = []
+    for place in places.unbind(1):
+        start = torch.cat((others, part.detector.grid.coordinates(place)[:, None]), dim=1)
+        beside, _ = next_source(part.detector, data, gains, start, active[:, : k - 1])
+        starts.append(torch.cat((start, part.detector.grid.coordinates(beside)[:, None]), dim=1))
+    return best_start(search, sources, index.repeat(_PAIRS), torch.cat(starts))

@@ -1,0 +1,75 @@
+"""What the receiver needs of a scene, checked once at the door."""
+
+import torch
+from torch import Tensor
+
+from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
+from ris_pipeline.scene import Received
+
+
+def check_measurement(snapshots: Tensor, channel: Tensor, codes: Tensor) -> None:
+    """Raise `InputError` unless the three fit together as (B, T, L, M), (B, M, N), (T, L, N)."""
+    for name, value, ndim in (
+        ("snapshots", snapshots, 4),
+        ("channel", channel, 3),
+        ("codes", codes, 3),
+    ):
+        check_complex(name, value)
+        if value.ndim != ndim:
+            raise InputError(f"{name} has {value.ndim} axes: allowed are {ndim}")
+        if value.dtype != snapshots.dtype or value.device != snapshots.device:
+            raise InputError(
+                f"{name} is {value.dtype} on {value.device}: allowed is what snapshots are, "
+                f"{snapshots.dtype} on {snapshots.device}"
+            )
+    scenes, blocks, rows, antennas = snapshots.shape
+    if 0 in snapshots.shape[1:]:
+        raise InputError(
+            f"snapshots has shape {tuple(snapshots.shape)}: allowed are axes of length 1 or more "
+            "after the first"
+        )
+    check_shape("channel", channel, (scenes, antennas, None))
+    check_shape("codes", codes, (blocks, rows, channel.shape[-1]))
+    for name, value in (("snapshots", snapshots), ("channel", channel), ("codes", codes)):
+        check_finite(name, value)
+
+
+def check_scenes(scenes: Received) -> None:
+    """Raise `InputError` unless the receiver's part of a batch is complete and consistent."""
+    check_measurement(scenes.snapshots, scenes.channel, scenes.codes)
+    check_shape("panel.positions", scenes.panel.positions, (scenes.channel.shape[-1], 3))
+    check_finite("panel.positions", scenes.panel.positions)
+    if scenes.panel.positions.ndim != 2 or isinstance(scenes.panel.wavelength, Tensor):
+        raise InputError("panel is drawn per scene: allowed is the one panel the receiver assumes")
+
+
+def identifiable_sources(elements: int, blocks: int, rows: int) -> int:
+    """Most sources K whose unknowns the measurement can hold; may be 0.
+
+        K < rows,   K < elements   and   K (3 + 2 blocks) < 2 blocks rows
+
+    A source has three coordinates and one complex amplitude a block; a block has `rows` = L M
+    complex numbers. At equality the residual is zero whatever the coordinates, so strictly less.
+    """
+    fits = (2 * blocks * rows - 1) // (3 + 2 * blocks)
+    return max(0, min(fits, rows - 1, elements - 1))
+
+
+def check_number(number: int | Tensor | None, scenes: int, most: int) -> None:
+    """Raise `InputError` unless `number` is None or 1..most, as one integer or one per scene."""
+    if most < 1:
+        raise InputError("snapshots hold too few numbers to locate one source")
+    if number is None:
+        return
+    if isinstance(number, Tensor):
+        if number.dtype not in (torch.int64, torch.int32) or number.shape != (scenes,):
+            raise InputError(
+                f"number is {number.dtype} of shape {tuple(number.shape)}: allowed are integers of "
+                f"shape ({scenes},)"
+            )
+    elif isinstance(number, bool) or not isinstance(number, int):
+        raise InputError(
+            f"number = {number!r}: allowed are integers 1..{most}, one per scene, None"
+        )
+    check_range("number", number, 1, most)

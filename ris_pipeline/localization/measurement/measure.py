@@ -1,0 +1,51 @@
+"""From what was received to its sufficient statistics."""
+
+from typing import TypedDict
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+from ris_pipeline.config import Wavefront
+from ris_pipeline.localization.measurement.back_projection import element_classes, matched_filter
+from ris_pipeline.localization.measurement.gram import GramMeasurement
+from ris_pipeline.localization.measurement.sensing import SensingMeasurement
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.scene import Panel, Received, sensing_matrix
+
+
+def measure(scenes: Received) -> Measurement:
+    """Sufficient statistics of what was received, without a ridge."""
+    snapshots, channel, codes = (
+        x.to(torch.complex128) for x in (scenes.snapshots, scenes.channel, scenes.codes)
+    )
+    energy = snapshots.abs().square().sum((1, 2, 3))
+    rows, elements = codes.shape[1] * channel.shape[1], channel.shape[-1]
+    common: _Common = {
+        "matched": matched_filter(snapshots, channel, codes),
+        "energy": energy,
+        "ridge": torch.zeros_like(energy),
+        "rows": rows,
+        "panel": Panel(scenes.panel.positions.double(), scenes.panel.wavelength),
+        "wavefront": scenes.scenario.wavefront,
+    }
+    if rows < elements:
+        return SensingMeasurement(sensing=sensing_matrix(channel, codes), **common)
+    # In the precision of the scenes: what rounding leaves of a zero there is not interference.
+    classes = element_classes(scenes.codes)
+    return GramMeasurement(gram=_class_grams(channel, codes, classes), classes=classes, **common)
+
+
+class _Common(TypedDict):
+    matched: Tensor
+    energy: Tensor
+    ridge: Tensor
+    rows: int
+    panel: Panel
+    wavefront: Wavefront
+
+
+def _class_grams(channel: Tensor, codes: Tensor, classes: Tensor) -> Complex[Tensor, "b t c n n"]:
+    """`Phi_t^H Phi_t` on each class: the product of `sensing_gram`, entry by entry."""
+    antennas, weights = (x[:, :, classes].transpose(1, 2) for x in (channel, codes))
+    return (antennas.mH @ antennas)[:, None] * (weights.mH @ weights)

@@ -1,0 +1,1 @@
+"""Places from a covariance: spatial spectra and the tops of their peaks."""
