@@ -10,7 +10,7 @@ from ris_pipeline.verification.adapters._calling import Backend
 from ris_pipeline.verification.conventions._entry import Convention, Conventions
 from ris_pipeline.verification.conventions._matrices import MATRICES, fitted
 from ris_pipeline.verification.conventions._steering import STEERING
-from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
+from ris_pipeline.verification.fixed_cases import answer, plain_cases, same_numbers
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
 EVERY: tuple[Convention, ...] = (*STEERING, *MATRICES)
@@ -73,7 +73,7 @@ def matches(name: str, function: Adapted) -> bool:
     if not getattr(function, "wavefront", True):
         without.update(("plane", "fresnel"))
     with provide({}, without):
-        for case in fixed_cases(name)[:SIMPLE]:
+        for case in plain_cases(name)[:SIMPLE]:
             try:
                 theirs = answer(case, function)
             except DoesNotApply:
