@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ris_pipeline"
 
 ROOMS = (
     "_errors",
+    "_laws",
     "_validation",
     "_version",
     "config",
