@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._errors import InputError, RunFailed, check_choice
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
 
@@ -367,12 +367,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except InputError as error:
         _fail(str(error))
+    except RunFailed as error:
+        _fail(str(error), code=1)
     except typer.TyperException as error:
         _fail(_usage_line(error))
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     typer.echo(f"error: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)

@@ -149,7 +149,8 @@ class Optimisers:
                 continue
             held.pending += 1
             held.epoch_backwards += 1
-            if block.looked:
+            # Steps that are skipped are seen also by a watch that has spent its time.
+            if block.looked or held.pending in (SKIPS + 1, SKIPS + 2):
                 norms = _norms(held.parameters)
                 held.norm, held.version = _total(norms), _version(held)
                 self._after_backward(held, norms)
@@ -159,9 +160,10 @@ class Optimisers:
         scaled = self.scaler is not None or self.loss_scale is None
         if bad and not scaled:
             self._not_finite(held, bad, norms)
-        skips = bool(bad) and scaled and held.pending > SKIPS
+        skips = bool(bad) and held.pending > SKIPS
         if self.streaks.held(f"skips {held.label}", skips, 2):
-            self.tell("scaler-skips", f"{held.label}{held.pending} backward passes without a step")
+            said = f"{held.label}{held.pending} backward passes without a step, the last not finite"
+            self.tell("scaler-skips" if scaled else "steps-skipped", said)
 
     def _not_finite(self, held: Held, bad: Iterable[int], norms: Mapping[int, float]) -> None:
         names = [self.names.get(key, "not of the model") for key in bad]
