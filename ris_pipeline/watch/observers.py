@@ -160,6 +160,7 @@ class Observers:
             self._see_batch(block, batch)
             self._see_mode()
             if block.looked:
+                self._parameters.look()
                 self._look(block, spectrum)
         if self.batches == 1 and self._options.lines:
             self._say(lines.debug_line(float(block.total)))

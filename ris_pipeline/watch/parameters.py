@@ -27,7 +27,7 @@ SAMPLE = 256
 """Entries of a parameter by which it is seen to move."""
 
 FEW = 8
-"""A parameter of fewer entries must be where the run began."""
+"""A parameter of fewer entries may move and come back, on a lattice: it is looked at between."""
 
 
 class Parameters:
@@ -47,6 +47,9 @@ class Parameters:
         self.first = self._size()
         self.clipped: list[float] = []
         self.due: set[int] = set()
+        self.few = {n: p for n, p in self.named.items() if p.numel() < FEW}
+        self.seen: Mapping[str, Tensor] = {}
+        self.moving: set[str] = set()
 
     def start(self) -> None:
         """Before the first step: what can be said of the lists alone."""
@@ -91,6 +94,13 @@ class Parameters:
             self._far_from_clip(held)
         self.samples = samples
         self.due = self._due()
+        self.moving = set()
+
+    def look(self) -> None:
+        """Between two steps: which of the small parameters have moved."""
+        now = {name: _sample(p) for name, p in self.few.items()}
+        self.moving |= {n for n, s in self.seen.items() if not torch.equal(s, now[n])}
+        self.seen = now
 
     def _due(self) -> set[int]:
         """What is to get gradients in the epoch that begins: held, and trainable."""
@@ -172,8 +182,7 @@ class Parameters:
             and (moved > MOVED or self._never_moved(name, samples))
             and _sampled_gradient(p)
         ]
-        # A few numbers on a lattice may come back to where they were.
-        still = [n for n in still if samples[n].numel() >= FEW or self._never_moved(n, samples)]
+        still = [name for name in still if name not in self.moving]
         if still:
             self.tell("weights-still", f"{len(still)} parameters with a gradient: {listed(still)}")
 
