@@ -139,7 +139,7 @@ class Optimisers:
             if not left:
                 held.group = []
                 held.clean = True
-            elif held.used and block.looked:
+            elif held.used and (block.looked or _taken_before(held)):
                 held.clean = False
             held.group = [*held.group, block][-MOST_GROUP:]
 
@@ -207,7 +207,7 @@ class Optimisers:
                     self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
                 self.alive |= {key for key, norm in norms.items() if norm > ROUNDING * total}
         held.empty = empty
-        if looked or empty:
+        if looked or empty or held.clean is False:
             self._order(held, block, empty)
         if looked:
             self._divided(held)
