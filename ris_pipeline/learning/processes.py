@@ -1,23 +1,26 @@
 """What each process takes of the scenes, and how their figures become one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from ris_pipeline.config import Settings
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 def _scene_set(
-    settings: Settings, split: Split, size: int, dtype: torch.dtype, fabric: Fabric
+    settings: Settings, split: Split, size: int, dtype: torch.dtype, fabric: "Fabric"
 ) -> SceneSet:
     return SceneSet(settings.scenario, settings.seed, size, split, dtype, str(fabric.device))
 
 
 def training_batches(
-    settings: Settings, epoch: int, dtype: torch.dtype, fabric: Fabric
+    settings: Settings, epoch: int, dtype: torch.dtype, fabric: "Fabric"
 ) -> Iterator[SceneBatch]:
     """This process's share of every batch of an epoch (from 0): consecutive scenes, by rank."""
     training = settings.training
@@ -31,7 +34,7 @@ def training_batches(
 
 
 def validation_batches(
-    settings: Settings, dtype: torch.dtype, fabric: Fabric
+    settings: Settings, dtype: torch.dtype, fabric: "Fabric"
 ) -> Iterator[tuple[SceneBatch, float]]:
     """This process's validation batches, each with its share of all validation scenes."""
     training = settings.training
@@ -42,7 +45,7 @@ def validation_batches(
 
 
 def over_processes(
-    fabric: Fabric, sums: Mapping[str, Tensor], names: Sequence[str], how: str
+    fabric: "Fabric", sums: Mapping[str, Tensor], names: Sequence[str], how: str
 ) -> dict[str, float]:
     """Sums or means over the processes; one that saw nothing counts as zero."""
     zero = torch.zeros((), dtype=torch.float64, device=fabric.device)

@@ -8,10 +8,9 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.func import functional_call
 
@@ -56,6 +55,9 @@ from ris_pipeline.watch.diagnostics import (
     without_gradient,
 )
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 log = logging.getLogger(__name__)
 
 _LOGGED_BATCHES = 3
@@ -75,7 +77,7 @@ class Trainer:
     def __init__(
         self,
         settings: Settings,
-        fabric: Fabric | None = None,
+        fabric: "Fabric | None" = None,
         on_batch: Callable[[int, Tensor], None] | None = None,
     ) -> None:
         training = settings.training

@@ -24,7 +24,7 @@ from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import f as variance_ratio
+from scipy.special import fdtri
 from torch import Tensor
 
 from ris_pipeline.localization.detection import next_places, next_source
@@ -66,7 +66,7 @@ def consistent(
     data = search.white
     inside = data.blocks * data.elements - number * (data.blocks + coordinates / 2)
     outside = data.blocks * (data.rows - data.elements)
-    largest = float(variance_ratio.ppf(1 - LEVEL, 2 * inside, 2 * outside))
+    largest = float(fdtri(2 * inside, 2 * outside, 1 - LEVEL))
     return (objective - search.outside) / inside <= largest * search.outside / outside
 
 

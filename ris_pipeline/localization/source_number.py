@@ -36,7 +36,7 @@ from itertools import accumulate
 
 import torch
 from jaxtyping import Float
-from scipy.stats import beta
+from scipy.special import betaincinv
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
@@ -95,7 +95,7 @@ def threshold_penalty(
     """
     free = blocks * (rows - 1) - found
     # 1 - b has the mirrored distribution; b itself rounds to 1 where few numbers are free.
-    left = float(beta.ppf(false_alarm / places, free, blocks))
+    left = float(betaincinv(free, blocks, false_alarm / places))
     return -2 * blocks * rows * math.log(left)
 
 

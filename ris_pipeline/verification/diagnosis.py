@@ -1,19 +1,29 @@
-"""What is likely wrong with a function: the known bug that it resembles most.
+"""What is likely wrong with a function.
 
-Two signs: the pattern of red and green laws, against that of each bug in the kill matrix; and the
-numbers, against those that each bug answers on a few fixed arguments. The pattern says how a
-function is wrong, the numbers whether it is this bug.
+Four questions to its answers on a few fixed arguments:
+
+    symptoms   it is right where nothing is out of the way: where is it wrong?
+    relations  are its numbers ours to a factor, or to single precision?
+    mistakes   does it answer what ours would, asked or answered otherwise?
+    bugs       does it answer, and do its laws fail, as a bug of the catalogue?
+
+The pattern of red and green laws says how a function is wrong, the numbers whether it is this bug.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
-from ris_pipeline.verification.fixed_circumstances import Case, Numbers
+from ris_pipeline.verification.fixed_circumstances import SAME, Case, Numbers
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.mistakes import mistakes
 from ris_pipeline.verification.stored_matrix import KillMatrix, stored_matrix
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
@@ -24,62 +34,182 @@ ENOUGH = 0.5
 """A cause that fits no better is not named: one sign alone, however clear, is half of what is
 seen."""
 ALONE = 0.8
-"""What a pattern is worth where no numbers tell two bugs apart."""
-Seen = tuple[Case, Numbers | None, Numbers | None]
-"""A fixed case, a function's answer, and ours."""
+"""What one sign is worth where there is no other."""
 MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
+ROUGHLY = 1e-3
+"""Relative distance of numbers that something small has been added to."""
+SINGLE_DIGITS = 32 * float(np.finfo(np.float32).eps)
+"""Relative distance of numbers that went through single precision."""
+DERIVED = (Cause.DETACHED, Cause.SECOND)
+"""What is wrong of a derivative says nothing where the value is."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A fixed case, a function's answer, and ours; None where it fails."""
+
+    case: Case
+    theirs: Numbers | None
+    ours: Numbers | None
+
+    def right(self, tolerance: float = SAME) -> bool:
+        """Whether the answers are one."""
+        return same_numbers(self.theirs, self.ours, tolerance)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """A likely cause.
 
-    fit: 0..1, the mean of the two signs; pattern: red laws in common over red laws of either
-    (Jaccard); numbers: part of the fixed cases that it answers as the bug does, of those that tell
-    the two from a right function, None where no case does.
+    fit: 0..1, the mean of the two signs; bug: of the catalogue, "" where it is none; pattern: red
+    laws in common over red laws of either (Jaccard), None where laws are not looked at; numbers:
+    part of the fixed cases that are answered so, of those that tell it from a right function, None
+    where no case does.
     """
 
     cause: str
     bug: str
     story: str
-    pattern: float
+    pattern: float | None
     numbers: float | None
 
     @property
     def fit(self) -> float:
-        """The mean of the signs; a pattern alone is worth `ALONE` of itself."""
-        return ALONE * self.pattern if self.numbers is None else (self.pattern + self.numbers) / 2
+        """The mean of the signs; one sign alone is worth `ALONE` of itself."""
+        signs = [sign for sign in (self.pattern, self.numbers) if sign is not None]
+        return ALONE * signs[0] if len(signs) == 1 else sum(signs) / 2
 
 
-def diagnose(implementation: Implementation, results: Iterable[LawResult]) -> tuple[Diagnosis, ...]:
-    """Up to three causes, best first; none where no known bug resembles the function."""
+def diagnose(
+    implementation: Implementation,
+    results: Iterable[LawResult],
+    but: Collection[Cause] = (),
+) -> tuple[Diagnosis, ...]:
+    """Up to three causes, best first; none where nothing known fits.
+
+    but: symptoms not looked for, such as `NAN_HIDDEN` where NaN ends the process.
+    """
     decided = {r.law: r.outcome is Outcome.FAILS for r in results if r.outcome in _DECIDED}
     if not any(decided.values()):
         return ()
-    # The catalogue imports every room: only where something is wrong.
-    from ris_pipeline.verification.known_bugs import KNOWN_BUGS
-
-    matrix = stored_matrix()
-    seen = _seen(implementation)
+    seen, place = _seen(implementation, but), implementation.place
     best: dict[str, Diagnosis] = {}
-    for bug in KNOWN_BUGS:
-        if bug.replaces != implementation.place or bug.key not in matrix.red:
-            continue
-        found = Diagnosis(
-            bug.cause.value,
-            bug.name,
-            bug.story,
-            pattern(decided, matrix, bug),
-            numbers(seen, bug),
-        )
-        if found.fit > ENOUGH and (bug.cause not in best or found.fit > best[bug.cause.value].fit):
-            best[bug.cause.value] = found
+    for found in (
+        *_symptoms(seen),
+        *_relations(seen),
+        *_mistakes(seen, place),
+        *_bugs(seen, place, decided),
+    ):
+        if found.fit > ENOUGH and (found.cause not in best or found.fit > best[found.cause].fit):
+            best[found.cause] = found
     ranked = sorted(best.values(), key=lambda one: -one.fit)
     return tuple(one for one in ranked[:MOST] if one.fit >= ranked[0].fit - CLOSE)
 
 
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)
+
+
+def _seen(implementation: Implementation, but: Collection[Cause]) -> list[Seen]:
+    """The fixed cases that a function takes, but those of some symptoms."""
+    ours, seen = getattr(TARGET, implementation.place), []
+    with provide({}, implementation.without()):
+        for case in fixed_cases(implementation.place):
+            if case.symptom in but:
+                continue
+            try:
+                seen.append(Seen(case, answer(case, implementation.function), _known(case, ours)))
+            except DoesNotApply:
+                continue
+    return seen
+
+
+@cache
+def _known(case: Case, function: Callable[..., Any]) -> Numbers | None:
+    """The answer of a known function, which is asked for by many a diagnosis."""
+    return answer(case, function)
+
+
+def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Where it is wrong, if it is right wherever nothing is out of the way."""
+    # What it refuses it does not answer wrongly.
+    seen = [one for one in seen if one.theirs is not None and one.ours is not None]
+    for tolerance in (SAME, ROUGHLY):
+        wrong = [one.case for one in seen if not one.right(tolerance)]
+        if any(case.symptom is Cause.RANDOM for case in wrong):
+            # Nothing else can be said of its numbers.
+            yield Diagnosis(Cause.RANDOM, "", "The same argument has two answers.", None, 1.0)
+            return
+        if all(one.case.symptom for one in seen) or not all(case.symptom for case in wrong):
+            continue
+        values = [case for case in wrong if case.symptom not in DERIVED]
+        if not values and any(_backwards(one) for one in seen):
+            yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
+            return
+        values = values or wrong
+        for cause, count in Counter(case.symptom for case in values).most_common():
+            assert cause is not None
+            where = dict.fromkeys(case.where for case in values if case.symptom is cause)
+            story = f"It is right elsewhere and wrong here: {', '.join(where)}."
+            # A second thing that is wrong makes the first less likely, not wrong.
+            yield Diagnosis(cause, "", story, None, (1 + count / len(values)) / 2)
+        return
+
+
+def _backwards(one: Seen) -> bool:
+    """Whether it is a gradient with the other sign."""
+    if one.case.symptom is not Cause.DETACHED or one.theirs is None:
+        return False
+    return not one.right() and same_numbers(-one.theirs, one.ours)
+
+
+def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Whether its numbers are ours to a factor or to single precision."""
+    wrong = [one for one in seen if not one.right()]
+    both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
+    if not both:
+        return
+    single = sum(same_numbers(theirs, ours, SINGLE_DIGITS) for theirs, ours in both)
+    yield Diagnosis(
+        Cause.SINGLE, "", "Half of its digits are right.", None, float(single == len(wrong))
+    )
+    scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
+    if len(both) > 1:
+        story = "Its answers are ours but for a factor."
+        yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
+    if theirs.shape != ours.shape or theirs.size < 2 or not np.isfinite((theirs, ours)).all():
+        return False
+    factor = np.vdot(ours, theirs).real / max(np.vdot(ours, ours).real, np.finfo(float).tiny)
+    return bool(factor > 0) and same_numbers(theirs, factor * ours)
+
+
+def _mistakes(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """What ours would answer, asked or answered otherwise."""
+    for one in mistakes(place, getattr(TARGET, place)):
+        agree, telling = _agreement(seen, one.function)
+        # One number is soon met by chance.
+        if telling > 1:
+            yield Diagnosis(one.cause, "", one.story, None, agree / telling)
+
+
+def _bugs(seen: list[Seen], place: str, decided: Mapping[str, bool]) -> Iterator[Diagnosis]:
+    # The catalogue imports every room: only where something is wrong.
+    from ris_pipeline.verification.known_bugs import KNOWN_BUGS
+
+    matrix = stored_matrix()
+    for bug in KNOWN_BUGS:
+        if bug.replaces == place and bug.key in matrix.red:
+            agree, telling = _agreement(seen, bug.function)
+            yield Diagnosis(
+                bug.cause,
+                bug.name,
+                bug.story,
+                pattern(decided, matrix, bug),
+                agree / telling if telling else None,
+            )
 
 
 def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") -> float:
@@ -91,35 +221,17 @@ def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") ->
     return len(theirs & known) / len(either) if either else 0.0
 
 
-def numbers(seen: Iterable[Seen], bug: "KnownBug") -> float | None:
-    """Part of the fixed cases on which a function answers what the bug does, of those on which one
-    of them answers otherwise than ours; None where there is no such case."""
+def _agreement(seen: Iterable[Seen], function: Callable[..., Any]) -> tuple[int, int]:
+    """On how many of the fixed cases both answer alike, and on how many one of them answers
+    otherwise than ours."""
     agree, telling = 0, 0
-    for case, theirs, right in seen:
-        known = _known(case, bug.function)
-        if same_numbers(theirs, right) and same_numbers(known, right):
+    for one in seen:
+        known = _known(one.case, function)
+        if one.right() and same_numbers(known, one.ours):
             continue
-        if theirs is None and known is None:
+        if one.theirs is None and known is None:
             # That both fail says little: a misspelt attribute fails everywhere.
             continue
         telling += 1
-        agree += same_numbers(theirs, known)
-    return agree / telling if telling else None
-
-
-@cache
-def _known(case: Case, function: Callable[..., Any]) -> Numbers | None:
-    """The answer of a known function, which is asked for by many a diagnosis."""
-    return answer(case, function)
-
-
-def _seen(implementation: Implementation) -> list[Seen]:
-    """The fixed cases that a function takes, with its answers and ours."""
-    ours, seen = getattr(TARGET, implementation.place), []
-    with provide({}, implementation.without()):
-        for case in fixed_cases(implementation.place):
-            try:
-                seen.append((case, answer(case, implementation.function), _known(case, ours)))
-            except DoesNotApply:
-                continue
-    return seen
+        agree += same_numbers(one.theirs, known)
+    return agree, telling

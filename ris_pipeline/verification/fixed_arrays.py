@@ -36,13 +36,13 @@ def _matrices() -> tuple[Tensor, ...]:
 def _of(matrices: tuple[Tensor, ...], *rest: Any) -> Iterator[Case]:
     for matrix in matrices:
 
-        def case(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
+        def run(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
             given = m.clone()
             answer = row(function(given, *rest))
             # What becomes of the argument is an answer too.
             return np.concatenate((answer, row(given)))
 
-        yield case
+        yield Case(run)
 
 
 def _positive(*rest: Any) -> Iterator[Case]:
@@ -52,13 +52,13 @@ def _positive(*rest: Any) -> Iterator[Case]:
 def _whitened() -> Iterator[Case]:
     for matrix in _matrices()[:3]:
 
-        def case(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
+        def run(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
             white = torch.as_tensor(function(m.clone())).to(torch.complex128)
             # Up to a unitary factor: what it does, and W^H W.
             inverse = white.mH @ white * m.abs().amax()
             return np.concatenate((row(white @ m @ white.mH), row(inverse)))
 
-        yield case
+        yield Case(run)
 
 
 def _inverted() -> Iterator[Case]:
@@ -82,7 +82,7 @@ def _factor_losses() -> Iterator[Case]:
         for margin in (0.5, 100.0):
             for shape in ((N, N), (2, N, 3)):
                 factor = torch.from_numpy(_gaussian(*shape))
-                yield lambda function, f=factor, k=k, c=margin: _slope(function, f, k, c)
+                yield Case(lambda function, f=factor, k=k, c=margin: _slope(function, f, k, c))
 
 
 def _slope(
@@ -103,7 +103,7 @@ def _waves() -> Iterator[Case]:
         uneven = 0.1 * (noise @ noise.conj().T) / 8 + 0.5 * np.eye(8)
         matrix = torch.from_numpy((a * (1.0 + np.arange(len(sines)))) @ a.conj().T + uneven)
         k = len(sines)
-        yield lambda function, m=matrix, k=k: row(function(m.clone(), k))
+        yield Case(lambda function, m=matrix, k=k: row(function(m.clone(), k)))
 
 
 NUMBERS = (
@@ -122,7 +122,7 @@ NUMBERS = (
 def _numbers() -> Iterator[Case]:
     for values, samples in NUMBERS:
         spectrum = torch.tensor(values, dtype=torch.float64)
-        yield lambda function, s=spectrum, t=samples: row(function(s, t))
+        yield Case(lambda function, s=spectrum, t=samples: row(function(s, t)))
 
 
 _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)

@@ -1,5 +1,6 @@
 """A few fixed arguments for each public function: wrong ones answer them each in their own way."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.verification.adapters import CALL_ERRORS
+from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
 from ris_pipeline.verification.fixed_circumstances import (
     SAME,
@@ -27,8 +29,11 @@ from ris_pipeline.verification.target import Claim, taken
 N = 5
 
 
-def same_numbers(first: Numbers | None, second: Numbers | None) -> bool:
-    """Whether two answers are one: both failed, or the same numbers, NaN where NaN."""
+def same_numbers(first: Numbers | None, second: Numbers | None, tolerance: float = SAME) -> bool:
+    """Whether two answers are one: both failed, or the same numbers, NaN where NaN.
+
+    tolerance: relative to the largest number, or to one where all are smaller.
+    """
     if first is None or second is None:
         return first is second
     if first.shape != second.shape:
@@ -36,7 +41,7 @@ def same_numbers(first: Numbers | None, second: Numbers | None) -> bool:
     known = second[np.isfinite(second)]
     # The arguments are of size one: smaller answers, such as the gap of a tie, are rounding.
     size = float(np.abs(known).max(initial=1.0))
-    return bool(np.allclose(first, second, rtol=0.0, atol=SAME * size, equal_nan=True))
+    return bool(np.allclose(first, second, rtol=0.0, atol=tolerance * size, equal_nan=True))
 
 
 def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:
@@ -49,7 +54,7 @@ def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return case(function)
+            return case.run(function)
     except CALL_ERRORS:
         return None
     finally:
@@ -77,6 +82,17 @@ def _matrices() -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in matrices)
 
 
+SYMPTOMS: tuple[tuple[Cause | None, str], ...] = (
+    (None, "a positive definite matrix"),
+    (Cause.SINGULAR_FOR_EIGEN, "an indefinite matrix"),
+    (Cause.NOT_HERMITIAN, "a matrix that is not Hermitian"),
+    (Cause.BATCH, "a batch"),
+    (Cause.UNSORTED, "a diagonal matrix in no order"),
+    (Cause.TIES, "equal eigenvalues"),
+)
+"""Of the matrices."""
+
+
 def _is_hermitian(matrix: Tensor) -> bool:
     return bool(torch.allclose(matrix, matrix.mH))
 
@@ -89,18 +105,21 @@ def _asked(matrix: Tensor) -> Tensor:
 
 
 def _of_matrices(*rest: Any) -> Iterator[Case]:
-    for matrix in _matrices():
-        yield lambda function, m=matrix: row(function(_asked(m), *rest))
+    for matrix, symptom in zip(_matrices(), SYMPTOMS, strict=True):
+        yield Case(lambda function, m=matrix: row(function(_asked(m), *rest)), *symptom)
 
 
 def _losses() -> Iterator[Case]:
     for k in (1, 2, 3):
         for margin in (1.0, 20.0):
             yield from _of_matrices(k, margin)
-            *simple, tied = _matrices()
-            for matrix in (*simple, tied):
-                yield lambda function, m=matrix, k=k, c=margin, t=matrix is tied: _slope(
-                    function, m, k, c, t
+            for matrix, (symptom, where) in zip(_matrices(), SYMPTOMS, strict=True):
+                yield Case(
+                    lambda function, m=matrix, k=k, c=margin, t=symptom is Cause.TIES: _slope(
+                        function, m, k, c, t
+                    ),
+                    symptom or Cause.DETACHED,
+                    f"the gradient at {where}",
                 )
 
 
@@ -120,27 +139,30 @@ def _slope(
 def _bases() -> Iterator[Case]:
     for k in (1, 2):
         # Not the last: no basis of a tie is the right one.
-        for matrix in _matrices()[:-1]:
+        for matrix, symptom in zip(_matrices()[:-1], SYMPTOMS, strict=False):
 
-            def case(function: Callable[..., Any], m: Tensor = matrix, k: int = k) -> Numbers:
+            def run(function: Callable[..., Any], m: Tensor = matrix, k: int = k) -> Numbers:
                 basis = torch.as_tensor(function(_asked(m), k)).to(torch.complex128)
                 # A basis is one up to phases, so its products are looked at.
                 inner = (basis.mH @ basis).abs()
                 return np.concatenate((row(basis @ basis.mH), row(inner)))
 
-            yield case
+            yield Case(run, *symptom)
 
 
 def _projectors() -> Iterator[Case]:
     for columns in (1, 2, 3):
         basis = torch.linalg.qr(_matrices()[2])[0][:, :columns]
-        yield lambda function, b=basis: row(function(b.clone()))
+        yield Case(lambda function, b=basis: row(function(b.clone())))
 
 
 def _spectra(*rest: Any) -> Iterator[Case]:
     steering = torch.from_numpy(unit_vectors(N, 3, 3))
-    for matrix in (_matrices()[0], *_matrices()[3:5]):
-        yield lambda function, m=matrix: row(function(m.clone(), steering, *rest))
+    matrices = _matrices()
+    for i in (0, 3, 4):
+        yield Case(
+            lambda function, m=matrices[i]: row(function(m.clone(), steering, *rest)), *SYMPTOMS[i]
+        )
 
 
 def _steering() -> Iterator[Case]:
@@ -155,44 +177,88 @@ def _steering() -> Iterator[Case]:
     ):
         source = tuple(torch.tensor(x, dtype=torch.float64) for x in where)
         for front in ("spherical", "fresnel", "plane"):
-            yield lambda function, s=source, f=front: row(
-                function(Panel(places.clone(), 0.25), *s, f)
+            yield Case(
+                lambda function, s=source, f=front: row(
+                    function(Panel(places.clone(), 0.25), *s, f)
+                )
             )
 
 
 def _norms() -> Iterator[Case]:
     nan, inf = float("nan"), float("inf")
-    groups: tuple[list[list[float]], ...] = (
-        [[3.0, 4.0]],
-        [[3.0], [4.0], [12.0]],
-        [[3.0, nan], [4.0]],
-        [[inf], [1.0, 2.0]],
-        [[nan, 2.0], [5.0], [-inf, 1.0]],
-        [[nan]],
-        [],
+    groups: tuple[tuple[list[Any], torch.dtype, Cause | None, str], ...] = (
+        ([[3.0, 4.0]], torch.float64, None, "one gradient"),
+        ([[3.0], [12.0], [4.0]], torch.float64, None, "three gradients"),
+        ([[[2.0, 1.0], [-3.0, 0.5]], [[4.0, 7.0]]], torch.float64, None, "matrices"),
+        ([[3.0, nan], [4.0]], torch.float64, Cause.NAN, "a gradient with NaN"),
+        ([[inf], [1.0, 2.0]], torch.float64, Cause.NAN, "an infinite gradient"),
+        ([[nan, 2.0], [5.0], [-inf, 1.0]], torch.float64, Cause.NAN, "NaN and -inf"),
+        ([[nan]], torch.float64, Cause.NAN, "nothing finite"),
+        ([], torch.float64, Cause.NAN, "no gradient at all"),
+        ([[1.0 + 5 * i % 13] for i in range(13)], torch.float64, Cause.SIZE, "thirteen gradients"),
+        ([3.0, [12.0], [[4.0]]], torch.float64, Cause.LEFT_OUT, "a scalar and a vector"),
+        ([[3.0 + 4.0j], [12.0]], torch.complex128, Cause.REAL_PART, "complex gradients"),
+        ([[1.0, 8.0j], [4.0]], torch.complex128, Cause.REAL_PART, "imaginary gradients"),
+        ([[300.0, 400.0]], torch.float16, Cause.SINGLE, "half precision"),
     )
-    for group in groups:
-        yield lambda function, g=group: _norm(function, g)
+    for group, dtype, symptom, where in groups:
+        yield Case(lambda function, g=group, d=dtype: _norm(function, g, d), symptom, where)
+    pair = ([3.0, 4.0], [12.0])
+    yield Case(
+        lambda function: _norm(function, list(pair), torch.float64, after=True),
+        Cause.OVERWRITTEN,
+        "the gradients and their list afterwards",
+    )
 
 
-def _norm(function: Callable[..., Any], group: list[list[float]]) -> Numbers:
+def _norm(
+    function: Callable[..., Any], group: list[Any], dtype: torch.dtype, *, after: bool = False
+) -> Numbers:
     parameters = []
     for gradient in group:
-        parameter = torch.zeros(len(gradient), dtype=torch.float64, requires_grad=True)
-        parameter.grad = torch.tensor(gradient, dtype=torch.float64)
-        parameters.append(parameter)
+        values = torch.tensor(gradient, dtype=dtype)
+        parameters.append(torch.zeros_like(values, requires_grad=True))
+        parameters[-1].grad = values
     # One without a gradient.
     parameters.append(torch.zeros(1, dtype=torch.float64, requires_grad=True))
-    return row(function(parameters).norm)
+    found = row(function(parameters).norm)
+    return row(torch.cat([p.grad for p in parameters if p.grad is not None])) if after else found
 
 
 def _epochs() -> Iterator[Case]:
     losses = [5.0, 1.0, 4.0, 2.0, 8.0, 3.0, 7.0]
-    for count in (1, 4, 7):
-        for accumulation in (1, 2, 3, 10):
-            yield lambda function, c=count, a=accumulation: row(
-                function(losses[:c], lambda loss, scale: loss, lambda: None, a).mean
-            )
+    many = [float((7 * i) % 31) for i in range(300)]
+    nan, inf = float("nan"), float("inf")
+    lists = [(losses[:c], a, None, "up to seven losses") for c in (1, 4, 7) for a in (1, 2, 3, 10)]
+    others = [
+        (many[:30], 1, Cause.SIZE, "thirty losses"),
+        (many, 4, Cause.SIZE, "three hundred losses"),
+        ([-5.0, 2.0, -1.0], 1, Cause.CLIPPED, "negative losses"),
+        ([2.0**25, 4.0, 2.0**26], 1, Cause.GUARD, "losses of 10^7"),
+        ([2.0**-25, 2.0**-26, 2.0**-20], 1, Cause.ROUNDED, "losses of 10^-7"),
+        ([3.0, nan, 1.0], 1, Cause.NAN_HIDDEN, "a loss that is NaN"),
+        ([3.0, inf, 1.0], 1, Cause.NAN_HIDDEN, "an infinite loss"),
+    ]
+    for given, accumulation, symptom, where in (*lists, *others):
+        yield Case(
+            lambda function, x=given, a=accumulation: row(
+                function(list(x), lambda loss, scale: loss, lambda: None, a).mean
+                / max(abs(v) for v in x if math.isfinite(v))
+            ),
+            symptom,
+            where,
+        )
+    yield Case(_afterwards, Cause.OVERWRITTEN, "the list of losses afterwards")
+
+
+def _afterwards(function: Callable[..., Any]) -> Numbers:
+    losses = [5.0, 1.0, 4.0, 2.0]
+    try:
+        function(losses, lambda loss, scale: loss, lambda: None, 1)
+    except AssertionError:
+        # An adapter hands out a copy, and says that it is changed.
+        losses = []
+    return row(torch.tensor(losses))
 
 
 def _steering_anywhere() -> Iterator[Case]:
@@ -200,21 +266,29 @@ def _steering_anywhere() -> Iterator[Case]:
     generator = np.random.default_rng(3)
     places = torch.from_numpy(generator.integers(-16, 17, (5, 3)) / 32)
     flat = torch.from_numpy(np.array([[x, y, 0.0] for y in (-0.06, 0.06) for x in (-0.1, 0.1)]))
-    for positions, where in (
-        (places, (0.3, -0.2, 3.07)),
-        (flat + torch.tensor([0.2, -0.1, 0.0]), (0.3, -0.2, 3.07)),
-        (flat, (1.5, 0.2, 2.03)),
-        (flat, (0.4, -1.45, 2.03)),
-        (flat, (0.4, 0.3, 0.31)),
-        (flat, (0.4, 0.3, 1013.7)),
+    for positions, where, symptom, said in (
+        (places, (0.3, -0.2, 3.07), Cause.AXES, "elements off the plane"),
+        (flat + torch.tensor([0.2, -0.1, 0.0]), (0.3, -0.2, 3.07), Cause.OFF_CENTRE, "off centre"),
+        (flat, (1.5, 0.2, 2.03), Cause.RANGE, "a source to the side"),
+        (flat, (0.4, -1.45, 2.03), Cause.RANGE, "a source far below"),
+        (flat, (0.4, 0.3, 0.31), Cause.RANGE, "a near source"),
+        (flat, (0.4, 0.3, 1013.7), Cause.CURVATURE, "a far source"),
     ):
         source = tuple(torch.tensor(x, dtype=torch.float64) for x in where)
-        yield lambda function, q=positions, s=source: row(function(Panel(q.clone(), 0.25), *s))
-    yield lambda function: _after(function, flat)
-    yield lambda function: _by_distance(function, flat)
+        yield Case(
+            lambda function, q=positions, s=source: row(function(Panel(q.clone(), 0.25), *s)),
+            symptom,
+            said,
+        )
+    yield Case(lambda function: _after(function, flat), Cause.OVERWRITTEN, "the positions after it")
+    yield Case(lambda function: _by_distance(function, flat), Cause.DETACHED, "the gradient")
     many = [torch.linspace(-a, a, 70, dtype=torch.float64) for a in (1.0, 0.5)]
     far = torch.linspace(2.03, 9.1, 70, dtype=torch.float64)
-    yield lambda function: row(function(Panel(flat.clone(), 0.25), *many, far))
+    yield Case(
+        lambda function: row(function(Panel(flat.clone(), 0.25), *many, far)),
+        Cause.BATCH,
+        "many directions at once",
+    )
 
 
 def _after(function: Callable[..., Any], flat: Tensor) -> Numbers:

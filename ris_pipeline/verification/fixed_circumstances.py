@@ -1,6 +1,7 @@
 """Fixed arguments beyond toys: sizes, scales, ties, modes, gradients, the state of the process."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,26 +9,52 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.problems import (
     BASES,
+    MEANS,
+    OF_EACH,
+    ORDERED,
     SPECTRA,
+    ULA,
     Problem,
     Size,
     comparable,
     fresh,
     problem,
 )
+from ris_pipeline.verification.strategies import Layout, lay_out, skew_part
+from ris_pipeline.verification.target import Claim, taken
 
 Numbers = NDArray[np.complex128]
-Case = Callable[[Callable[..., Any]], Numbers]
-"""Calls a function of one name and answers its numbers in a row."""
+Run = Callable[[Callable[..., Any]], Numbers]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a function of one name, answered by its numbers in a row.
+
+    symptom: what is likely wrong with a function that is right where nothing is out of the way and
+    wrong here, None where nothing is out of the way; where: that, in words.
+    """
+
+    run: Run
+    symptom: Cause | None = None
+    where: str = ""
+
+
 SAME = float(np.sqrt(np.finfo(np.float64).eps))
 """Relative distance below which numbers are the same: half of the digits."""
 
 
+def same(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    """Whether half of the digits agree."""
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=SAME, atol=SAME))
+
+
 def row(answer: Any) -> Numbers:
     """An answer's numbers in a row, double precision."""
-    tensor = answer if isinstance(answer, Tensor) else torch.as_tensor(answer)
+    tensor = answer if isinstance(answer, Tensor) else torch.from_numpy(np.asarray(answer))
     return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy()).ravel()
 
 
@@ -36,46 +63,87 @@ def _shown(answer: Any) -> Numbers:
     return np.isfinite(row(answer)).astype(complex)
 
 
-SIZES = (
-    Size(40, k=3),
-    Size(140, k=130),
-    Size(3, (17,), k=2, vectors=2),
-    Size(4, (2, 3, 2), k=2),
-    Size(6, k=3, tied=True),
-    Size(4, k=2, scale=1e-12),
-    Size(4, k=2, scale=1e12),
-    Size(4, (3,), k=2, of_each=True),
-    Size(4, k=2, norm=3.0),
-    Size(4, vectors=1201),
-)
 USUAL = Size(4, k=2)
+FRONT, TAIL = slice(0, 8), slice(8, None)
+SIZES: tuple[tuple[Cause, str, Size, slice], ...] = (
+    (Cause.BATCH, "a batch of two axes", Size(4, (2, 3, 2), k=2), slice(None)),
+    (Cause.BATCH, "the first of a batch of 17", Size(3, (17,), k=2, vectors=2), FRONT),
+    (Cause.CHUNK, "the last of a batch of 17", Size(3, (17,), k=2, vectors=2), TAIL),
+    (Cause.SIZE, "matrices of order 40", Size(40, k=3), slice(None)),
+    (Cause.SIZE, "matrices of order 140", Size(140, k=130), slice(None)),
+    (Cause.TIES, "equal eigenvalues on one side of the gap", Size(6, k=3, tied=True), slice(None)),
+    (Cause.GUARD, "powers of 1e-12", Size(4, k=2, scale=1e-12), slice(None)),
+    (Cause.GUARD, "powers of 1e12", Size(4, k=2, scale=1e12), slice(None)),
+)
+HERMITIZED = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
+"""Values of the Hermitian part, in the matrix's own units."""
+GRIDS: tuple[tuple[Cause, str, Size, slice], ...] = (
+    (Cause.BATCH, "steering vectors of each matrix", Size(4, (3,), k=2, of_each=True), slice(None)),
+    (Cause.MODULUS, "steering vectors of norm 3", Size(4, k=2, norm=3.0), slice(None)),
+    (Cause.CHUNK, "a grid of 1,201 points", Size(4, vectors=1201), slice(None)),
+)
 
 
-def _of_problem(name: str, size: Size) -> Case:
-    def case(function: Callable[..., Any]) -> Numbers:
+def _of_problem(name: str, size: Size, part: slice) -> Run:
+    def run(function: Callable[..., Any]) -> Numbers:
         given = fresh(problem(size))
         got = comparable(name, function(given.argument(name), *given.more(name)))
         unit = 1.0 if name in (*BASES, "music_spectrum") else size.scale
-        return np.asarray(got / unit, dtype=np.complex128).ravel()
+        return np.asarray(got[part] if got.ndim else got, dtype=np.complex128).ravel() / unit
 
-    return case
+    return run
+
+
+def _of_a_faint_matrix(name: str) -> Run:
+    """A matrix that is Hermitian to an absolute tolerance, and is not."""
+
+    def run(function: Callable[..., Any]) -> Numbers:
+        taken((Claim.NOT_HERMITIAN,))
+        given = fresh(problem(Size(4, k=2, scale=1e-12)))
+        matrix = given.argument(name)
+        got = comparable(name, function(matrix + skew_part(matrix, 3, 0.1), *given.more(name)))
+        return np.asarray(1e12 * got, dtype=np.complex128).ravel()
+
+    return run
 
 
 def circumstances(name: str) -> Iterator[Case]:
-    """Sizes, scales, ties; modes, gradients, what becomes of the argument and of the process."""
-    for size in SIZES:
-        own_to_spectra = size.of_each or size.norm != 1.0 or size.vectors > 1000
-        if name in SPECTRA or not own_to_spectra:
-            yield _of_problem(name, size)
-    yield from (_acted(name, act) for act in (_without_gradient, _live, _slope_of, _curvature))
-    yield from (_acted(name, act) for act in (_with_nan, _left_alone, _no_window))
-    yield from (_acted(name, act) for act in (_process, _again))
+    """What may become of an answer, of the argument and of the process; memory, sizes, scales,
+    slopes. What explains more comes first."""
+    usual = (
+        (Cause.RANDOM, "the same argument twice", _again),
+        (Cause.OVERWRITTEN, "the argument afterwards", _left_alone),
+        (Cause.ALIAS, "the answer, once the argument is overwritten", _no_window),
+        (Cause.SIDE_EFFECT, "the state of the process afterwards", _process),
+        (Cause.MODE, "without recording gradients", _without_gradient),
+        (Cause.MODE, "an argument that asks for its gradient", _live),
+        (Cause.NAN_HIDDEN, "an argument that holds NaN", _with_nan),
+    )
+    for cause, where, act in usual:
+        yield Case(_acted(name, act), cause, where)
+    if name in ORDERED and name != "spatial_smoothing":
+        yield Case(_acted(name, _of_a_narrow_order), Cause.TRUNCATED, "k of eight bits")
+    for layout in (Layout.TRANSPOSED, Layout.BATCH_LAST, Layout.STRIDED):
+        yield Case(_laid_out(name, layout), Cause.MEMORY, f"in memory: {layout.value}")
+    for cause, where, size, part in SIZES:
+        if not (name in MEANS and part is TAIL):
+            yield Case(_of_problem(name, size, part), cause, where)
+    if name in HERMITIZED:
+        yield Case(_of_a_faint_matrix(name), Cause.GUARD, "powers of 1e-12 and a skew part")
+    for cause, where, size, part in GRIDS if name in SPECTRA else ():
+        if name in OF_EACH or not size.of_each:
+            yield Case(_of_problem(name, size, part), cause, where)
+    if name in ULA:
+        grid = Size(4, vectors=1201)
+        yield Case(_of_problem(name, grid, slice(None)), Cause.CHUNK, "a grid of 1,201 points")
+    yield Case(_acted(name, _slope_of), Cause.DETACHED, "the gradient")
+    yield Case(_acted(name, _curvature), Cause.SECOND, "the second derivative")
 
 
 Act = Callable[[str, Callable[..., Any], Problem], Numbers]
 
 
-def _acted(name: str, act: Act) -> Case:
+def _acted(name: str, act: Act) -> Run:
     return lambda function: act(name, function, fresh(problem(USUAL)))
 
 
@@ -127,6 +195,25 @@ def _with_nan(name: str, function: Callable[..., Any], given: Problem) -> Number
     return _shown(function(matrix, *given.more(name)))
 
 
+def _of_a_narrow_order(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    order, *others = given.more(name) if name != "music_spectrum" else given.more(name)[::-1]
+    rest = (np.uint8(order), *others)
+    return comparable(
+        name, function(given.argument(name), *(rest[::-1] if name == "music_spectrum" else rest))
+    ).ravel()
+
+
+def _laid_out(name: str, layout: Layout) -> Run:
+    size = Size(4, (3,), k=2) if layout is Layout.BATCH_LAST else USUAL
+
+    def run(function: Callable[..., Any]) -> Numbers:
+        given = fresh(problem(size))
+        argument = lay_out(given.argument(name), layout)
+        return comparable(name, function(argument, *given.more(name))).ravel()
+
+    return run
+
+
 def _left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     argument = given.argument(name).clone()
     function(argument, *given.more(name))
@@ -146,7 +233,7 @@ def _again(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
         comparable(name, function(given.argument(name).clone(), *given.more(name)))
         for _ in range(2)
     )
-    return row(torch.tensor(bool(np.allclose(first, second, rtol=SAME, atol=0.0))))
+    return row(torch.tensor(same(first, second)))
 
 
 def _process(name: str, function: Callable[..., Any], given: Problem) -> Numbers:

@@ -222,6 +222,10 @@ def load(
     return tuple(implementation(one.name, one.label, one.function, options) for one in found)
 
 
+SHORT = {"music": "ula_music", "mvdr": "ula_mvdr", "bartlett": "ula_bartlett"}
+"""Names that are understood where they are asked for: spectra of a linear array by angle."""
+
+
 def find(spec: str, name: str | None = None) -> tuple[Found, ...]:
     """The functions that a spec names.
 
@@ -239,6 +243,7 @@ def find(spec: str, name: str | None = None) -> tuple[Found, ...]:
     module = _module(module_name)
     found = _attribute(module, path, place) if path else module
     name = given or name
+    name = SHORT.get(name, name) if name is not None else None
     if name is None and callable(found):
         own = getattr(found, "__name__", "")
         name = own if own in SIGNATURES else None

@@ -4,6 +4,7 @@ A fork has the function under test as it is, with nothing to be sent or imported
 are not at hand, the tasks run one after the other in this process.
 """
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -69,6 +70,8 @@ class _Pool:
         self._busy: dict[Connection, tuple[Any, int]] = {}
 
     def results(self, processes: int) -> list[Any]:
+        # What is there before the fork is not looked through by every child.
+        gc.freeze()
         try:
             for _ in range(processes):
                 self._start()
@@ -77,6 +80,7 @@ class _Pool:
                     assert isinstance(ready, Connection)
                     self._answered(ready)
         finally:
+            gc.unfreeze()
             for process, _ in self._busy.values():
                 process.kill()
         return [self._found[number] for number in range(len(self._tasks))]

@@ -188,10 +188,11 @@ def takes(option: Any) -> bool:
 
 
 def under_test(names: Collection[str]) -> tuple[str, ...]:
-    """Those of the names that somebody provided; all of them where none of them was."""
+    """Those of the names that somebody provided; all of them where nobody provided anything."""
     usage = _USAGE.get()
-    provided = () if usage is None else tuple(n for n in names if n in usage.provided)
-    return provided or tuple(names)
+    if usage is None or not usage.provided:
+        return tuple(names)
+    return tuple(name for name in names if name in usage.provided)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """A verdict on the console: law by law, then the smallest counterexamples and the likely cause."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ris_pipeline.verification.diagnosis import Diagnosis
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.verify import Judgement, Verdict, sentence
 
@@ -99,13 +100,19 @@ def _cause(verdict: Verdict) -> Text:
     first, *others = verdict.causes
     text = Text("likely cause: ")
     text.append(first.cause, style="bold")
-    text.append(f" (fit {first.fit:.0%}: {_signs(first.pattern, first.numbers)}; {first.bug})\n")
+    text.append(f" ({'; '.join(_signs(first))})\n")
     text.append(f"    {first.story}")
     for other in others:
         text.append(f"\n  or: {other.cause} (fit {other.fit:.0%})")
     return text
 
 
-def _signs(pattern: float, numbers: float | None) -> str:
-    said = f"laws {pattern:.0%}"
-    return said if numbers is None else f"{said}, numbers {numbers:.0%}"
+def _signs(cause: Diagnosis) -> Iterator[str]:
+    """What speaks for a cause."""
+    yield f"fit {cause.fit:.0%}"
+    if cause.pattern is not None:
+        yield f"laws {cause.pattern:.0%}"
+    if cause.numbers is not None:
+        yield f"numbers {cause.numbers:.0%}"
+    if cause.bug:
+        yield cause.bug

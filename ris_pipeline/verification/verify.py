@@ -12,6 +12,7 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
 from ris_pipeline.verification.adapters import PLACE, PLAIN, SIGNATURES
+from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.conventions.search import find_conventions
 from ris_pipeline.verification.diagnosis import Diagnosis, diagnose
 from ris_pipeline.verification.implementation import (
@@ -194,12 +195,7 @@ class Judge:
     ) -> Verdict:
         """Why it fails: a convention, a narrower domain, a known bug."""
         self.report("start", f"causes of {found.label}")
-        (causes,) = run_tasks(
-            lambda _: diagnose(verdict.implementation, verdict.laws),
-            ("causes",),
-            lambda _, signal: (),
-            self.processes,
-        )
+        causes = self._causes(verdict, but=())
         self.report("start", f"conventions of {found.label}")
         other = self._convention(found, options, laws)
         if other is not None:
@@ -212,6 +208,18 @@ class Judge:
             replace(r, holds_on=where) if r.outcome is Outcome.FAILS else r for r in verdict.laws
         )
         return replace(verdict, laws=marked, holds_on=where, causes=causes)
+
+    def _causes(self, verdict: Verdict, but: tuple[Cause, ...]) -> tuple[Diagnosis, ...]:
+        (causes,) = run_tasks(
+            lambda but: diagnose(verdict.implementation, verdict.laws, but),
+            (but,),
+            lambda _, signal: None,
+            self.processes,
+        )
+        if causes is None and not but:
+            # NaN ends the process in some of the solvers that functions call.
+            return self._causes(verdict, but=(Cause.NAN_HIDDEN,))
+        return causes or ()
 
     def _convention(
         self, found: Found, options: Options, laws: Mapping[str, Law]

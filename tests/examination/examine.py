@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ris_pipeline._errors import CALL_ERRORS, InputError
 from ris_pipeline.verification.adapters import SIGNATURES, Stopped
-from ris_pipeline.verification.implementation import find
+from ris_pipeline.verification.implementation import SHORT, find
 from ris_pipeline.verification.parallel import run_tasks
 from ris_pipeline.verification.verify import Judge, Judgement, Verdict
 
@@ -79,6 +79,13 @@ def judged_rightly(entry: dict, result: Result) -> bool:
     return result.said == EXPECTED[entry["verdict"]]
 
 
+def cause_is_right(entry: dict, result: Result) -> bool | None:
+    """Whether the first cause named is one of the manifest's; None where it knows none."""
+    if not entry.get("causes"):
+        return None
+    return bool(result.causes) and result.causes[0] in entry["causes"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--examples", type=int, default=100)
@@ -94,7 +101,7 @@ def main() -> None:
     entries = [
         entry
         for entry in manifest()
-        if entry["name"] in SIGNATURES
+        if SHORT.get(entry["name"], entry["name"]) in SIGNATURES
         and asked.verdict in (None, entry["verdict"])
         and asked.name in (None, entry["name"])
         and any(part in entry["key"] for part in (asked.key or "").split(","))
@@ -117,6 +124,12 @@ def main() -> None:
     for entry, result in zip(entries, results, strict=True):
         good = judged_rightly(entry, result)
         counts[entry["verdict"]].append(good)
+        named = cause_is_right(entry, result)
+        if named is not None:
+            counts["cause"].append(named)
+        if asked.list and named is False:
+            print(f"cause      {entry['key']} ({entry['name']}): {result.causes[:1]}")
+            print(f"           {entry['causes']}: {entry['cause']}")
         if not good and asked.list:
             print(f"{entry['verdict']:10} {entry['key']} ({entry['name']}): {result.said}")
             print(f"           {entry.get('note', '')} {entry.get('conventions', '')}")

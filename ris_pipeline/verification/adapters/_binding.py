@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import Parameter, Signature
 from itertools import permutations
 from typing import Any
@@ -84,18 +85,22 @@ def bindings(function: Callable[..., Any], plain: Sequence[str]) -> Iterator[Bin
     slots = _slots([p for p in own if p.kind is not Parameter.VAR_KEYWORD], plain)
     if slots is None:
         return
+    keywords = _keywords(slots)
+    for order in _ranked(tuple(slot.name for slot in slots), tuple(plain)):
+        yield Binding(order, keywords)
+
+
+@cache
+def _ranked(own: tuple[str, ...], plain: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Orders of the plain parameters, those that fit a function's own words first."""
+    fit = {
+        (name, word): fits(name, word) + (name == word.lower()) for name in plain for word in own
+    }
     ranked = sorted(
         permutations(plain),
-        key=lambda order: (
-            -sum(
-                fits(name, slot.name) + (name == slot.name.lower())
-                for name, slot in zip(order, slots, strict=True)
-            )
-        ),
+        key=lambda order: -sum(fit[pair] for pair in zip(order, own, strict=True)),
     )
-    keywords = _keywords(slots)
-    for order in ranked[:MOST_TRIED]:
-        yield Binding(tuple(order), keywords)
+    return ranked[:MOST_TRIED]
 
 
 def _slots(own: Sequence[Parameter], plain: Sequence[str]) -> list[Parameter] | None:

@@ -109,24 +109,30 @@ def adapt_gradient_norm(
     ways: dict[Backend, tuple[Taken, ...]] = {"torch": torch_ways, "numpy": ("arrays",)}
     chosen = list(ways) if backend is None else [backend]
     order = sorted(chosen, key=lambda one: one != likely_backend(function))
-    answered, first = [], None
+    answered: list[tuple[bool, int, PlainGradientNorm]] = []
+    first: Exception | None = None
     for taken in (taken for one in order for taken in ways[one]):
-        parameter = torch.full((2,), 7.0, dtype=torch.float64, requires_grad=True)
-        parameter.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
         plain = PlainGradientNorm(function, taken)
-        norm, error = call(plain, ([parameter],))
+        norm, error = call(plain, ([_parameter(3.0, 4.0)],))
         first = first or error
         if error is not None or norm.norm.ndim:
             continue
         if abs(float(norm.norm) - 5.0) < 1e-5:
             return plain
-        answered.append((plain, float(norm.norm)))
-    # A wrong norm of gradients; not a right one of the parameters, 7 sqrt(2), taken for gradients.
-    looked = [plain for plain, value in answered if abs(value - 7 * 2**0.5) > 1e-5]
-    if looked or answered:
-        return looked[0] if looked else answered[0][0]
+        other, error = call(plain, ([_parameter(30.0, 40.0)],))
+        # A wrong norm of gradients, not one of the parameters themselves.
+        looks = error is None and float(other.norm) != float(norm.norm)
+        answered.append((not looks, len(answered), plain))
+    if answered:
+        return min(answered)[-1]
     said = "another shape" if first is None else describe(first)
     raise InputError(f"it cannot be called as {signature}: {said}")
+
+
+def _parameter(*gradient: float) -> Tensor:
+    parameter = torch.full((len(gradient),), 7.0, dtype=torch.float64, requires_grad=True)
+    parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+    return parameter
 
 
 @dataclass(frozen=True)

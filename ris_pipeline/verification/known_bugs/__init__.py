@@ -5,7 +5,8 @@ the variants are what the same mistake looks like in other hands. Each replaceme
 signature of the function whose name it is listed under in `target.PLACES`.
 """
 
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.array import ARRAY_BUGS
 from ris_pipeline.verification.known_bugs.averaging import AVERAGING_BUGS
 from ris_pipeline.verification.known_bugs.circumstances import CIRCUMSTANCE_BUGS

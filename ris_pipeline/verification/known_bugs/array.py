@@ -16,7 +16,8 @@ from ris_pipeline.scene.array import (
     steering_second_derivatives,
     steering_vector,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
 def _moved(panel: Panel, offset: Tensor) -> Panel:

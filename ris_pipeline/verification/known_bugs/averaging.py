@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ris_pipeline.spectral.spectra import soft_music_spectrum
 from ris_pipeline.spectral.subspaces import decomposition
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.decompositions import dense, hermitian
 
 

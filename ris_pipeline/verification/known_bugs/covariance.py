@@ -16,7 +16,8 @@ from ris_pipeline.spectral.covariance import (
     shrinkage_weight,
     trace,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, dense
 
 

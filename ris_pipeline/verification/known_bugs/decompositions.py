@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ris_pipeline._validation import check_finite
 from ris_pipeline.spectral import LowRankCovariance
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 Decomposition = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Values (..., n) and vectors as columns (..., n, n), in an order taken for descending."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm
 
 

@@ -15,7 +15,8 @@ from ris_pipeline.localization.linear_array import (
     ula_steering,
 )
 from ris_pipeline.spectral import aic, eigenvalue_aic, eigenvalue_mdl, mdl
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, hermitian
 
 

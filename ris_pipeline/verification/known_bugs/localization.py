@@ -20,7 +20,8 @@ from ris_pipeline.scene import (
     steering_derivatives,
     steering_matrix,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
 def sources_matched_in_order(*arguments: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from ris_pipeline.spectral import (
     nmse,
     signal_power_hinge,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
 def angle_not_wrapped(prediction: Prediction, truth: Truth, config: Any) -> Tensor:

@@ -12,7 +12,8 @@ from ris_pipeline.spectral import (
     squared_norm,
     trace,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.decompositions import correct, dense, hermitian
 
 GUARD = 1e-12

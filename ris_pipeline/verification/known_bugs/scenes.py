@@ -16,7 +16,8 @@ from ris_pipeline.scene.simulate import (
     simulate,
     steering_matrix,
 )
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 
 
 def simulate_with_amplitude_decibels(scenario: Scenario, *rest: Any) -> SceneBatch:

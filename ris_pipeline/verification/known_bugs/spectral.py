@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.verification.known_bugs._entry import Cause, KnownBug, known_bug
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
 from ris_pipeline.verification.known_bugs.decompositions import (
     correct,
     dense,
