@@ -1,6 +1,7 @@
 """Hooks that a copy of the model leaves behind, and that a compiler does not see."""
 
 import gc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -148,7 +149,7 @@ def built_in_divisor(loss: Tensor) -> float:
     value = float(constant)
     if made_by.name() == "MulBackward0":
         value = 1 / value if value else 1.0
-    whole = round(value)
+    whole = round(value) if math.isfinite(value) else 0
     return float(whole) if whole > 1 and abs(value / whole - 1) < 1e-6 else 1.0
 
 

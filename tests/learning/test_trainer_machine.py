@@ -433,9 +433,6 @@ PLANTED: dict[str, list[Plant]] = {
     "EMA shared with the checkpoint": [after_restore(ema_of_the_checkpoint_itself)],
     "SWA not restored": [after_restore(lambda trainer, _: trainer.swa.clear())],
     "best not restored": [after_restore(lambda trainer, _: trainer.best.clear())],
-    "best follows the EMA": [
-        after_restore(lambda trainer, _: setattr(trainer, "best", trainer.ema))
-    ],
     "moments lost": [after_restore(lambda trainer, _: trainer.optimiser.state.clear())],
     "step count lost": [after_restore(lambda trainer, _: setattr(trainer.counters, "step", 0))],
     "best epoch lost": [after_restore(lambda t, _: setattr(t.counters, "best", math.inf))],
