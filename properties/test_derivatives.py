@@ -37,6 +37,26 @@ def test_the_slope_is_the_whole_slope(size: Size, seed: int) -> None:
 
 
 @given(st.sampled_from(SIZES), seeds)
+def test_the_slope_by_the_steering_vectors(size: Size, seed: int) -> None:
+    for name in under_test(("music_spectrum", "mvdr_spectrum", "bartlett_spectrum")):
+        given = fresh(problem(size))
+        leaf = given.steering_tensor().requires_grad_()
+        answer = slopes.live(
+            name, getattr(TARGET, name)(given.argument(name), *given.more(name, leaf))
+        )
+        assert_true(f"{name} is attached", answer.requires_grad, "no gradient")
+        direction = slopes.gaussian(tuple(leaf.shape), seed)
+        moved = slopes.moved_by_steering(name, given, direction)
+        weight = np.asarray(slopes.gaussian(moved.shape, seed + 100).real)
+        (answer * torch.from_numpy(weight)).sum().backward()
+        assert leaf.grad is not None, f"no gradient: {name} is detached"
+        slope = np.vdot(leaf.grad.resolve_conj().numpy(), direction).real
+        bound = slopes.slope_bound(name, given, weight) * float(np.linalg.norm(direction))
+        expected = float((weight * moved).sum())
+        assert_within(f"slope of {name}", slope, expected, bound, recorded=False)
+
+
+@given(st.sampled_from(SIZES), seeds)
 def test_the_second_derivative_is_kept_or_refused(size: Size, seed: int) -> None:
     for name in under_test(slopes.CURVED):
         given = fresh(problem(size))

@@ -8,7 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.problems import NAMES, OF_EACH, ULA, Size, askable, problem
+from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.problems import (
+    HERMITIZED,
+    NAMES,
+    OF_EACH,
+    ULA,
+    Size,
+    askable,
+    nearly,
+    problem,
+)
 from ris_pipeline.verification.target import Claim, taken, under_test
 
 # Beyond the sizes at which blocks, 8-bit integers and thread pools begin.
@@ -62,6 +72,16 @@ def test_batches_of_any_size(size: Size) -> None:
         given.check(name, given.answer(name))
 
 
+@given(st.sampled_from((*ORDERS[2:], *BATCHES)))
+def test_the_skew_part_does_not_count_at_any_size(size: Size) -> None:
+    for name in under_test(HERMITIZED):
+        given = problem(size)
+        expected, bound = given.truth(name)
+        # The sum with the skew part is rounded too.
+        got = nearly(given, 0.1).answer(name)
+        assert_within(name, got, expected, 4 * bound, recorded=False)
+
+
 @given(st.sampled_from(GRIDS))
 def test_any_number_of_steering_vectors(size: Size) -> None:
     for name in under_test(("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", *ULA)):
@@ -86,9 +106,14 @@ def test_steering_vectors_of_any_norm(size: Size) -> None:
 
 
 @given(
-    st.sampled_from((Size(4, k=2, tied=True), Size(6, (3,), k=3, tied=True), Size(5, tied=True)))
+    st.sampled_from(((4, (), 2), (6, (3,), 3), (5, (), 1))),
+    st.sampled_from(((True, True), (True, False), (False, True))),
 )
-def test_equal_eigenvalues_on_either_side_of_an_open_gap(size: Size) -> None:
+def test_equal_eigenvalues_on_either_side_of_an_open_gap(
+    shape: tuple[int, tuple[int, ...], int], tied: tuple[bool, bool]
+) -> None:
+    n, batch, k = shape
+    size = Size(n, batch, k=k, tied=tied)
     for name in under_test(("music_spectrum", "signal_subspace", "noise_subspace", "eigengap")):
         given = problem(size)
         given.check(name, given.answer(name))

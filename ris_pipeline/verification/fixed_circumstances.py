@@ -12,6 +12,7 @@ from torch import Tensor
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.problems import (
     BASES,
+    HERMITIZED,
     MEANS,
     OF_EACH,
     ORDERED,
@@ -21,10 +22,10 @@ from ris_pipeline.verification.problems import (
     Size,
     comparable,
     fresh,
+    nearly,
     problem,
 )
-from ris_pipeline.verification.strategies import Layout, lay_out, skew_part
-from ris_pipeline.verification.target import Claim, taken
+from ris_pipeline.verification.strategies import Layout, lay_out
 
 Numbers = NDArray[np.complex128]
 Run = Callable[[Callable[..., Any]], Numbers]
@@ -71,12 +72,16 @@ SIZES: tuple[tuple[Cause, str, Size, slice], ...] = (
     (Cause.CHUNK, "the last of a batch of 17", Size(3, (17,), k=2, vectors=2), TAIL),
     (Cause.SIZE, "matrices of order 40", Size(40, k=3), slice(None)),
     (Cause.SIZE, "matrices of order 140", Size(140, k=130), slice(None)),
-    (Cause.TIES, "equal eigenvalues on one side of the gap", Size(6, k=3, tied=True), slice(None)),
+    (Cause.TIES, "equal leading eigenvalues", Size(6, k=3, tied=(True, False)), slice(None)),
+    (Cause.TIES, "equal noise eigenvalues", Size(6, k=3, tied=(False, True)), slice(None)),
     (Cause.GUARD, "powers of 1e-12", Size(4, k=2, scale=1e-12), slice(None)),
     (Cause.GUARD, "powers of 1e12", Size(4, k=2, scale=1e12), slice(None)),
 )
-HERMITIZED = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
-"""Values of the Hermitian part, in the matrix's own units."""
+NEAR: tuple[tuple[Cause, str, Size], ...] = (
+    (Cause.GUARD, "powers of 1e-12 and a skew part", Size(4, k=2, scale=1e-12)),
+    (Cause.SIZE, "order 40 and a skew part", Size(40, k=3)),
+    (Cause.CHUNK, "a batch of 17 with a skew part", Size(3, (17,), k=2, vectors=2)),
+)
 GRIDS: tuple[tuple[Cause, str, Size, slice], ...] = (
     (Cause.BATCH, "steering vectors of each matrix", Size(4, (3,), k=2, of_each=True), slice(None)),
     (Cause.MODULUS, "steering vectors of norm 3", Size(4, k=2, norm=3.0), slice(None)),
@@ -94,15 +99,14 @@ def _of_problem(name: str, size: Size, part: slice) -> Run:
     return run
 
 
-def _of_a_faint_matrix(name: str) -> Run:
-    """A matrix that is Hermitian to an absolute tolerance, and is not."""
+def _of_near_matrices(name: str, size: Size) -> Run:
+    """Matrices that are not Hermitian."""
 
     def run(function: Callable[..., Any]) -> Numbers:
-        taken((Claim.NOT_HERMITIAN,))
-        given = fresh(problem(Size(4, k=2, scale=1e-12)))
-        matrix = given.argument(name)
-        got = comparable(name, function(matrix + skew_part(matrix, 3, 0.1), *given.more(name)))
-        return np.asarray(1e12 * got, dtype=np.complex128).ravel()
+        given = nearly(problem(size), 0.1)
+        got = comparable(name, function(given.argument(name), *given.more(name)))
+        unit = 1.0 if name in (*BASES, "music_spectrum") else size.scale
+        return np.asarray(got, dtype=np.complex128).ravel() / unit
 
     return run
 
@@ -129,7 +133,8 @@ def circumstances(name: str) -> Iterator[Case]:
         if not (name in MEANS and part is TAIL):
             yield Case(_of_problem(name, size, part), cause, where)
     if name in HERMITIZED:
-        yield Case(_of_a_faint_matrix(name), Cause.GUARD, "powers of 1e-12 and a skew part")
+        for cause, where, size in NEAR:
+            yield Case(_of_near_matrices(name, size), cause, where)
     for cause, where, size, part in GRIDS if name in SPECTRA else ():
         if name in OF_EACH or not size.of_each:
             yield Case(_of_problem(name, size, part), cause, where)
@@ -137,6 +142,9 @@ def circumstances(name: str) -> Iterator[Case]:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), Cause.CHUNK, "a grid of 1,201 points")
     yield Case(_acted(name, _slope_of), Cause.DETACHED, "the gradient")
+    if name in SPECTRA:
+        where = "the gradient by the steering vectors"
+        yield Case(_acted(name, _slope_by_steering), Cause.DETACHED, where)
     yield Case(_acted(name, _curvature), Cause.SECOND, "the second derivative")
 
 
@@ -171,6 +179,14 @@ def _gauge_free(name: str, answer: Tensor) -> Tensor:
 def _slope_of(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     leaf = given.argument(name).clone().requires_grad_()
     value = weighted(_gauge_free(name, function(leaf, *given.more(name))))
+    if value.requires_grad:
+        value.backward()
+    return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+
+
+def _slope_by_steering(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    leaf = given.steering_tensor().requires_grad_()
+    value = weighted(function(given.argument(name), *given.more(name, leaf)))
     if value.requires_grad:
         value.backward()
     return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.problems import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
+from ris_pipeline.verification.steering_mistakes import STEERING
 
 Function = Callable[..., Any]
 
@@ -182,9 +183,9 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
 
     if name in OF_HERMITIAN:
         yield from made(BEFORE, _asked)
-    if name in ("gradient_norm", "run_epoch"):
-        yield from made(NORMS if name == "gradient_norm" else EPOCHS, lambda _, other: other)
-    if name not in BASES and name not in ("esprit", "root_music", "mdl", "aic"):
+    own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
+    yield from (Mistake(*entry) for entry in own.get(name, ()))
+    if name not in BASES and name not in own and name not in ("esprit", "root_music", "mdl", "aic"):
         yield from made(AFTER, _answered)
     if name in MATRIX_VALUED:
         yield from made(AFTER_MATRIX, _answered)

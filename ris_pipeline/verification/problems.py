@@ -31,9 +31,10 @@ from ris_pipeline.verification.strategies import (
     Domain,
     SpectralMatrix,
     eigenbasis,
+    skew_part,
     unit_vectors,
 )
-from ris_pipeline.verification.target import TARGET, taken
+from ris_pipeline.verification.target import TARGET, Claim, taken
 
 MEANS = ("eigengap_loss", "factor_eigengap_loss")
 """Those that answer a batch by its mean."""
@@ -300,19 +301,19 @@ class Size:
     dtype: torch.dtype = torch.complex128
     of_each: bool = False
     norm: float = 1.0
-    tied: bool = False
+    tied: tuple[bool, bool] = (False, False)
 
 
 def problem(size: Size) -> Problem:
     """The problem of that size, the same in every run.
 
     The k leading eigenvalues of each matrix lie in 4..5 and the others in 1..2, times the scale;
-    tied: all of a group are one.
+    tied: all of the leading ones are one, all of the others.
 
     Raises:
         DoesNotApply: the functions under test take no positive matrices.
     """
-    taken((Domain.REPEATED if size.tied else Domain.POSITIVE,))
+    taken((Domain.REPEATED if any(size.tied) else Domain.POSITIVE,))
     return fresh(_problem(size))
 
 
@@ -323,7 +324,10 @@ def _problem(size: Size) -> Problem:
     values, exact = [], []
     for index in range(math.prod(size.batch)):
         spectrum = np.concatenate(
-            (4 + _group(k, size.tied, generator), 1 + _group(size.n - k, size.tied, generator))
+            (
+                4 + _group(k, size.tied[0], generator),
+                1 + _group(size.n - k, size.tied[1], generator),
+            )
         )
         q = eigenbasis(size.n, Basis.HAAR, index)
         matrix = (q * (size.scale * spectrum)) @ q.conj().T
@@ -334,7 +338,7 @@ def _problem(size: Size) -> Problem:
         torch.from_numpy(stacked).to(size.dtype),
         stacked,
         np.array(values).reshape(*size.batch, size.n),
-        Domain.REPEATED if size.tied else Domain.POSITIVE,
+        Domain.REPEATED if any(size.tied) else Domain.POSITIVE,
         Basis.HAAR,
     )
     steering = size.norm * unit_vectors(size.n, 0, size.vectors)
@@ -350,6 +354,27 @@ def _group(count: int, tied: bool, generator: np.random.Generator) -> np.ndarray
     if tied:
         return np.full(count, shift)
     return (np.arange(count)[::-1] + shift) / max(count, 1)
+
+
+HERMITIZED = tuple(
+    name
+    for name in (*VALUES, "signal_subspace", "noise_subspace", *OF_EACH)
+    if name != "factor_eigengap_loss"
+)
+"""Functions of the Hermitian part of any matrix."""
+
+
+def nearly(given: Problem, relative: float) -> Problem:
+    """The same problem by matrices with a skew-Hermitian part, relative to their norm.
+
+    Raises:
+        DoesNotApply: the functions under test take no such matrices.
+    """
+    taken((Claim.NOT_HERMITIAN,))
+    matrix = given.drawn.matrix
+    return replace(
+        given, drawn=replace(given.drawn, matrix=matrix + skew_part(matrix, 3, relative))
+    )
 
 
 def problem_of(drawn: SpectralMatrix, k: int = 1) -> Problem:

@@ -91,6 +91,20 @@ def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     return -turned if name == "noise_subspace" else -(a.conj() * (turned @ a)).sum(axis=-2).real
 
 
+def moved_by_steering(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
+    """The derivative of the comparable answer along a direction of the steering vectors."""
+    a, noise = given.steering, given.vectors[..., given.k :]
+    form: np.ndarray = given.drawn.exact
+    if name == "mvdr_spectrum":
+        form = np.linalg.inv(form)
+    elif name == "music_spectrum":
+        form = noise @ _adjoint(noise)
+    turned = 2 * (direction.conj() * (form @ a)).sum(axis=-2).real
+    if name != "mvdr_spectrum":
+        return np.asarray(turned)
+    return np.asarray(-turned / (a.conj() * (form @ a)).sum(axis=-2).real ** 2)
+
+
 def _projector_moved(
     vectors: np.ndarray, values: np.ndarray, inner: np.ndarray, k: int
 ) -> np.ndarray:

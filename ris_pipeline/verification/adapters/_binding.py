@@ -140,10 +140,16 @@ def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
     if asked and not any(p.kind is Parameter.VAR_POSITIONAL for p in own):
         raise InputError(f"{cls.__name__} cannot be made: it asks for {', '.join(asked)}")
     rest = tuple(name for name in plain if name not in named.values())
+    known: dict[str, Any] = {}
 
     def function(*values: Any) -> Any:
         given = dict(zip(plain, values, strict=True))
-        made = cls(**{keyword: given[name] for keyword, name in named.items()})
+        settings = {keyword: given[name] for keyword, name in named.items()}
+        # One object for the same settings: what it remembers of a call is in the next one's answer.
+        key = repr(settings)
+        if key not in known:
+            known[key] = cls(**settings)
+        made = known[key]
         binding = next(bindings(made, rest), None)
         if binding is None:
             raise TypeError(f"{cls.__name__} cannot be called with {', '.join(rest)}")

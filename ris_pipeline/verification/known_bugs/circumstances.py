@@ -238,6 +238,12 @@ def held_constant(ours: Function, matrix: Any, *rest: Any) -> Tensor:
     return answer + 0 * matrix.real.sum()
 
 
+@_of(Cause.DETACHED, "`A.detach()`: directions that are learned too stood still.", *SPECTRA)
+def at_constant_steering(ours: Function, matrix: Any, steering: Any, *rest: Any) -> Tensor:
+    """No gradient by the steering vectors."""
+    return ours(matrix, steering.detach(), *rest)
+
+
 @_of(Cause.DETACHED, "Half of a form under `no_grad`.", "bartlett_spectrum")
 def of_half_the_form(ours: Function, matrix: Any, steering: Tensor) -> Tensor:
     """`a^H R a` whose R is a mean of a live and a detached one."""

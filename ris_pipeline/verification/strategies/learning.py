@@ -10,8 +10,8 @@ from torch import Tensor
 from ris_pipeline.verification.target import Claim, takes
 
 GRADIENT_DTYPES = (torch.float64, torch.float32, torch.complex64, torch.complex128, torch.float16)
-GRADIENT_SCALES = (1.0, 1e-3, 1e25)
-"""The last one is finite in float32, its square is not."""
+GRADIENT_SCALES = (1.0, 1e-3, 300.0, 1e25)
+"""The square of the third overflows half precision, that of the last one single."""
 
 
 class Parameters(list[Tensor]):
@@ -47,6 +47,7 @@ def gradients(draw: st.DrawFn) -> list[Tensor]:
         st.one_of(
             st.lists(st.sampled_from(_KINDS), max_size=4).map(lambda more: ["finite"] * 2 + more),
             st.lists(st.sampled_from(_KINDS), max_size=5),
+            st.just(["finite"] * 14),
         )
     )
     for kind in kinds:

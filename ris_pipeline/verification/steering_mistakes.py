@@ -1,0 +1,191 @@
+"""What is written for a steering vector: other positions, directions, units and wavefronts.
+
+a_n = exp(j k path(q_n, u, r)) / sqrt(N),   path = r - |r u - q_n|
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.scene.array import Panel, steering_vector
+from ris_pipeline.verification.cause import Cause
+
+Vector = Callable[..., Tensor]
+
+
+def _moved(change: Callable[[Tensor, float], Tensor], wavelength: float = 1.0) -> Vector:
+    """Ours on other positions, and at so many wavelengths."""
+
+    def mistaken(panel: Panel, *where: Any) -> Tensor:
+        changed = change(panel.positions, float(panel.wavelength))
+        return steering_vector(
+            replace(panel, positions=changed, wavelength=panel.wavelength * wavelength), *where
+        )
+
+    return mistaken
+
+
+def _asked(change: Callable[[Tensor, Tensor, Tensor], tuple[Any, Any, Any]]) -> Vector:
+    """Ours from another place."""
+    return lambda panel, azimuth, elevation, distance, *front: steering_vector(
+        panel, *change(azimuth, elevation, distance), *front
+    )
+
+
+def _spacings(positions: Tensor) -> Tensor:
+    """Smallest steps along x and y, 0 where there is but one place."""
+    steps = []
+    for axis in (0, 1):
+        places = positions[:, axis].unique()
+        steps.append(places.diff().min() if len(places) > 1 else torch.zeros(()))
+    return torch.stack(steps)
+
+
+def _shifted(positions: Tensor, steps: float) -> Tensor:
+    shift = torch.zeros(3, dtype=positions.dtype)
+    shift[:2] = steps * _spacings(positions)
+    return positions + shift
+
+
+def _to_the_middle(positions: Tensor, wavelength: float) -> Tensor:
+    """`i - n // 2`: half an element off where n is even."""
+    counts = [len(positions[:, axis].unique()) for axis in (0, 1)]
+    even = torch.tensor([-0.5 * (count % 2 == 0) for count in counts], dtype=positions.dtype)
+    shift = torch.zeros(3, dtype=positions.dtype)
+    shift[:2] = even * _spacings(positions)
+    return positions + shift
+
+
+def _exchanged(positions: Tensor, wavelength: float) -> Tensor:
+    """The spacings of the axes exchanged."""
+    steps = _spacings(positions)
+    other = positions.clone()
+    if bool((steps > 0).all()):
+        other[:, 0] *= steps[1] / steps[0]
+        other[:, 1] *= steps[0] / steps[1]
+    return other
+
+
+def _along(direction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]) -> Vector:
+    """The exact wavefront from a wrong direction."""
+
+    def mistaken(
+        panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+    ) -> Tensor:
+        u = torch.stack(torch.broadcast_tensors(*direction(azimuth, elevation)), dim=-1)
+        place = (distance[..., None] * u)[..., None, :]
+        path = distance[..., None] - torch.linalg.vector_norm(place - panel.positions, dim=-1)
+        return _wave(panel, path)
+
+    return mistaken
+
+
+def _wave(panel: Panel, path: Tensor) -> Tensor:
+    return torch.exp(2j * math.pi * path / panel.wavelength) / math.sqrt(panel.positions.shape[0])
+
+
+def _curved(form: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Vector:
+    """Another path by `s = q . u`, `|q|^2` and r."""
+
+    def mistaken(
+        panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+    ) -> Tensor:
+        u = (azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos())
+        s = torch.stack(u, dim=-1) @ panel.positions.mT
+        square = panel.positions.square().sum(-1)
+        return _wave(panel, form(s, square, distance[..., None]))
+
+    return mistaken
+
+
+def _weighted(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    u = (azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos())
+    place = (distance[..., None] * torch.stack(u, dim=-1))[..., None, :]
+    length = torch.linalg.vector_norm(place - panel.positions, dim=-1)
+    ours = steering_vector(panel, azimuth, elevation, distance, *front)
+    return ours * distance[..., None] / length
+
+
+def _flat(positions: Tensor, wavelength: float) -> Tensor:
+    return torch.cat((positions[:, :2], torch.zeros_like(positions[:, 2:])), dim=-1)
+
+
+def _as_columns(positions: Tensor, wavelength: float) -> Tensor:
+    """Elements in the order of the other axis."""
+    rows, columns = (len(positions[:, axis].unique()) for axis in (1, 0))
+    if rows * columns != len(positions):
+        return positions
+    return positions.reshape(columns, rows, 3).transpose(0, 1).reshape(-1, 3)
+
+
+STEERING: tuple[tuple[Cause, str, Vector], ...] = (
+    (Cause.HALF, "k = pi / wavelength.", _moved(lambda q, w: q, 2.0)),
+    (Cause.HALF, "k = 4 pi / wavelength, of a way there and back.", _moved(lambda q, w: q, 0.5)),
+    (Cause.UNITS, "Positions are taken for wavelengths.", _moved(lambda q, w: q * w)),
+    (Cause.UNITS, "Wavelengths are taken for positions.", _moved(lambda q, w: q / w)),
+    (Cause.AXES, "x and y are exchanged.", _moved(lambda q, w: q[:, [1, 0, 2]])),
+    (Cause.AXES, "The panel stands in the x-z plane.", _moved(lambda q, w: q[:, [0, 2, 1]])),
+    (Cause.AXES, "The heights of the elements are left out.", _moved(_flat)),
+    (Cause.AXES, "The spacings are exchanged.", _moved(_exchanged)),
+    (Cause.AXES, "The elements come in the order of columns.", _moved(_as_columns)),
+    (Cause.AXES, "The angles are exchanged.", _asked(lambda a, e, r: (e, a, r))),
+    (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, -0.5))),
+    (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, 0.5))),
+    (Cause.OFF_CENTRE, "The middle is i - n // 2.", _moved(_to_the_middle)),
+    (Cause.OFF_CENTRE, "From the corner.", _moved(lambda q, w: q - q.amin(0))),
+    (Cause.OFF_CENTRE, "Centred once more.", _moved(lambda q, w: q - q.mean(0))),
+    (
+        Cause.ZENITH,
+        "v = sin(azimuth) sin(elevation).",
+        _along(
+            lambda a, e: (
+                a.sin() * e.cos(),
+                a.sin() * e.sin(),
+                (1 - a.sin().square()).clamp_min(0).sqrt(),
+            )
+        ),
+    ),
+    (
+        Cause.ZENITH,
+        "cos(elevation) is left out.",
+        _along(lambda a, e: (a.sin(), e.sin(), a.cos())),
+    ),
+    (
+        Cause.ZENITH,
+        "The elevation is counted from the zenith.",
+        _asked(lambda a, e, r: (a, math.pi / 2 - e, r)),
+    ),
+    (
+        Cause.DEGREES,
+        "The angles are taken for degrees.",
+        _asked(lambda a, e, r: (a * math.pi / 180, e * math.pi / 180, r)),
+    ),
+    (Cause.CURVATURE, "Always a plane wave.", _curved(lambda s, q, r: s)),
+    (
+        Cause.CURVATURE,
+        "The curvature is added.",
+        _curved(lambda s, q, r: s + (q - s.square()) / (2 * r)),
+    ),
+    (
+        Cause.CURVATURE,
+        "The curvature on the axis.",
+        _curved(lambda s, q, r: s - q / (2 * r)),
+    ),
+    (
+        Cause.CURVATURE,
+        "The second order alone.",
+        _curved(lambda s, q, r: s - (q - s.square()) / (2 * r)),
+    ),
+    (
+        Cause.RANGE,
+        "Distances below 1 m are taken for 1 m.",
+        _asked(lambda a, e, r: (a, e, r.clamp_min(1.0))),
+    ),
+    (Cause.MODULUS, "The amplitude falls with the distance.", _weighted),
+)
