@@ -9,6 +9,10 @@ class InputError(ValueError):
     """An argument, setting or file that cannot be used; the command line exits with code 2."""
 
 
+class RunFailed(RuntimeError):
+    """A run that was stopped, with a diagnosis; the command line exits with code 1."""
+
+
 CALL_ERRORS = (
     ArithmeticError,
     AssertionError,

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ris_pipeline"
 ROOMS = (
     "_errors",
     "_files",
+    "_laws",
     "_validation",
     "_version",
     "config",

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Settings
-from ris_pipeline.learning import Trainer, health_alarms, make_fabric, watch_trainer
+from ris_pipeline.learning import Trainer, health_alarms, make_fabric
 from ris_pipeline.report.run_folder import RunFolder
 
 
@@ -100,10 +100,8 @@ def train_with_progress(
         )
         written = folder if fabric.is_global_zero else None
         if written is not None:
-            watch_trainer(trainer, written.path)
+            trainer.start_watch(written.path)
         trainer.fit(written.write_epoch if written is not None else None)
-        if trainer.watch is not None:
-            trainer.watch.close()
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)
     # Every process takes part in the choice, one writes it.

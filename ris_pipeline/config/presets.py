@@ -10,6 +10,9 @@ from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config._base import validated
 from ris_pipeline.config.learning import Settings
 
+_UNITS_OF = "scenario.", "model.cells", "model.depths"
+"""Keys that the units of the loss depend on."""
+
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package, sorted."""
@@ -23,12 +26,15 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
     """Settings of a preset (by name, or the path of a TOML file) with `key=value` overrides.
 
     `key` is dotted (`scenario.snr_db`), `value` is TOML (`[0, 10]`, `"plane"`; a bare word is taken
-    as a string).
+    as a string). A preset's units of the loss are those of its scenario and cells: an override of
+    these drops them, and they are measured anew.
 
     Raises:
         InputError: unknown preset or key, or a value outside its range.
     """
     tree = _read_toml(preset)
+    if any(override.strip().startswith(_UNITS_OF) for override in overrides):
+        tree.get("loss", {}).pop("scales", None)
     for override in overrides:
         _apply_override(tree, override)
     return parse_settings(tree)

@@ -33,7 +33,6 @@ from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import EpochRecord
 from ris_pipeline.learning.sector import Sector, make_sector
 from ris_pipeline.learning.trainer import Trainer
-from ris_pipeline.learning.watching import watch_trainer
 from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm, without_gradient
 
 __all__ = [
@@ -74,7 +73,6 @@ __all__ = [
     "run_epoch",
     "save_checkpoint",
     "total_loss",
-    "watch_trainer",
     "without_gradient",
     "write_text",
 ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from torch import Tensor
+
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
 
@@ -26,7 +28,7 @@ class EpochResult:
 
 def run_epoch(
     batches: Iterable[B],
-    backward: Callable[[B, float], float],
+    backward: Callable[[B, float], float | Tensor],
     step: Callable[[], None],
     accumulation: int = 1,
 ) -> EpochResult:
@@ -34,7 +36,8 @@ def run_epoch(
 
     Args:
         batches: any iterable; the last group may be smaller.
-        backward: `(batch, scale) -> loss`: backpropagates `scale * loss`, returns the loss.
+        backward: `(batch, scale) -> loss`: backpropagates `scale * loss`, returns the loss, as a
+            number or as a detached scalar that is read once, at the end.
         step: applies and clears the gradients.
         accumulation: batches a group, at least 1. `scale` is one over the size of the group, so a
             step sees the mean gradient of its group.
@@ -43,16 +46,17 @@ def run_epoch(
         InputError: accumulation below 1, or no batch at all.
     """
     check_range("accumulation", accumulation, 1, math.inf)
-    total, count, steps = 0.0, 0, 0
+    total: float | Tensor = 0.0
+    count, steps = 0, 0
     for group in _groups(batches, accumulation):
         for batch in group:
-            total += backward(batch, 1 / len(group))
+            total = total + backward(batch, 1 / len(group))
             count += 1
         step()
         steps += 1
     if not count:
         raise InputError("batches is empty: allowed is at least one batch")
-    return EpochResult(total / count, count, steps)
+    return EpochResult(float(total) / count, count, steps)
 
 
 def _groups(batches: Iterable[B], size: int) -> Iterator[list[B]]:

@@ -12,7 +12,7 @@ from ris_pipeline.learning.records import EpochRecord
 OVERFIT_SCENES = 64
 """Scenes of the overfit test."""
 
-OVERFIT_LOSS = 0.2
+OVERFIT_LOSS = 0.05
 """Total loss below which the overfit test has passed."""
 
 

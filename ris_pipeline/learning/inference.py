@@ -120,14 +120,14 @@ def find_model(name: str) -> Path:
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> CovarianceModel:
-    """A model from a file of `export_model`, or the averaged weights of a run's checkpoint.
+    """A model from a file of `export_model`, or the best averaged weights of a run's checkpoint.
 
     Raises:
         InputError: no such file, or no weights of the network that its settings describe.
     """
     checkpoint = load_checkpoint(path)
     settings, tensors = checkpoint.settings, checkpoint.tensors
-    weights = tensors.get("model") or tensors.get("ema")
+    weights = tensors.get("model") or tensors.get("best") or tensors.get("ema")
     sector = make_sector(settings.scenario, settings.model, torch.float32, device)
     with torch.random.fork_rng():
         network = CovarianceNetwork(settings.model, sector, settings.scenario.wavefront)

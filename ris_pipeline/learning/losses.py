@@ -172,7 +172,7 @@ def subspace_margin(prediction: Prediction, truth: Truth, config: LossConfig) ->
     return signal_power_hinge(prediction.covariance, truth.count, config.power_margin)
 
 
-def angle(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
+def angle_loss(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Wrapped Huber loss of azimuth and elevation, matched over permutations."""
     delta = math.radians(config.huber_angle_deg)
     cost = angle_cost(prediction.azimuth, prediction.elevation, truth, delta)
@@ -180,7 +180,7 @@ def angle(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     return active_mean(cost.gather(-1, slot[..., None])[..., 0], truth.active)
 
 
-def distance(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
+def distance_loss(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Huber loss of the log distance, in the slots that the angles are matched to."""
     slot = angle_slots(prediction, truth)
     error = prediction.log_distance.gather(-1, slot) - truth.distance.log()
@@ -228,8 +228,8 @@ TERMS: dict[str, Term] = {
     "cells": cells_divergence,
     "eigengap": eigengap_term,
     "subspace_margin": subspace_margin,
-    "angle": angle,
-    "distance": distance,
+    "angle": angle_loss,
+    "distance": distance_loss,
     "chamfer": chamfer,
     "alignment": alignment,
     "peak_contrast": peak_contrast,

@@ -1,8 +1,26 @@
-"""Learning rates, a linear warm-up and then one half period of a cosine; and the curriculum."""
+"""The optimiser; its rates, a linear warm-up and then half a period of a cosine; the curriculum."""
 
 import math
 
-from ris_pipeline.config import LossWeights, Settings
+import torch
+
+from ris_pipeline.config import LossWeights, Settings, Training
+from ris_pipeline.learning.model import CovarianceNetwork
+
+
+def peak_rates(training: Training) -> list[float]:
+    """The rate of each parameter group at its highest: backbone, heads."""
+    return [training.lr_backbone, training.lr_heads]
+
+
+def make_optimiser(network: CovarianceNetwork, training: Training) -> torch.optim.AdamW:
+    """AdamW over the two groups of the network."""
+    parameters = network.backbone_parameters(), network.head_parameters()
+    groups = [
+        {"params": list(group), "lr": rate}
+        for group, rate in zip(parameters, peak_rates(training), strict=True)
+    ]
+    return torch.optim.AdamW(groups, weight_decay=training.weight_decay)
 
 
 def rate_scale(step: int, total: int, warmup: float) -> float:

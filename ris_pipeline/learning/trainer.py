@@ -6,15 +6,15 @@ uninterrupted run would have seen.
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline.config import LossWeights, Settings
 from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
@@ -31,10 +31,19 @@ from ris_pipeline.learning.losses import (
 )
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
+from ris_pipeline.learning.processes import over_processes, training_batches, validation_batches
 from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums, add_terms
-from ris_pipeline.learning.schedule import phase_weights, rate_scale
+from ris_pipeline.learning.resume import (
+    load_moments,
+    moments,
+    progress_of,
+    read_progress,
+    resumed_settings,
+)
+from ris_pipeline.learning.schedule import make_optimiser, peak_rates, phase_weights, rate_scale
 from ris_pipeline.learning.sector import make_sector
-from ris_pipeline.scene import SceneBatch, SceneSet, Split
+from ris_pipeline.learning.watching import diagnosis, make_watch
+from ris_pipeline.scene import SceneBatch
 from ris_pipeline.watch import Watch
 from ris_pipeline.watch.diagnostics import (
     debug_line,
@@ -61,14 +70,15 @@ class Trainer:
         settings: the whole run.
         fabric: devices, precision and processes, from `make_fabric`; by default one CPU process at
             the precision of the settings.
-        on_batch: called after every batch with (batches done in this epoch, loss).
+        on_batch: called after every batch with (batches done in this epoch, loss as a detached
+            tensor).
     """
 
     def __init__(
         self,
         settings: Settings,
         fabric: "Fabric | None" = None,
-        on_batch: Callable[[int, float], None] | None = None,
+        on_batch: Callable[[int, Tensor], None] | None = None,
     ) -> None:
         training = settings.training
         self.settings = with_scales(settings)
@@ -89,15 +99,11 @@ class Trainer:
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(settings.model, self.sector, settings.scenario.wavefront)
         network = network.to(self.dtype)
-        groups = [
-            {"params": list(network.backbone_parameters()), "lr": training.lr_backbone},
-            {"params": list(network.head_parameters()), "lr": training.lr_heads},
-        ]
-        optimiser = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
         self.network = network
-        self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
+        self.wrapped, self.optimiser = self.fabric.setup(network, make_optimiser(network, training))
         self.ema: Weights = copy_weights(dict(network.named_parameters()))
         self.swa: Weights = {}
+        self.best: Weights = {}
 
     @property
     def history(self) -> list[EpochRecord]:
@@ -118,6 +124,9 @@ class Trainer:
 
         Args:
             after_epoch: called with the trainer after every epoch, e.g. to save a checkpoint.
+
+        Raises:
+            RunFailed: the watch says that more epochs are wasted, with its diagnosis.
         """
         training = self.settings.training
         while self.counters.epoch < training.epochs and not self._out_of_patience():
@@ -125,7 +134,35 @@ class Trainer:
             log.info(epoch_line(record.epoch, training.epochs, record.train, record.validation))
             if after_epoch is not None:
                 after_epoch(self)
+            self._stop_if_lost()
+        self._end_watch()
         return self.history
+
+    def start_watch(self, run: Path | None = None, **options: Any) -> Watch:
+        """The watch that looks on until `fit` or `restore` ends it; where there is none, an epoch
+        starts one without a journal.
+
+        Args:
+            run: folder for the journal.
+            options: of `Watch`.
+        """
+        self._end_watch()
+        training = self.settings.training
+        self.watch = make_watch(self.network, self.optimiser, self.ema, training, run, **options)
+        return self.watch
+
+    def _end_watch(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
+
+    def _stop_if_lost(self) -> None:
+        assert self.watch is not None
+        said = diagnosis(self.watch, self.history)
+        lost = torch.tensor(float(bool(said)), device=self.fabric.device)
+        if over_processes(self.fabric, {"lost": lost}, ["lost"], "sum")["lost"]:
+            self._end_watch()
+            why = said or "another process says why"
+            raise RunFailed(f"stopped after epoch {self.counters.epoch}\n{why}")
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.training.patience
@@ -138,13 +175,15 @@ class Trainer:
             InputError: the last epoch was broken off.
         """
         self._check_between_epochs()
+        if self.watch is None or self.watch.ended == "closed":
+            self.start_watch()
         counters, training = self.counters, self.settings.training
         self._first_step = counters.step
         weights, phase = phase_weights(self.settings, counters.epoch)
         sums, number = EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
         result = run_epoch(
-            self._training_batches(),
+            training_batches(self.settings, counters.epoch, self.dtype, self.fabric),
             lambda scenes, scale: self._backward(scenes, scale, weights, sums, next(number)),
             lambda: self._step(sums),
             training.accumulation,
@@ -153,10 +192,9 @@ class Trainer:
         counters.epoch += 1
         self._average_weights()
         validation, validation_terms = self.validate(self.ema)
-        if validation < counters.best:
-            counters.best, counters.best_epoch = validation, counters.epoch
-        train = {"total": torch.tensor(result.mean, dtype=torch.float64), **sums.terms}
-        means = self._over_processes(train, list(train), "mean")
+        self._keep_best(validation)
+        train = {"total": torch.as_tensor(result.mean, dtype=torch.float64), **sums.terms}
+        means = over_processes(self.fabric, train, list(train), "mean")
         record = EpochRecord(
             counters.epoch,
             means.pop("total"),
@@ -183,17 +221,14 @@ class Trainer:
         Args:
             weights: parameters to use in place of the current ones.
         """
-        training, loss = self.settings.training, self.settings.loss
-        scenes = self._scene_set(Split.VALIDATION, training.validation_scenes)
+        loss = self.settings.loss
         sums: dict[str, Tensor] = {}
         with torch.no_grad():
-            for number, batch in enumerate(scenes.batches(training.batch_size)):
-                if number % self.fabric.world_size != self.fabric.global_rank:
-                    continue
+            for batch, share in validation_batches(self.settings, self.dtype, self.fabric):
                 terms = loss_terms(*self._predict(batch, weights), loss)
                 terms["total"] = total_loss(terms, loss.weights)
-                add_terms(sums, terms, batch.size / len(scenes))
-        means = self._over_processes(sums, [*active_terms(loss.weights), "total"], "sum")
+                add_terms(sums, terms, share)
+        means = over_processes(self.fabric, sums, [*active_terms(loss.weights), "total"], "sum")
         return means.pop("total"), means
 
     def predict(self, scenes: SceneBatch, weights: Weights | None = None) -> Prediction:
@@ -202,14 +237,18 @@ class Trainer:
             return self._predict(scenes, weights)[0]
 
     def best_weights(self) -> tuple[str, Weights]:
-        """Name and values of the weights with the lowest validation loss: last, ema or swa."""
-        candidates: dict[str, Weights] = {
-            "ema": self.ema,
-            "last": dict(self.network.named_parameters()),
-        }
+        """Name and values of the weights with the lowest validation loss.
+
+        Among `last`, the weights as they are; `best`, the EMA after the epoch with the lowest
+        validation; and `swa`.
+        """
+        candidates: dict[str, Weights] = {"last": dict(self.network.named_parameters())}
         if self.swa:
             candidates["swa"] = self.swa
         losses = {name: self.validate(weights)[0] for name, weights in candidates.items()}
+        if self.best:
+            # Validated when it was kept.
+            candidates["best"], losses["best"] = self.best, self.counters.best
         name = min(losses, key=lambda key: losses[key])
         return name, copy_weights(candidates[name])
 
@@ -220,20 +259,15 @@ class Trainer:
             InputError: in the middle of an epoch, which cannot be entered again.
         """
         self._check_between_epochs()
-        state = self.optimiser.state_dict()["state"]
-        moments = {
-            f"{index}.{name}": torch.as_tensor(value)
-            for index, entry in state.items()
-            for name, value in entry.items()
-        }
         tensors: dict[str, Weights] = {
             "weights": dict(self.network.named_parameters()),
             "ema": self.ema,
             "swa": self.swa,
-            "optimiser": moments,
+            "best": self.best,
+            "optimiser": moments(self.optimiser),
         }
         copies = {group: copy_weights(values) for group, values in tensors.items()}
-        return Checkpoint(copies, self.settings, asdict(self.counters))
+        return Checkpoint(copies, self.settings, progress_of(self.counters))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue where `checkpoint` was taken, at the accumulation factor of this trainer.
@@ -243,31 +277,21 @@ class Trainer:
         Raises:
             InputError: a checkpoint of other settings, the accumulation factor apart.
         """
-        training, loss = checkpoint.settings.training, checkpoint.settings.loss
-        same = training.replace(accumulation=self.settings.training.accumulation)
-        # Units measured on another machine may round differently; the run keeps its own.
-        units = self.settings.loss.replace(scales=loss.scales)
-        mine = self.settings.replace(loss=units)
-        if checkpoint.settings.replace(training=same) != mine:
-            raise InputError("checkpoint holds other settings: allowed are those of this run")
-        self.settings = mine
-        tensors, progress = checkpoint.tensors, dict(checkpoint.progress)
-        progress["history"] = [EpochRecord(**record) for record in progress["history"]]
-        self.counters = Counters(**progress)
+        self.settings = resumed_settings(self.settings, checkpoint.settings)
+        tensors = checkpoint.tensors
+        self.counters = read_progress(checkpoint.progress)
         self._first_step = None
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors["weights"][name])
         self.ema = self._copies(tensors["ema"])
         self.swa = self._copies(tensors.get("swa", {}))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in copy_weights(tensors.get("optimiser", {})).items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        self.best = self._copies(tensors.get("best", {}))
+        load_moments(self.optimiser, tensors.get("optimiser", {}))
         # An epoch that was broken off leaves gradients behind.
         self.optimiser.zero_grad()
+        # What it has seen is of the run that was left.
+        self._end_watch()
 
     def _copies(self, weights: Weights) -> Weights:
         # In the memory layout of the parameters: another one sums in another order.
@@ -280,22 +304,6 @@ class Trainer:
                 f"epoch {self.counters.epoch + 1} was not finished: allowed is to restore "
                 "a checkpoint"
             )
-
-    def _scene_set(self, split: Split, size: int) -> SceneSet:
-        settings = self.settings
-        device = str(self.fabric.device)
-        return SceneSet(settings.scenario, settings.seed, size, split, self.dtype, device)
-
-    def _training_batches(self) -> Iterator[SceneBatch]:
-        """This process's share of every batch of the epoch: consecutive scenes, by rank."""
-        training = self.settings.training
-        epoch = 0 if training.fixed_scenes else self.counters.epoch
-        size = training.batch_size
-        own = size // self.fabric.world_size
-        scenes = self._scene_set(Split.TRAIN, (epoch + 1) * training.batches * size)
-        for batch in range(training.batches):
-            start = (epoch * training.batches + batch) * size + self.fabric.global_rank * own
-            yield scenes.scenes(start, start + own)
 
     def _predict(
         self, scenes: SceneBatch, weights: Weights | None = None
@@ -321,15 +329,16 @@ class Trainer:
         weights: LossWeights,
         sums: EpochSums,
         number: int,
-    ) -> float:
+    ) -> Tensor:
         prediction, truth = self._predict(scenes)
         terms = loss_terms(prediction, truth, self.settings.loss, weights)
         loss = total_loss(terms, weights)
-        value = loss.item()
+        # A loss that is only summed stays where it is: reading it would wait for the device.
+        value = loss.detach().double()
         self.counters.batch += 1
         first_epoch = self.counters.epoch == 0
         if first_epoch and number == 1:
-            log.info(debug_line(value))
+            log.info(debug_line(value.item()))
         if self.watch is not None:
             self.watch.begin(
                 terms,
@@ -352,7 +361,7 @@ class Trainer:
         sums.heads += heads.norm
         sums.non_finite += backbone.left_out + heads.left_out
         if number is not None and number <= _LOGGED_BATCHES:
-            rates = [rate * self._scale() for rate in self._peak_rates()]
+            rates = [rate * self._scale() for rate in peak_rates(self.settings.training)]
             log.info(optimiser_line(number, backbone, heads, rates))
             if number < _LOGGED_BATCHES:
                 log.info(gradient_line(without_gradient(self.network)))
@@ -361,7 +370,9 @@ class Trainer:
         """Clip and step; a non-finite gradient skips the step, and the skip is counted."""
         training, counters = self.settings.training, self.counters
         scale = self._scale()
-        for group, rate in zip(self.optimiser.param_groups, self._peak_rates(), strict=True):
+        for group, rate in zip(
+            self.optimiser.param_groups, peak_rates(self.settings.training), strict=True
+        ):
             group["lr"] = rate * scale
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         counters.step += 1
@@ -382,11 +393,14 @@ class Trainer:
         step = counters.epoch * self._steps_per_epoch + done
         return rate_scale(step, self.total_steps, self.settings.training.warmup)
 
-    def _peak_rates(self) -> list[float]:
-        return [self.settings.training.lr_backbone, self.settings.training.lr_heads]
-
     def _rates(self) -> list[float]:
         return [group["lr"] for group in self.optimiser.param_groups]
+
+    def _keep_best(self, validation: float) -> None:
+        counters = self.counters
+        if validation < counters.best:
+            counters.best, counters.best_epoch = validation, counters.epoch
+            self.best = copy_weights(self.ema)
 
     def _average_weights(self) -> None:
         training, counters = self.settings.training, self.counters
@@ -398,15 +412,3 @@ class Trainer:
         else:
             update_swa(self.swa, weights, counters.swa_epochs)
         counters.swa_epochs += 1
-
-    def _over_processes(
-        self, sums: Mapping[str, Tensor], names: Sequence[str], how: str
-    ) -> dict[str, float]:
-        """Sums or means over the processes; one that saw nothing counts as zero."""
-        zero = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
-        values = torch.stack([sums.get(name, zero).double() for name in names])
-        if self.fabric.world_size > 1:
-            reduced = self.fabric.all_reduce(values, reduce_op=how)
-            assert isinstance(reduced, Tensor)
-            values = reduced
-        return dict(zip(names, values.tolist(), strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline._files import write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Settings
@@ -61,7 +61,10 @@ def _objective(settings: Settings) -> Callable[["optuna.Trial"], float]:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        history = Trainer(suggest_settings(trial, settings)).fit(report)
+        try:
+            history = Trainer(suggest_settings(trial, settings)).fit(report)
+        except RunFailed as error:
+            raise optuna.TrialPruned(str(error)) from None
         return history[-1].validation_terms["nmse"]
 
     return run

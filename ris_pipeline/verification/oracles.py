@@ -1,63 +1,51 @@
 """Slow references in numpy and scipy, float64, never torch: what the answer is."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-Real = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+from ris_pipeline._laws import (
+    Complex,
+    Real,
+    eigengap,
+    eigenvalues,
+    gap_of,
+    hermitian_part,
+    hinge,
+    hinge_gradient,
+    of_each,
+)
 
-
-def hermitian_part(matrix: Complex) -> Complex:
-    """`(A + A^H) / 2`."""
-    return 0.5 * (matrix + matrix.conj().swapaxes(-1, -2))
-
-
-def eigenvalues(matrix: Complex) -> Real:
-    """Eigenvalues of each matrix of a batch, descending."""
-    return _each(lambda a: scipy.linalg.eigvalsh(a)[::-1], matrix)
+__all__ = [
+    "Complex",
+    "Real",
+    "Roots",
+    "eigengap",
+    "eigenvalues",
+    "gap_of",
+    "group_norm",
+    "hermitian_part",
+    "hinge",
+    "hinge_gradient",
+    "positive_part",
+    "root_music",
+    "shrunk_covariance",
+    "singular_values",
+    "steering",
+    "steering_at",
+    "ula",
+    "unit_rows",
+]
 
 
 def singular_values(matrix: Complex) -> Real:
     """Singular values of each matrix of a batch, descending."""
-    return _each(scipy.linalg.svdvals, matrix)
-
-
-def eigengap(matrix: Complex, k: ArrayLike) -> Real:
-    """`lambda_k - lambda_{k+1}`, k from 1: one order, or one for each matrix of the batch."""
-    return gap_of(eigenvalues(matrix), k)
-
-
-def gap_of(values: Real, k: ArrayLike) -> Real:
-    """`lambda_k - lambda_{k+1}` of descending eigenvalues (*batch, n); k as in `eigengap`."""
-    place = np.broadcast_to(np.asarray(k), values.shape[:-1])[..., None]
-    upper = np.take_along_axis(values, place - 1, axis=-1)
-    return (upper - np.take_along_axis(values, place, axis=-1))[..., 0]
-
-
-def hinge(matrix: Complex, k: ArrayLike, margin: ArrayLike) -> float:
-    """`mean max(0, margin - gap_k)` over every matrix; k and margin: one, or one each."""
-    return float(np.maximum(0.0, np.asarray(margin) - eigengap(matrix, k)).mean())
-
-
-def hinge_gradient(matrix: Complex, k: ArrayLike, margin: ArrayLike) -> Complex:
-    """`-(v_k v_k^H - v_{k+1} v_{k+1}^H) / batch` where the hinge is active, else zero."""
-    batch = matrix.shape[:-2]
-    gradient = np.zeros_like(matrix)
-    orders, margins = np.broadcast_to(k, batch), np.broadcast_to(margin, batch)
-    for index in np.ndindex(batch):
-        values, vectors = scipy.linalg.eigh(matrix[index])
-        order = int(orders[index])
-        # Ascending: the k-th largest stands k places from the end.
-        if margins[index] > values[-order] - values[-order - 1]:
-            upper, lower = vectors[:, -order], vectors[:, -order - 1]
-            gradient[index] = np.outer(lower, lower.conj()) - np.outer(upper, upper.conj())
-    return gradient / max(1, math.prod(batch))
+    return of_each(scipy.linalg.svdvals, matrix)
 
 
 def steering(
@@ -178,7 +166,7 @@ def shrunk_covariance(snapshots: Complex) -> Complex:
         weight = min(1.0, float(off) / count**2 / float(distance)) if distance else 1.0
         return np.asarray((1 - weight) * sample + weight * target)
 
-    return np.asarray(_each(one, snapshots))
+    return np.asarray(of_each(one, snapshots))
 
 
 def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
@@ -190,9 +178,3 @@ def group_norm(gradients: Iterable[NDArray[Any] | None]) -> tuple[float, int]:
     finite = [gradient for gradient in present if np.isfinite(gradient).all()]
     entries = (abs(complex(entry)) for gradient in finite for entry in gradient.ravel().tolist())
     return math.hypot(*entries), len(present) - len(finite)
-
-
-def _each(function: Callable[[Complex], Any], matrix: Complex) -> Any:
-    flat = matrix.reshape(-1, *matrix.shape[-2:])
-    answers = np.array([function(a) for a in flat])
-    return answers.reshape(*matrix.shape[:-2], *answers.shape[1:])

@@ -1,6 +1,7 @@
 """Hooks that a copy of the model leaves behind, and that a compiler does not see."""
 
 import gc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -135,7 +136,10 @@ def _in_memory(kind: type[T]) -> list[T]:
 
 
 def built_in_divisor(loss: Tensor) -> float:
-    """The constant that a loss was divided by in the operation that made it, 1 if by none."""
+    """The number of batches that a loss was divided by in the operation that made it, 1 if by none.
+
+    A mean over weights is divided too, by what is seldom a whole number.
+    """
     made_by = loss.grad_fn
     if made_by is None or made_by.name() not in ("DivBackward0", "MulBackward0"):
         return 1.0
@@ -145,7 +149,8 @@ def built_in_divisor(loss: Tensor) -> float:
     value = float(constant)
     if made_by.name() == "MulBackward0":
         value = 1 / value if value else 1.0
-    return value if value > 1 else 1.0
+    whole = round(value) if math.isfinite(value) else 0
+    return float(whole) if whole > 1 and abs(value / whole - 1) < 1e-6 else 1.0
 
 
 def check_terms(terms: Any) -> tuple[dict[str, Tensor], Tensor | None]:

@@ -91,7 +91,18 @@ class Data:
     def __init__(self, tell: Tell) -> None:
         self.tell = tell
         self.training, self.validation = _Pass(), _Pass()
+        # What the model was shown without gradients since the last batch.
+        self.shown = _Pass()
         self.before: _Pass | None = None
+
+    def batch_begins(self) -> None:
+        """What was shown before it was no validation of the epoch, as of pseudo-labels."""
+        self.shown = _Pass()
+
+    def show(self, marks: Marks) -> None:
+        """A pass without gradients saw these rows."""
+        if marks.inputs:
+            self.shown.add(marks)
 
     def train(self, marks: Marks) -> None:
         """A training step saw these rows."""
@@ -99,7 +110,7 @@ class Data:
             self.training.add(marks)
 
     def validate(self, marks: Marks) -> None:
-        """A pass without gradients saw these rows."""
+        """A batch of the validation has these rows."""
         if marks.inputs:
             self.validation.add(marks)
 
@@ -115,10 +126,12 @@ class Data:
             self._within(batches)
             if self.before is not None:
                 self._between(self.before.batches, batches)
+        for marks in self.shown.batches:
+            self.validate(marks)
         if validated and batches and self.validation.batches:
             self._leak()
         self.before = self.training
-        self.training, self.validation = _Pass(), _Pass()
+        self.training, self.validation, self.shown = _Pass(), _Pass(), _Pass()
 
     def _within(self, batches: Sequence[Marks]) -> None:
         rows = {mark for batch in batches for mark in batch.inputs}

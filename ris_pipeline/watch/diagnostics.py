@@ -20,15 +20,17 @@ def gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sqrt(sum_p |grad_p|^2)` over the parameters whose gradient is finite throughout.
 
     A sparse gradient counts as the dense one it stands for. A parameter without a gradient does not
-    count; one with a NaN or infinite entry is left out and
-    counted in `left_out`. The norm is 0.0 when none is left.
+    count; one with a NaN or infinite entry is left out and counted in `left_out`. The norm is 0.0
+    when none is left.
     """
     norms = [
         torch.linalg.vector_norm(_entries(p.grad.detach()), dtype=_wide(p.grad))
         for p in parameters
         if p.grad is not None and p.grad.numel()
     ]
-    finite = [norm for norm in (n.item() for n in norms) if math.isfinite(norm)]
+    # One read for all of them: each would wait for the device.
+    values = torch.stack([n.to(norms[0].device) for n in norms]).tolist() if norms else []
+    finite = [norm for norm in values if math.isfinite(norm)]
     return GroupNorm(math.hypot(*finite), len(norms) - len(finite))
 
 

@@ -90,11 +90,13 @@ class Observers:
         self._streaks = Streaks()
         self._layers = mode_layers(model)
         self._groups = lines.two_groups(model, optimisers)
+        self._hooked: set[int] = set()
         self._block: Block | None = None
         self._open = self._in_backward = self._own = self._single_pass = False
         self._blocks: list[Block] = []
         self._whole = True
         self._validated_in: set[bool] = set()
+        self._shown_in: set[bool] = set()
         self._call: Any = None
         self._outputs: list[Tensor] = []
         self._parts: list[Tensor] = []
@@ -122,12 +124,17 @@ class Observers:
                 held.optimiser.register_step_pre_hook(Hook(before)),
                 held.optimiser.register_step_post_hook(Hook(after)),
             ]
-        self._guard = guard
-        for key, parameter in parameters.items():
-            if parameter.requires_grad and parameter.is_leaf:
-                reached = guard(functools.partial(self._reached, key))
-                handles.append(parameter.register_post_accumulate_grad_hook(Hook(reached)))
+        self._guard, self._watched, self._handles = guard, parameters, handles
+        self._hook_parameters()
         return handles
+
+    def _hook_parameters(self) -> None:
+        """Those that require a gradient and have no hook yet: a frozen one may be set free."""
+        for key, parameter in self._watched.items():
+            if parameter.requires_grad and parameter.is_leaf and key not in self._hooked:
+                self._hooked.add(key)
+                reached = Hook(self._guard(functools.partial(self._reached, key)))
+                self._handles.append(parameter.register_post_accumulate_grad_hook(reached))
 
     def begin(
         self,
@@ -146,11 +153,14 @@ class Observers:
         self.batches += 1
         block = make_block(self.batches, self._sampling.due(), held, weights, loss)
         self._block, self._open = block, True
+        self._shown_in = set()
+        self._data.batch_begins()
         self._hook_terms(block)
         with self._sampling.spending():
             self._see_batch(block, batch)
             self._see_mode()
             if block.looked:
+                self._parameters.look()
                 self._look(block, spectrum)
         if self.batches == 1 and self._options.lines:
             self._say(lines.debug_line(float(block.total)))
@@ -178,7 +188,8 @@ class Observers:
 
     def validation_batch(self, batch: Any) -> None:
         """See `Watch.validation_batch`."""
-        self._see_validation(marks_of(batch))
+        self._validated_in |= {layer.training for layer in self._layers}
+        self._data.validate(marks_of(batch))
 
     def epoch(self, train: float | None, validation: float | None, best: float | None) -> None:
         """An epoch is over: see `Watch.epoch`."""
@@ -195,17 +206,19 @@ class Observers:
                 self._books.train(float(train), self._losses(values))
             if validation is not None:
                 self._books.validation(float(validation), moved)
-                if self._layers and self._validated_in == {True}:
+                if self._layers and self._validated_in | self._shown_in == {True}:
                     said = f"{len(self._layers)} layers in training mode"
                     self._tell("validating-in-train-mode", said)
             if best is not None:
                 self._books.best(float(best))
             self._books.follow(moved)
+            self._hook_parameters()
             self._data.epoch(validation is not None)
         self.epochs_done += 1
         self._write_epoch(train, validation, values)
         self._optimisers.forget_epoch()
-        self._blocks, self._whole, self._validated_in = [], True, set()
+        self._blocks, self._whole = [], True
+        self._validated_in, self._shown_in = set(), set()
 
     # What the hooks call.
 
@@ -304,8 +317,8 @@ class Observers:
             self._data.nan(holds_nan(seen))
 
     def _see_validation(self, marks: Marks) -> None:
-        self._validated_in |= {layer.training for layer in self._layers}
-        self._data.validate(marks)
+        self._shown_in |= {layer.training for layer in self._layers}
+        self._data.show(marks)
 
     def _see_mode(self) -> None:
         resting = not any(layer.training for layer in self._layers)
@@ -345,7 +358,9 @@ class Observers:
         if bad:
             self._tell("term-not-finite", f"the loss of {len(bad)} of {len(values)} batches")
         graph = any(block.graph for block in self._blocks)
-        self._terms.blind(len(self._blocks), graph, bool(self._optimisers.touched))
+        # Gradients may be set by hand, as `torch.func` gives them.
+        live = bool(self._optimisers.touched) or any(one.fed for one in self._optimisers.held)
+        self._terms.blind(len(self._blocks), graph, live)
 
     def _write_step(self, block: Block) -> None:
         self._journal.write(

@@ -55,12 +55,12 @@ class Held:
     until the first backward pass after a step was looked at, then whether it found no gradients
     left; group: the blocks of the backward passes of this step; norm, version: of the gradients
     when the last backward pass ended; witness: a small parameter that stands for all; spent: its
-    gradient when it was used.
+    gradient when it was used, until the block ends; taken: the same, until the next step; fed: a
+    step of this epoch found gradients.
     """
 
     optimiser: Optimizer
     label: str
-    parameters: list[Tensor]
     steps: int = 0
     epoch_steps: int = 0
     epochs_without: int = 0
@@ -77,12 +77,19 @@ class Held:
     version: int = 0
     witness: Tensor | None = None
     spent: tuple[Tensor, int] | None = None
+    taken: tuple[Tensor, int] | None = None
+    fed: bool = False
     before: Tensor | None = None
     clips: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     fastest: float = 0.0
     rates: list[list[float]] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Of all its groups as they are now: one may be added."""
+        return [p for group in self.optimiser.param_groups for p in group["params"]]
 
 
 class Optimisers:
@@ -100,14 +107,18 @@ class Optimisers:
         self.streaks = Streaks()
         several = len(optimisers) > 1
         self.held = [
-            Held(o, f"optimiser {i}: " if several else "", _parameters(o))
-            for i, o in enumerate(optimisers)
+            Held(o, f"optimiser {i}: " if several else "") for i, o in enumerate(optimisers)
         ]
-        self.owner = {id(p): held for held in self.held for p in held.parameters}
+        self.owner: dict[int, Held] = {}
+        self.see_owners()
         self.touched: set[int] = set()
         self.zero: dict[int, int] = {}
         self.alive: set[int] = set()
         self.loss_scale: float | None = 1.0
+
+    def see_owners(self) -> None:
+        """Who holds which parameter now."""
+        self.owner = {id(p): held for held in self.held for p in held.parameters}
 
     def reached(self, key: int) -> None:
         """A backward pass has brought a gradient to a parameter of this identity."""
@@ -128,7 +139,7 @@ class Optimisers:
             if not left:
                 held.group = []
                 held.clean = True
-            elif held.used and block.looked:
+            elif held.used and (block.looked or _taken_before(held)):
                 held.clean = False
             held.group = [*held.group, block][-MOST_GROUP:]
 
@@ -149,7 +160,8 @@ class Optimisers:
                 continue
             held.pending += 1
             held.epoch_backwards += 1
-            if block.looked:
+            # Steps that are skipped are seen also by a watch that has spent its time.
+            if block.looked or held.pending in (SKIPS + 1, SKIPS + 2):
                 norms = _norms(held.parameters)
                 held.norm, held.version = _total(norms), _version(held)
                 self._after_backward(held, norms)
@@ -159,9 +171,10 @@ class Optimisers:
         scaled = self.scaler is not None or self.loss_scale is None
         if bad and not scaled:
             self._not_finite(held, bad, norms)
-        skips = bool(bad) and scaled and held.pending > SKIPS
+        skips = bool(bad) and held.pending > SKIPS
         if self.streaks.held(f"skips {held.label}", skips, 2):
-            self.tell("scaler-skips", f"{held.label}{held.pending} backward passes without a step")
+            said = f"{held.label}{held.pending} backward passes without a step, the last not finite"
+            self.tell("scaler-skips" if scaled else "steps-skipped", said)
 
     def _not_finite(self, held: Held, bad: Iterable[int], norms: Mapping[int, float]) -> None:
         names = [self.names.get(key, "not of the model") for key in bad]
@@ -177,21 +190,24 @@ class Optimisers:
         held.rates.append([float(group["lr"]) for group in held.optimiser.param_groups])
         del held.rates[:-MOST_RATES]
         empty = all(p.grad is None for p in held.parameters)
+        held.fed |= not empty
         if looked and not empty:
             norms = _norms(held.parameters)
             total = _total(norms)
             bad = [key for key, norm in norms.items() if not math.isfinite(norm)]
             if bad:
                 self._not_finite(held, bad, norms)
-            empty = total == 0
+            # At the optimum it is zero by right, and was so when the backward pass ended.
+            empty = total == 0 and held.norm != 0
+            at_rest = total == 0 and block is not None and float(block.total) == 0
             held.norms.append(total)
-            if not empty:
+            if not empty and not at_rest:
                 self._clip(held, total)
                 for key, norm in norms.items():
                     self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
                 self.alive |= {key for key, norm in norms.items() if norm > ROUNDING * total}
         held.empty = empty
-        if looked or empty:
+        if looked or empty or held.clean is False:
             self._order(held, block, empty)
         if looked:
             self._divided(held)
@@ -203,7 +219,7 @@ class Optimisers:
         cleared = empty and not early and held.reached
         if self.streaks.held(f"cleared {held.label}", cleared):
             self.tell("gradients-cleared-before-step", f"{held.label}the step finds no gradient")
-        held.repeats += int(not empty and held.used)
+        held.repeats += int(not empty and held.used and _taken_before(held))
         if held.repeats >= EVIDENCE:
             self.tell("step-twice", f"{held.label}{held.repeats} steps used old gradients")
         known = held.reached and held.clean is not None
@@ -257,7 +273,8 @@ class Optimisers:
         held.group = []
         _choose_witness(held)
         gradient = held.witness.grad if held.witness is not None else None
-        held.spent = None if gradient is None else (gradient, gradient._version)
+        held.taken = None if gradient is None else (gradient, gradient._version)
+        held.spent = held.taken
 
     def note_weights(self, held: Held) -> None:
         """Keep a sample of the weights until the step is done."""
@@ -276,6 +293,7 @@ class Optimisers:
 
     def epoch(self) -> None:
         """At the end of an epoch."""
+        self.see_owners()
         for held in self.held:
             held.epochs_without = 0 if held.epoch_steps else held.epochs_without + 1
             if held.epochs_without >= 2 and held.pending >= EVIDENCE:
@@ -288,13 +306,10 @@ class Optimisers:
         self.touched, self.alive, self.zero = set(), set(), {}
         for held in self.held:
             held.epoch_steps = held.epoch_backwards = 0
+            held.fed = False
             held.rates, held.norms = [], []
             held.ratios = held.ratios[-KEPT:]
             held.clips = held.clips[-KEPT:]
-
-
-def _parameters(optimiser: Optimizer) -> list[Tensor]:
-    return [p for group in optimiser.param_groups for p in group["params"]]
 
 
 def _norms(parameters: Iterable[Tensor]) -> dict[int, float]:
@@ -326,6 +341,14 @@ def _choose_witness(held: Held) -> None:
         if parameter.grad is not None and bool(parameter.grad.any()):
             held.witness = parameter
             return
+
+
+def _taken_before(held: Held) -> bool:
+    """Whether the gradient is the one of the last step: hooks do not see one set by hand."""
+    gradient = held.witness.grad if held.witness is not None else None
+    if held.taken is None or gradient is None:
+        return False
+    return gradient is held.taken[0] and gradient._version == held.taken[1]
 
 
 def _version(held: Held) -> int:

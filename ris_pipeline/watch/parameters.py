@@ -26,6 +26,9 @@ FAR_FROM_CLIP = 1e-3
 SAMPLE = 256
 """Entries of a parameter by which it is seen to move."""
 
+FEW = 8
+"""A parameter of fewer entries may move and come back, on a lattice: it is looked at between."""
+
 
 class Parameters:
     """Raises the alarms of the family `optimiser` that concern whole epochs.
@@ -43,9 +46,14 @@ class Parameters:
         self.samples = self.initial = self._samples()
         self.first = self._size()
         self.clipped: list[float] = []
+        self.due: set[int] = set()
+        self.few = {n: p for n, p in self.named.items() if p.numel() < FEW}
+        self.seen: Mapping[str, Tensor] = {}
+        self.moving: set[str] = set()
 
     def start(self) -> None:
         """Before the first step: what can be said of the lists alone."""
+        self.due = self._due()
         counts = Counter(id(p) for held in self.optimisers.held for p in held.parameters)
         twice = [self.optimisers.names.get(key, "?") for key, n in counts.items() if n > 1]
         if twice:
@@ -80,10 +88,24 @@ class Parameters:
             if held.epoch_backwards >= EVIDENCE:
                 self._gradients(held)
             if held.epoch_steps >= EVIDENCE:
+                self._starved(held)
                 self._still(held, samples, moved)
                 self._ratio(held)
             self._far_from_clip(held)
         self.samples = samples
+        self.due = self._due()
+        self.moving = set()
+
+    def look(self) -> None:
+        """Between two steps: which of the small parameters have moved."""
+        now = {name: _sample(p) for name, p in self.few.items()}
+        self.moving |= {n for n, s in self.seen.items() if not torch.equal(s, now[n])}
+        self.seen = now
+
+    def _due(self) -> set[int]:
+        """What is to get gradients in the epoch that begins: held, and trainable."""
+        held = (p for one in self.optimisers.held for p in one.parameters)
+        return {id(p) for p in held if p.requires_grad}
 
     def moved(self) -> float:
         """|change| / |weights| since the last call of `epoch`, over samples of all weights."""
@@ -109,7 +131,8 @@ class Parameters:
         ]
         shapes = {tuple(p.shape) for p in idle}
         stale = [name for name, p in loose.items() if tuple(p.shape) in shapes]
-        missed = [name for name, p in loose.items() if id(p) in touched and name not in stale]
+        reached = {n for n, p in loose.items() if id(p) in touched or p.grad is not None}
+        missed = [name for name in loose if name in reached and name not in stale]
         if stale:
             self.tell(
                 "parameters-of-old-module",
@@ -128,13 +151,22 @@ class Parameters:
 
     def _gradients(self, held: Held) -> None:
         seen = self.optimisers
-        names = {id(p): seen.names.get(id(p)) for p in held.parameters if p.requires_grad}
+        due = [p for p in held.parameters if p.requires_grad and id(p) in self.due]
+        names = {id(p): seen.names.get(id(p)) for p in due}
         without = [n for key, n in names.items() if n is not None and key not in seen.touched]
         if without and len(without) < len(names):
             self.tell("no-gradient", f"{len(without)} parameters: {listed(without)}")
         zero = [n for key, n in names.items() if n and seen.zero.get(key, 0) >= EVIDENCE]
         if zero:
             self.tell("gradient-zero", f"{len(zero)} parameters: {listed(zero)}")
+
+    def _starved(self, held: Held) -> None:
+        """All of an optimiser's parameters are left out, though it steps."""
+        seen = self.optimisers
+        known = all(id(p) in seen.names and id(p) not in seen.touched for p in held.parameters)
+        if known and not held.fed:
+            said = f"none of its {len(held.parameters)} parameters in {held.epoch_steps} steps"
+            self.tell("no-gradient", held.label + said)
 
     def _still(self, held: Held, samples: Mapping[str, Tensor], moved: float) -> None:
         rates = {
@@ -147,11 +179,15 @@ class Parameters:
             and id(p) in self.optimisers.alive
             and torch.equal(samples[name], self.samples[name])
             # Others move, or it never has: else the run may have come to its end.
-            and (moved > MOVED or torch.equal(samples[name], self.initial[name]))
+            and (moved > MOVED or self._never_moved(name, samples))
             and _sampled_gradient(p)
         ]
+        still = [name for name in still if name not in self.moving]
         if still:
             self.tell("weights-still", f"{len(still)} parameters with a gradient: {listed(still)}")
+
+    def _never_moved(self, name: str, samples: Mapping[str, Tensor]) -> bool:
+        return torch.equal(samples[name], self.initial[name])
 
     def _ratio(self, held: Held) -> None:
         ratios = [ratio for ratio in held.ratios[-RATIO_LOOKS:] if math.isfinite(ratio)]

@@ -52,13 +52,18 @@ class Rates:
                 )
             self.highest[place, group] = max(highest, *rates)
 
+    def _vary(self, optimiser: Any) -> bool:
+        """Whether the rates moved within the epoch: some schedules count fractions of epochs."""
+        rates = [held.rates for held in self.optimisers.held if held.optimiser is optimiser]
+        return any(len(set(one)) > 1 for every in rates for one in zip(*every, strict=True))
+
     def _schedule(self, scheduler: Any, advanced: int, steps: int) -> None:
         name = type(scheduler).__name__
         ours = [held.optimiser for held in self.optimisers.held]
         driven = getattr(scheduler, "optimizer", None)
         if driven is not None and not any(driven is optimiser for optimiser in ours):
             self.tell("schedule-not-stepped", f"{name} drives an optimiser that is not watched")
-        elif advanced == 0:
+        elif advanced == 0 and not self._vary(driven):
             self.tell("schedule-not-stepped", f"{name} did not advance in an epoch")
         if advanced < max(2, steps // 2):
             return

@@ -1,23 +1,33 @@
 """What is seen of a covariance on a step that is looked at: against scipy, in double precision.
 
-The laws of a spectrum that a run must keep. Where R is (..., n, n) complex, eigenvalues descend and
-gap = lambda_k - lambda_{k+1}.
+The laws are those that `verification` holds a function to (`_laws.py`). R is (..., n, n) complex,
+eigenvalues descend and gap = lambda_k - lambda_{k+1}.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline._laws import (
+    Complex,
+    Real,
+    decomposition,
+    eigenvalue_bound,
+    eigenvalues,
+    epsilon,
+    gap_bound,
+    gap_gradient,
+    gap_of,
+    hermitian_part,
+    rounding,
+    skewness,
+    spectral_norm,
+)
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.watch._seen import Block, Streaks, Tell, gradients_at
-
-BACKWARD_CONSTANT = 8.0
-"""c in `c n eps ||R||`, see `eigenvalue_bound`."""
 
 MATRICES = 2
 """Matrices of a batch that are looked at."""
@@ -28,9 +38,6 @@ TWICE = 2
 OPEN_GAP = 1e-3
 """Gap over the largest eigenvalue from which a subspace is well defined in single precision: the
 sine of its angle errs by n eps over that (Davis and Kahan)."""
-
-Complex = NDArray[np.complex128]
-Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,20 +61,6 @@ class Spectrum:
         """The tensor that the loss was computed from."""
         held = self.covariance
         return [held.factor if isinstance(held, LowRankCovariance) else held]
-
-
-def eigenvalue_bound(norm: float, n: int, eps: float) -> float:
-    """`c n eps ||R||`: backward error of a Hermitian eigenvalue, by Weyl's inequality.
-
-    LAPACK Users' Guide, 3rd ed., section 4.7, with c = 8 for forming the matrix first.
-    """
-    return BACKWARD_CONSTANT * n * eps * norm + np.finfo(np.float64).tiny
-
-
-def descending_spectrum(matrix: Complex) -> tuple[Real, Complex]:
-    """Eigenvalues of the Hermitian part, DESCENDING, and eigenvectors as columns, by scipy."""
-    values, vectors = scipy.linalg.eigh((matrix + matrix.conj().T) / 2)
-    return values[::-1], vectors[:, ::-1]
 
 
 def named_gap(values: Real, k: int, claimed: float, bound: float) -> str | None:
@@ -103,34 +96,31 @@ class Spectral:
         dense = held.dense() if isinstance(held, LowRankCovariance) else held
         n = dense.shape[-1]
         flat = dense.detach().reshape(-1, n, n)
+        if not flat.numel():
+            return
         orders = _each(spectrum.k, len(flat))
         matrices = flat[:MATRICES].to("cpu", torch.complex128).numpy()
         finite = bool(np.isfinite(matrices).all())
         if not finite:
             self.tell("covariance-not-finite", "the covariance holds a NaN or an infinity")
             return
-        eps = torch.finfo(dense.dtype).eps
-        self._matrices(matrices, eps)
+        self._matrices(matrices, dense.dtype)
         if orders is not None:
             self._orders(spectrum, orders, n)
-            spectra = [descending_spectrum(matrix) for matrix in matrices]
-            self._claims(spectrum, spectra, orders, eps)
+            spectra = [decomposition(hermitian_part(matrix)) for matrix in matrices]
+            self._claims(spectrum, spectra, orders, dense.dtype)
             if all(1 <= k < n for k in orders[: len(spectra)]):
-                self._gradients(block, spectrum, spectra, orders, eps)
+                self._gradients(block, spectrum, spectra, orders)
 
     def _often(self, name: str, condition: bool, seen: str) -> None:
         if self.streaks.held(name, condition, TWICE):
             self.tell(name, seen)
 
-    def _matrices(self, matrices: Complex, eps: float) -> None:
-        n = matrices.shape[-1]
-        skew, least = 0.0, 0.0
-        for matrix in matrices:
-            size = float(np.linalg.norm(matrix)) or 1.0
-            skew = max(skew, float(np.linalg.norm(matrix - matrix.conj().T)) / size)
-            values = descending_spectrum(matrix)[0]
-            least = min(least, float(values[-1] / (np.abs(values).max() or 1.0)))
-        limit = BACKWARD_CONSTANT * n * eps
+    def _matrices(self, matrices: Complex, dtype: torch.dtype) -> None:
+        values = eigenvalues(hermitian_part(matrices))
+        sizes = np.maximum(spectral_norm(values), np.finfo(np.float64).tiny)
+        skew, least = max(map(skewness, matrices)), min(0.0, float((values[:, -1] / sizes).min()))
+        limit = rounding(matrices.shape[-1], dtype)
         said = f"|R - R^H| / |R| = {skew:.1e}, rounding allows {limit:.1e}"
         self._often("covariance-not-hermitian", skew > limit, said)
         said = f"lambda_min / |lambda|_max = {least:.1e}, rounding allows {-limit:.1e}"
@@ -152,18 +142,19 @@ class Spectral:
         spectrum: Spectrum,
         spectra: list[tuple[Real, Complex]],
         orders: list[int],
-        eps: float,
+        dtype: torch.dtype,
     ) -> None:
         n = len(spectra[0][0])
         for place, (values, vectors) in enumerate(spectra):
             k = orders[place]
-            bound = eigenvalue_bound(float(np.abs(values).max()), n, eps)
+            bound = float(eigenvalue_bound(values, dtype))
             if spectrum.eigenvalues is not None:
                 claimed = _row(spectrum.eigenvalues, place)
                 self._eigenvalues(claimed, values, bound)
             inside = 1 <= k < n
             if spectrum.gap is not None and spectrum.gap.ndim and inside:
-                self._gap(float(_row(spectrum.gap[..., None], place)[0]), values, k, 2 * bound)
+                claimed_gap = float(_row(spectrum.gap[..., None], place)[0])
+                self._gap(claimed_gap, values, k, float(gap_bound(values, dtype)))
             if spectrum.subspace is not None and inside:
                 given = spectrum.subspace.detach().to("cpu", torch.complex128)
                 basis = given.reshape(-1, *given.shape[-2:])[place].numpy()
@@ -182,7 +173,7 @@ class Spectral:
         self._often("eigenvalues-wrong", wrong, said)
 
     def _gap(self, claimed: float, values: Real, k: int, bound: float) -> None:
-        true = float(values[k - 1] - values[k])
+        true = float(gap_of(values, k))
         fits = named_gap(values, k, claimed, bound)
         said = f"gap {claimed:.4g} is given for k = {k}, scipy has {true:.4g}"
         said += f"; it is {fits}" if fits else ""
@@ -190,7 +181,7 @@ class Spectral:
 
     def _subspace(self, basis: Complex, values: Real, signal: Complex) -> None:
         k = signal.shape[1]
-        if values[k - 1] - values[k] < OPEN_GAP * values[0]:
+        if gap_of(values, k) < OPEN_GAP * values[0]:
             return
         # Orthonormalised, so that the scale of the columns does not count.
         held = np.linalg.norm(np.linalg.qr(basis)[0].conj().T @ signal) ** 2 / k
@@ -203,7 +194,6 @@ class Spectral:
         spectrum: Spectrum,
         spectra: list[tuple[Real, Complex]],
         orders: list[int],
-        eps: float,
     ) -> None:
         (leaf,) = spectrum.leaves
         if not leaf.requires_grad:
@@ -215,12 +205,12 @@ class Spectral:
             steepness[name] = float(gradient.abs().square().sum() ** 0.5) * norm
             steep = steepness[name] / size
             said = f"term {name!r} at R: |gradient| |R| = {steep:.1e} of its value"
-            if self.streaks.held(f"ties {name}", not steep <= eps**-0.5, TWICE):
+            if self.streaks.held(f"ties {name}", not steep <= epsilon(leaf.dtype) ** -0.5, TWICE):
                 self.tell("gradient-at-ties", said)
         hinge = self.hinge or next((name for name in gradients if "gap" in name.lower()), "")
         if hinge in gradients and bool(gradients[hinge].isfinite().all()):
             value = abs(block.values[hinge].item())
-            flat = steepness[hinge] <= eigenvalue_bound(value, leaf.shape[-2], eps)
+            flat = steepness[hinge] <= rounding(leaf.shape[-2], leaf.dtype) * value
             if value > 0 and flat:
                 # Rounding has a direction too, and it is nobody's.
                 said = f"{hinge!r} is {value:.3g} and its gradient is rounding"
@@ -241,13 +231,10 @@ class Spectral:
         steps = -gradient.reshape(-1, *gradient.shape[-2:])[: len(spectra)]
         for place, step in enumerate(steps.to("cpu", torch.complex128).numpy()):
             vectors, k = spectra[place][1], orders[place]
-            up, down = vectors[:, k - 1], vectors[:, k]
+            ideal = gap_gradient(vectors, k)
             if isinstance(held, LowRankCovariance):
                 factor = held.factor.detach().reshape(-1, *held.factor.shape[-2:])[place]
-                f = factor.to("cpu", torch.complex128).numpy()
-                ideal = 2 * (np.outer(up, up.conj() @ f) - np.outer(down, down.conj() @ f))
-            else:
-                ideal = np.outer(up, up.conj()) - np.outer(down, down.conj())
+                ideal = 2 * ideal @ factor.to("cpu", torch.complex128).numpy()
             size = float(np.linalg.norm(step) * np.linalg.norm(ideal))
             if size:
                 opens.append(float(np.vdot(ideal, step).real) / size)

@@ -21,6 +21,10 @@ OPPOSES = 2.8
 """Standard deviations of a fair coin by which steps go uphill for the others more often than not:
 8 looks of 8, or 34 of 48."""
 
+YIELDS = 0.1
+"""Share of a term's stated weight up to which all others are regularisers, meant to yield to it: an
+entropy bonus, a divergence from a prior."""
+
 KEPT = 512
 """Looks at a term that are kept."""
 
@@ -194,13 +198,14 @@ class Terms:
             rest = (coefficients[n] / scale * block.values[n].item() for n in weighted if n != name)
             standing.others.append(sum(rest))
             standing.forget()
-            self._judge(name, standing)
+            heaviest = max(abs(block.weight(n)) for n in weighted if n != name)
+            self._judge(name, standing, heaviest <= YIELDS * abs(block.weight(name)))
 
-    def _judge(self, name: str, standing: _Standing) -> None:
+    def _judge(self, name: str, standing: _Standing, yields: bool) -> None:
         looks = len(standing.uphill)
         surplus = sum(standing.uphill) - looks / 2
         uphill = looks >= LOOKS and surplus >= OPPOSES * (looks / 4) ** 0.5
-        if uphill and not _falls(standing.others):
+        if uphill and not yields and not _falls(standing.others):
             cosine = sorted(standing.cosines)[looks // 2]
             share = sorted(standing.shares)[looks // 2]
             self.tell(

@@ -23,14 +23,22 @@ AGREEMENT = 1e-6
 """Of two runs at the same global batch, as promised; sums in another order differ by 1e-15."""
 
 
-def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
-    command = "import sys; from ris_pipeline.cli import main; main(sys.argv[1:])"
+COMMAND = "import sys; from ris_pipeline.cli import main; main(sys.argv[1:])"
+
+LAUNCHERS = {
+    "our own": ["-W", "ignore"],
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_give_the_curve_of_one(launcher: str, tmp_path: Path) -> None:
     words = ["train", "--preset", "golden", "--devices", "2", "--out", str(tmp_path / "two")]
     overrides = [word for value in SET for word in ("--set", value)]
     script = tmp_path / "run.py"
-    script.write_text(command)
+    script.write_text(COMMAND)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), *words, *overrides],
+        [sys.executable, *LAUNCHERS[launcher], str(script), *words, *overrides],
         capture_output=True,
         text=True,
         timeout=300,

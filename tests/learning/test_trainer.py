@@ -11,9 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline.config import Settings, load_settings
 from ris_pipeline.learning import (
+    TERMS,
     Trainer,
     health_alarms,
     history_curve,
@@ -21,8 +22,10 @@ from ris_pipeline.learning import (
     overfit_settings,
     save_checkpoint,
 )
-from ris_pipeline.learning.averaging import update_ema, update_swa
+from ris_pipeline.learning import trainer as training_loop
+from ris_pipeline.learning.averaging import copy_weights, update_ema, update_swa
 from ris_pipeline.learning.features import principal_snapshot
+from ris_pipeline.learning.processes import training_batches
 from ris_pipeline.learning.schedule import rate_scale
 
 NUMBER = r"\d\.\d{2}e[+-]\d{2}"
@@ -128,7 +131,7 @@ def test_only_the_one_file_of_a_checkpoint_is_read(tmp_path) -> None:
 def test_a_double_run_is_double_throughout() -> None:
     settings = tiny(epochs=1)
     trainer = Trainer(settings)
-    scenes = next(trainer._training_batches())
+    scenes = next(training_batches(trainer.settings, 0, trainer.dtype, trainer.fabric))
     prediction, truth = trainer._predict(scenes)
     assert prediction.azimuth.dtype == truth.azimuth.dtype == torch.float64
     assert prediction.covariance.factor.dtype == torch.complex128
@@ -232,16 +235,74 @@ def test_best_weights_are_those_of_the_lowest_validation_loss() -> None:
     trainer = Trainer(tiny(swa_fraction=0.5))
     trainer.fit()
     name, weights = trainer.best_weights()
-    losses = [trainer.validate(w)[0] for w in (trainer.ema, trainer.swa)]
-    assert name in ("ema", "swa", "last")
+    losses = [trainer.validate(w)[0] for w in (trainer.ema, trainer.swa, trainer.best)]
+    assert name in ("best", "swa", "last")
     assert trainer.validate(weights)[0] <= min(losses)
+
+
+@pytest.mark.parametrize(
+    "values", [(3.0, 1.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0), (4.0, 3.0, 2.0, 1.0)]
+)
+@pytest.mark.parametrize("patience", [None, 2])
+def test_the_weights_of_the_best_epoch_are_kept(values, patience, monkeypatch, tmp_path) -> None:
+    """Bit for bit the EMA after the first epoch of least validation, through a checkpoint too."""
+    monkeypatch.setattr(
+        Trainer, "validate", lambda self, weights=None: (values[self.counters.epoch - 1], {})
+    )
+    averages = []
+    trainer = Trainer(tiny(patience=patience))
+    trainer.fit(lambda run: averages.append(copy_weights(run.ema)))
+    best = values.index(min(values[: len(averages)]))
+    expected = 4 if patience is None else min(4, best + 1 + patience)
+    assert len(averages) == expected
+    resumed = Trainer(tiny(patience=patience))
+    save_checkpoint(tmp_path / "run.safetensors", trainer.checkpoint())
+    resumed.restore(load_checkpoint(tmp_path / "run.safetensors"))
+    for run in (trainer, resumed):
+        assert run.counters.best_epoch == best + 1
+        assert run.best.keys() == averages[best].keys()
+        assert all(torch.equal(run.best[name], averages[best][name]) for name in run.best)
+
+
+def test_a_trainer_is_watched_and_stops_with_a_diagnosis() -> None:
+    trainer = Trainer(tiny(batches=12, accumulation=1, epochs=9))
+    last = trainer.network.get_parameter("heads.1.1.bias")
+    last.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
+    with pytest.raises(RunFailed, match=r"after epoch 1\n.*steps-skipped .* Try: "):
+        trainer.fit()
+    assert len(trainer.history) == 1
+    assert {"gradient-not-finite", "steps-skipped"} <= {a.name for a in trainer.watch.alarms}
+    assert any("heads.1.1.bias" in alarm.seen for alarm in trainer.watch.alarms)
+
+
+def test_a_validation_that_never_moves_stops_the_run(monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "validate", lambda self, weights=None: (0.75, {}))
+    trainer = Trainer(tiny(epochs=9))
+    with pytest.raises(RunFailed, match=r"after epoch 5\n.*validation-constant: 0.75 in 5 epochs"):
+        trainer.fit()
+
+
+def test_a_group_without_a_rate_stops_the_run(monkeypatch) -> None:
+    monkeypatch.setattr(training_loop, "rate_scale", lambda *_: 0.0)
+    trainer = Trainer(tiny(batches=6, accumulation=1))
+    with pytest.raises(RunFailed, match=r"rate-zero .*group 0 has rate 0"):
+        trainer.fit()
+
+
+def test_a_term_of_no_gradient_stops_the_run(monkeypatch) -> None:
+    right = TERMS["nmse"]
+    monkeypatch.setitem(TERMS, "nmse", lambda p, t, c: right(p, t, c).detach() + 0 * p.cells.sum())
+    trainer = Trainer(tiny(batches=6, accumulation=1))
+    with pytest.raises(RunFailed, match=r"term-dead .*'nmse'"):
+        trainer.fit()
 
 
 def test_overfit_settings_show_the_same_scenes() -> None:
     trainer = Trainer(overfit_settings(load_settings("golden"), epochs=2))
     batches = []
     for _ in range(2):
-        batches.append(next(trainer._training_batches()).snapshots)
+        given = trainer.settings, trainer.counters.epoch, trainer.dtype, trainer.fabric
+        batches.append(next(training_batches(*given)).snapshots)
         trainer.train_epoch()
     assert torch.equal(*batches)
     assert set(history_curve(trainer.history)) >= {"train", "validation", "train_eigengap"}

@@ -123,7 +123,7 @@ class TrainerMachine(RuleBasedStateMachine):
     def poison(self, gradient: torch.Tensor) -> torch.Tensor:
         return torch.full_like(gradient, math.nan) if self.batch in self.poisoned else gradient
 
-    def on_batch(self, number: int, loss: float) -> None:
+    def on_batch(self, number: int, loss: torch.Tensor) -> None:
         self.batch = number % BATCHES
         if number == self.power_fails_at:
             self.power_fails_at = None
@@ -244,9 +244,13 @@ class TrainerMachine(RuleBasedStateMachine):
             assert torch.equal(value, self.oracle.network.get_parameter(name)), f"{name} differs"
 
     def check_averages(self) -> None:
-        for label in ("ema", "swa"):
+        best = self.trainer.counters.best_epoch
+        for label, (expected, bound) in (
+            ("ema", self.oracle.ema()),
+            ("swa", self.oracle.swa()),
+            ("best", self.oracle.expected[best - 1].ema if best else ({}, 0.0)),
+        ):
             average = getattr(self.trainer, label)
-            expected, bound = getattr(self.oracle, label)()
             assert average.keys() == expected.keys(), f"{label} holds {list(average)}"
             for name, value in expected.items():
                 error = (average[name] - value).abs().max().item()
@@ -428,6 +432,7 @@ PLANTED: dict[str, list[Plant]] = {
     "EMA not restored": [after_restore(ema_of_the_weights)],
     "EMA shared with the checkpoint": [after_restore(ema_of_the_checkpoint_itself)],
     "SWA not restored": [after_restore(lambda trainer, _: trainer.swa.clear())],
+    "best not restored": [after_restore(lambda trainer, _: trainer.best.clear())],
     "moments lost": [after_restore(lambda trainer, _: trainer.optimiser.state.clear())],
     "step count lost": [after_restore(lambda trainer, _: setattr(trainer.counters, "step", 0))],
     "best epoch lost": [after_restore(lambda t, _: setattr(t.counters, "best", math.inf))],

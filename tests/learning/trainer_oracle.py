@@ -38,6 +38,7 @@ class Expected:
     non_finite: int
     skipped: int
     step: int
+    ema: tuple[dict[str, torch.Tensor], float]
 
 
 class Oracle:
@@ -101,9 +102,12 @@ class Oracle:
             self.optimiser.zero_grad()
         self.epoch += 1
         self.epoch_ends.append(self.weights())
-        validation = self.validation(self.ema()[0])
+        ema = self.ema()
+        validation = self.validation(ema[0])
         self.expected.append(
-            Expected(losses, validation, rates, backbone, heads, non_finite, skipped, self.step)
+            Expected(
+                losses, validation, rates, backbone, heads, non_finite, skipped, self.step, ema
+            )
         )
 
     def scenes(self, split: Split, first: int, count: int):

@@ -2,12 +2,16 @@
 
 python tests/watch/measure.py pairs [BUG ...]
 python tests/watch/measure.py healthy [SEEDS]
+python tests/watch/measure.py outsiders [SEEDS]
+python tests/watch/measure.py ours
 """
 
 import sys
 import warnings
 
 import torch
+import watch_ours
+import watch_outsiders
 from watch_bugs import BUGS
 from watch_healthy import RUNS, recipes
 from watch_loops import LOOPS, every_step
@@ -59,6 +63,38 @@ def healthy(seeds: int) -> None:
     say(f"{count} healthy runs, {wrong} with an alarm")
 
 
+def outsiders(seeds: int) -> None:
+    """Loops of other styles, at the default sampling and at every step."""
+    wrong = named = 0
+    every = [{}, {"sampling": every_step()}]
+    for seed in range(seeds):
+        for given in every:
+            options = {"log": lambda line: None, **given}
+            for name, run in watch_outsiders.RUNS.items():
+                torch.manual_seed(seed)
+                wrong += judge(name, run(options))
+            for name, (alarms, run) in watch_outsiders.BUGS.items():
+                torch.manual_seed(seed)
+                found = {alarm.name for alarm in run(options).alarms}
+                named += bool(found & set(alarms))
+                if not found & set(alarms):
+                    say(f"MISSED {name}: {alarms} in {found}")
+    count = seeds * len(every)
+    say(f"{count * len(watch_outsiders.RUNS)} healthy runs, {wrong} with an alarm")
+    say(f"{named} of {count * len(watch_outsiders.BUGS)} runs with a bug named")
+
+
+def ours() -> None:
+    """The bugs in our own trainer."""
+    named = 0
+    for name, (alarm, _, _) in watch_ours.BUGS.items():
+        found = [one.name for one in watch_ours.run(name).alarms]
+        named += alarm in found
+        if found != [alarm]:
+            say(f"{'also' if alarm in found else 'MISSED'} {name}: {alarm} in {found}")
+    say(f"{named} of {len(watch_ours.BUGS)} bugs of our trainer named")
+
+
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -66,7 +102,10 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    if sys.argv[1] == "pairs":
-        pairs(sys.argv[2:])
+    kind, rest = sys.argv[1], sys.argv[2:]
+    if kind == "pairs":
+        pairs(rest)
+    elif kind == "ours":
+        ours()
     else:
-        healthy(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+        {"healthy": healthy, "outsiders": outsiders}[kind](int(rest[0]) if rest else 1)

@@ -5,12 +5,13 @@ import warnings
 import pytest
 import torch
 import watch_ours
+import watch_outsiders
 from measure import run_pair
 from watch_bugs import BUGS
 from watch_healthy import RUNS, recipes
 from watch_loops import LOOPS, every_step
 
-from ris_pipeline.watch import kinds
+from ris_pipeline.watch import Watch, kinds
 
 # One loop for each bug here, in turn; `measure.py pairs` runs them all.
 ROTATED = {
@@ -58,8 +59,28 @@ def test_the_recipe_without_a_bug_raises_no_alarm(name: str, loop: str) -> None:
     assert (watch.alarms, watch.ended) == ([], "closed")
 
 
+def outsider(run: watch_outsiders.Run, seed: int = 0) -> Watch:
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        return run({"sampling": every_step(), "log": lambda line: None})
+
+
+@pytest.mark.parametrize("name", watch_outsiders.RUNS)
+def test_a_loop_of_another_style_raises_no_alarm(name: str) -> None:
+    watch = outsider(watch_outsiders.RUNS[name])
+    assert (watch.alarms, watch.ended) == ([], "closed")
+
+
+@pytest.mark.parametrize("name", watch_outsiders.BUGS)
+def test_a_bug_in_a_loop_of_another_style_is_named(name: str) -> None:
+    alarms, run = watch_outsiders.BUGS[name]
+    assert {alarm.name for alarm in outsider(run).alarms} & set(alarms)
+
+
 def test_every_alarm_has_a_bug_and_the_post_mortem_is_among_them() -> None:
     planted = {bug.alarm for bug in BUGS.values()}
+    planted |= {alarm for alarms, _ in watch_outsiders.BUGS.values() for alarm in alarms}
     assert planted == kinds().keys()
     assert len(BUGS) >= 35
     assert sum(len(bug.loops) for bug in BUGS.values()) + len(watch_ours.BUGS) >= 60

@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from watch_loops import every_step
 from watch_recipe import Net, Recipe
 
 from ris_pipeline.config import load_settings
-from ris_pipeline.learning import Trainer, watch_trainer
+from ris_pipeline.learning import Trainer
 from ris_pipeline.watch import Watch
 from ris_pipeline.watch import observers as observers_module
 
@@ -141,9 +142,13 @@ def test_our_trainer_is_the_same_with_and_without() -> None:
     golden = load_settings("golden")
     tiny = golden.training.replace(epochs=2, batches=5, batch_size=4, validation_scenes=4)
     trainers = [Trainer(golden.replace(training=tiny)) for _ in range(2)]
-    watch = watch_trainer(trainers[1], sampling=every_step(), log=lambda line: None)
-    for trainer in trainers:
-        trainer.fit()
+    watch = trainers[1].start_watch(sampling=every_step(), log=lambda line: None)
+    # The first one without the watch that it would start by itself.
+    with patch.object(trainers[0], "start_watch", lambda: None):
+        for trainer in trainers:
+            for _ in range(tiny.epochs):
+                trainer.train_epoch()
+    assert trainers[0].watch is None
     assert watch.ended is None
     assert trainers[0].history == trainers[1].history
     weights = [dict(trainer.network.named_parameters()) for trainer in trainers]

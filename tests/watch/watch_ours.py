@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
+from ris_pipeline._errors import RunFailed
 from ris_pipeline.config import Settings, load_settings
-from ris_pipeline.learning import Trainer, losses, watch_trainer
+from ris_pipeline.learning import Trainer, losses
 from ris_pipeline.learning import trainer as training_loop
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS
 from ris_pipeline.watch import Watch
@@ -65,6 +66,12 @@ def poisoned_in_ours(stack: ExitStack) -> Callable[[Trainer], None]:
         parameter.register_hook(lambda gradient: torch.full_like(gradient, math.nan))
 
     return poison
+
+
+@ours("steps-skipped", 4)
+def skipping_in_ours(stack: ExitStack) -> Callable[[Trainer], None]:
+    """The same: the trainer skips every step, as it should skip one."""
+    return poisoned_in_ours(stack)
 
 
 @ours("step-never", 5)
@@ -135,12 +142,12 @@ def planted(name: str) -> Iterator[Callable[[Trainer], None]]:
 
 
 def run(name: str | None, settings: Settings | None = None, **watched: Any) -> Watch:
-    """Two epochs of the trainer with a bug, or without."""
+    """Two epochs of the trainer with a bug, or without; it may stop for it."""
     with ExitStack() as stack:
         change = nothing if name is None else stack.enter_context(planted(name))
         trainer = Trainer(settings or tiny())
         change(trainer)
-        watch = watch_trainer(trainer, log=lambda line: None, **watched)
-        trainer.fit()
-    watch.close()
+        watch = trainer.start_watch(log=lambda line: None, **watched)
+        with suppress(RunFailed):
+            trainer.fit()
     return watch

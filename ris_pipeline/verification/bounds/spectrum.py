@@ -2,46 +2,36 @@
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Real = NDArray[np.float64]
+from ris_pipeline._laws import (
+    BACKWARD_CONSTANT,
+    Real,
+    eigenvalue_bound,
+    epsilon,
+    gap_bound,
+    smallest,
+    spectral_norm,
+)
 
-BACKWARD_CONSTANT = 8.0
-"""c in `c n eps ||A||`. LAPACK Users' Guide (3rd ed., section 4.7) has a modestly growing p(n) in
-place of `c n` and advises p(n) = 1 for estimates; 8 leaves room for forming the test matrix from
-its eigenbasis in a lower precision, about (n + 2) eps ||A|| by Higham, Accuracy and Stability of
-Numerical Algorithms (2nd ed.), eq. (3.13)."""
-
-
-def epsilon(dtype: torch.dtype) -> float:
-    """Machine epsilon of a real or complex dtype."""
-    return torch.finfo(dtype).eps
-
-
-def smallest(dtype: torch.dtype) -> float:
-    """Smallest normal number: an absolute floor, so that the bound of a zero matrix is no zero."""
-    return torch.finfo(dtype).tiny
-
-
-def spectral_norm(values: Real) -> Real:
-    """`||A|| = max |lambda_i|` over the last axis."""
-    return np.abs(values).max(axis=-1)
-
-
-def eigenvalue_bound(values: Real, dtype: torch.dtype) -> Real:
-    """`|computed - exact| <= c n eps ||A||` for eigenvalues and singular values.
-
-    A backward stable solver returns the spectrum of A + E with `||E|| <= p(n) eps ||A||`, and by
-    Weyl's inequality (Horn and Johnson, Matrix Analysis, theorem 4.3.1) no eigenvalue moves by more
-    than `||E||`.
-    """
-    n = values.shape[-1]
-    return BACKWARD_CONSTANT * n * epsilon(dtype) * spectral_norm(values) + smallest(dtype)
-
-
-def gap_bound(values: Real, dtype: torch.dtype) -> Real:
-    """Twice the eigenvalue bound: a gap is the difference of two."""
-    return 2 * eigenvalue_bound(values, dtype)
+__all__ = [
+    "BACKWARD_CONSTANT",
+    "Real",
+    "difference_bound",
+    "difference_step",
+    "eigenvalue_bound",
+    "entry_bound",
+    "epsilon",
+    "factor_gradient_bound",
+    "gap_bound",
+    "gradient_bound",
+    "order_bound",
+    "projector_bound",
+    "separation",
+    "smallest",
+    "smallest_double",
+    "spectral_norm",
+]
 
 
 def order_bound(values: Real, samples: int, dtype: torch.dtype) -> Real:

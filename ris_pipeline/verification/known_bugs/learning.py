@@ -29,7 +29,7 @@ def epoch_loss_in_the_step_block(
             step()
             steps += 1
             running += loss
-    return EpochResult(running / len(items), len(items), steps)
+    return EpochResult(float(running / len(items)), len(items), steps)
 
 
 def epoch_drops_the_last_group(
@@ -46,7 +46,7 @@ def epoch_drops_the_last_group(
         if number % accumulation == 0:
             step()
             steps += 1
-    return EpochResult(total / count, count, steps)
+    return EpochResult(float(total / count), count, steps)
 
 
 def epoch_mean_of_group_means(
@@ -65,7 +65,7 @@ def epoch_mean_of_group_means(
     result = run_epoch(batches, keep, step, accumulation)
     groups = [values[i : i + accumulation] for i in range(0, len(values), accumulation)]
     mean = sum(sum(group) / len(group) for group in groups) / len(groups)
-    return EpochResult(mean, result.batches, result.steps)
+    return EpochResult(float(mean), result.batches, result.steps)
 
 
 def epoch_of_scaled_losses(
@@ -84,7 +84,7 @@ def epoch_of_scaled_losses(
         return loss
 
     result = run_epoch(batches, keep, step, accumulation)
-    return EpochResult(total / result.batches, result.batches, result.steps)
+    return EpochResult(float(total / result.batches), result.batches, result.steps)
 
 
 def epoch_divided_by_the_steps(
@@ -113,7 +113,7 @@ def epoch_of_the_last_batch(
         return last
 
     result = run_epoch(batches, keep, step, accumulation)
-    return EpochResult(last, result.batches, result.steps)
+    return EpochResult(float(last), result.batches, result.steps)
 
 
 def epoch_without_nan(
@@ -132,7 +132,7 @@ def epoch_without_nan(
     result = run_epoch(batches, keep, step, accumulation)
     finite = [loss for loss in losses if math.isfinite(loss)]
     mean = sum(finite) / len(finite) if finite else 0.0
-    return EpochResult(mean, result.batches, result.steps)
+    return EpochResult(float(mean), result.batches, result.steps)
 
 
 def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
@@ -151,7 +151,7 @@ def epoch_counted_first(
     """`len(list(batches))`, and then the loop: a generator has nothing left for it."""
     count = len(list(batches))
     losses = [backward(batch, 1 / min(accumulation, count)) for batch in batches]
-    return EpochResult(sum(losses) / count, count, -(-count // accumulation))
+    return EpochResult(float(sum(losses) / count), count, -(-count // accumulation))
 
 
 def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:

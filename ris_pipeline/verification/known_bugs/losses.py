@@ -13,7 +13,7 @@ from ris_pipeline.learning.losses import (
     _contrast,
     active_mean,
     angle_cost,
-    distance,
+    distance_loss,
     huber,
     match_slots,
     stages_nmse,
@@ -62,7 +62,7 @@ def constant_zero(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
 
 def distance_without_logarithm(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """A logarithm compared with metres."""
-    return distance(prediction, replace(truth, distance=truth.distance.exp()), config)
+    return distance_loss(prediction, replace(truth, distance=truth.distance.exp()), config)
 
 
 def stages_summed(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
