@@ -226,8 +226,7 @@ class Judge:
     ) -> Verdict | None:
         """The verdict under conventions that make every law hold, if there are any."""
         said = options.of(found.function)
-        place = PLACE.get(found.name, found.name)
-        if found.name not in SIGNATURES or said.conventions or place != found.name:
+        if found.name not in SIGNATURES or said.conventions:
             return None
         for conventions in find_conventions(found.name, found.function, said.backend, said.batched):
             try:

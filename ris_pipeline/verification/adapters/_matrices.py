@@ -230,6 +230,8 @@ def adapt_matrix(
         for count, batch in enumerate(PROBE_BATCHES)
         if plain.answers(kind.probe(batch, dtype)) is not None
     }
+    if _answers_each(plain, dtype):
+        axes |= {1, 2}
     if batched is not None:
         axes = {0, 1, 2} if batched else {0}
     if batched is None and axes >= {0, 1} and _batch_only(plain, dtype):
@@ -298,6 +300,14 @@ def _tried(
     if any(plain.answers(probe) is not None for probe in probes):
         return plain, None
     return None, call(plain.once, (probes[0],))[1]
+
+
+def _answers_each(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
+    """Whether a batch is answered by one value a matrix where its mean is asked for."""
+    if not plain.kind.mean:
+        return False
+    answer, error = call(plain.once, (plain.kind.probe((2,), dtype),))
+    return error is None and tuple(answer.shape) == (2,)
 
 
 def _batch_only(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:

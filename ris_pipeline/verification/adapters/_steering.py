@@ -164,8 +164,9 @@ def _completed(plain: PlainSteering) -> PlainSteering:
     """With what it takes beside one direction, and whether it has gradients."""
     plain = replace(plain, live=_answers_live(plain))
     for turned in (False, True):
-        several, failed = _probed(replace(plain, turned=turned), (3,))
-        if failed is None and several.shape == (3, 2):
+        # As many as there are neither elements nor coordinates.
+        several, failed = _probed(replace(plain, turned=turned), (4,))
+        if failed is None and several.shape == (4, 2):
             return replace(plain, batched=True, turned=turned)
     return plain
 

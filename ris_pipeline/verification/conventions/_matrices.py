@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.verification.conventions._entry import Convention, Values
-from ris_pipeline.verification.target import TARGET, Claim, provide
+from ris_pipeline.verification.problems import ULA
+from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
 Call = Callable[..., Tensor]
 
@@ -28,20 +29,28 @@ def _count(given: Values) -> int:
 
 
 def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
-    """Times what ours is, over what theirs is, where theirs is largest."""
+    """Times what ours is, over what theirs is, where ours is smallest: far from any pole."""
 
     def result(answer: Tensor, given: Values) -> Tensor:
         with provide({}):
             ours = getattr(TARGET, name)(*given.values())
-        place = answer.detach().argmax(-1, keepdim=True)
-        scale = (ours.gather(-1, place) / answer.gather(-1, place)).detach()
-        return answer * scale
+        if not float(ours.detach().abs().max()) < 1 / torch.finfo(ours.dtype).eps:
+            raise DoesNotApply("needs the height of a peak that rounding alone limits")
+        place = ours.detach().argmin(-1, keepdim=True)
+        return answer * (ours.gather(-1, place) / answer.gather(-1, place))
 
     return result
 
 
 def _steering(change: Callable[[Tensor], Tensor]) -> Callable[[Values], dict[str, Any]]:
     return lambda given: {k: change(v) if k == "steering" else v for k, v in given.items()}
+
+
+def _relative(given: Values) -> dict[str, Any]:
+    """A loading in parts of the mean eigenvalue."""
+    matrix = given["matrix"]
+    mean = float(matrix.detach().diagonal(dim1=-2, dim2=-1).real.mean())
+    return {k: float(v) / mean if k == "loading" else v for k, v in given.items()}
 
 
 def _noise_dimension(given: Values) -> dict[str, Any]:
@@ -64,7 +73,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "dB",
-        SPECTRA | {"eigengap"},
+        SPECTRA | {"eigengap"} | ULA.keys(),
         rank=1,
         result=_power,
         after=("answer = 10 ** (answer / 10)",),
@@ -78,7 +87,7 @@ MATRICES: tuple[Convention, ...] = (
             after=("answer = answer  # known up to its scale alone",),
             group="scale",
         )
-        for name in sorted(SPECTRA)
+        for name in sorted(SPECTRA | ULA.keys())
     ),
     *(
         Convention(
@@ -90,6 +99,27 @@ MATRICES: tuple[Convention, ...] = (
             group="scale",
         )
         for name in sorted(SPECTRA)
+    ),
+    Convention(
+        "degrees",
+        frozenset(ULA),
+        arguments=lambda given: {
+            k: torch.rad2deg(v) if k == "angles" else v for k, v in given.items()
+        },
+        before=("angles = np.degrees(angles)",),
+    ),
+    Convention(
+        "degrees",
+        frozenset({"esprit", "root_music"}),
+        result=lambda answer, given: torch.deg2rad(answer),
+        after=("answer = np.radians(answer)",),
+    ),
+    Convention(
+        "relative loading",
+        frozenset({"diagonal_loading"}),
+        arguments=_relative,
+        before=("loading = loading * len(matrix) / np.trace(matrix).real",),
+        each=True,
     ),
     Convention(
         "transposed steering",
@@ -246,30 +276,34 @@ def _loading(delta: float, *, relative: bool) -> Convention:
 
 
 def _smooth(call: Call) -> Iterator[Convention]:
-    """`log(1 + exp(b x)) / b`, from x = 0."""
+    """`log(1 + exp(b x)) / b`, from x = 0; some take x itself where b x > 20, as torch does."""
     at_zero = float(call(_diagonal(3.0, 2.0, 1.0), 1, 1.0))
     if not 1e-3 < at_zero < 10:
         return
     slope = float(f"{torch.log(torch.tensor(2.0)).item() / at_zero:.6g}")
+    for straight in (20.0, float("inf")):
+        yield Convention(
+            "smooth hinge",
+            frozenset({"eigengap_loss"}),
+            rank=1,
+            result=_softplus_undone(slope, straight),
+            after=(
+                f"answer = np.log(np.expm1({slope:g} * answer)) / {slope:g}  # of each matrix",
+                "answer = np.maximum(answer, 0.0)",
+            ),
+            group="hinge",
+            each=True,
+            never=_AT_ONE,
+        )
 
+
+def _softplus_undone(slope: float, straight: float) -> Callable[[Tensor, Values], Tensor]:
     def result(answer: Tensor, given: Values) -> Tensor:
         scaled = slope * answer
         # log(expm1(s)) = s + log(1 - exp(-s)), which does not overflow.
         seen = scaled > torch.finfo(scaled.dtype).tiny
         safe = torch.where(seen, scaled, 1.0)
-        x = (safe + torch.log(-torch.expm1(-safe))) / slope
+        x = torch.where(safe > straight, safe, safe + torch.log(-torch.expm1(-safe))) / slope
         return torch.where(seen, torch.relu(x), 0.0 * answer)
 
-    yield Convention(
-        "smooth hinge",
-        frozenset({"eigengap_loss"}),
-        rank=1,
-        result=result,
-        after=(
-            f"answer = np.log(np.expm1({slope:g} * answer)) / {slope:g}  # of each matrix",
-            "answer = np.maximum(answer, 0.0)",
-        ),
-        group="hinge",
-        each=True,
-        never=_AT_ONE,
-    )
+    return result

@@ -333,6 +333,13 @@ STEERING: tuple[Convention, ...] = (
     _entry(
         "millimetres",
         4,
+        arguments=_lengths(1e3, "spacing", "positions"),
+        before=("positions = 1e3 * positions",),
+        group="unit",
+    ),
+    _entry(
+        "millimetres",
+        4,
         arguments=_lengths(1e3, "spacing", "positions", "distance", "wavelength"),
         before=(
             "positions, distance, wavelength = 1e3 * positions, 1e3 * distance, 1e3 * wavelength",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations, product
 
 from ris_pipeline._errors import CALL_ERRORS, InputError, check_choice
-from ris_pipeline.verification.adapters import Adapted, PlainSteering, adapt
+from ris_pipeline.verification.adapters import PLACE, Adapted, PlainSteering, adapt
 from ris_pipeline.verification.adapters._calling import Backend
 from ris_pipeline.verification.conventions._entry import Convention, Conventions
 from ris_pipeline.verification.conventions._matrices import MATRICES, fitted
@@ -68,12 +68,12 @@ def matches(name: str, function: Adapted) -> bool:
 
     The simplest only: what goes wrong in the others is for the laws to say.
     """
-    ours, seen = getattr(TARGET, name), 0
+    ours, seen = getattr(TARGET, PLACE.get(name, name)), 0
     without: set[object] = {*Claim}.difference(getattr(function, "claims", Claim))
     if not getattr(function, "wavefront", True):
         without.update(("plane", "fresnel"))
     with provide({}, without):
-        for case in plain_cases(name)[:SIMPLE]:
+        for case in plain_cases(PLACE.get(name, name))[:SIMPLE]:
             try:
                 theirs = answer(case, function)
             except DoesNotApply:
