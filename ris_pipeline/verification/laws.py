@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import re
 import time
 import warnings
@@ -11,10 +12,13 @@ from enum import StrEnum
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import HypothesisException
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.verification.adapters import Stopped
@@ -23,6 +27,8 @@ from ris_pipeline.verification.reproducible import without_local_constants
 from ris_pipeline.verification.target import DoesNotApply, Usage, provide
 
 Law = Callable[[], None]
+SHRINK_S = 8.0
+"""Seconds for which a failing example is made smaller: most are as small as they get in one."""
 
 
 class Outcome(StrEnum):
@@ -67,8 +73,8 @@ def laws_folder() -> Path:
     raise InputError(f"the laws are missing: no folder 'properties' in or beside {str(package)!r}")
 
 
-def thorough(examples: int) -> settings:
-    """The same examples in every run, a failing one shrunk to the smallest."""
+def thorough(examples: int, *, shrink: bool = True) -> settings:
+    """The same examples in every run; shrink: a failing one is made as small as it gets."""
     return settings(
         max_examples=examples,
         derandomize=True,
@@ -76,7 +82,7 @@ def thorough(examples: int) -> settings:
         deadline=None,
         print_blob=False,
         report_multiple_bugs=False,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        phases=(Phase.explicit, Phase.generate, *((Phase.shrink,) if shrink else ())),
         suppress_health_check=tuple(HealthCheck),
     )
 
@@ -120,14 +126,13 @@ def run_law(name: str, law: Law, implementation: Implementation, domain: str = "
         implementation: the function in the place of ours.
         domain: to run it on, by default what the function takes.
     """
-    tried = 0
     inner = law.hypothesis.inner_test  # type: ignore[attr-defined]
+    trials = _Trials()
 
     @functools.wraps(inner)
     def counted(*arguments: Any, **named: Any) -> Any:
-        nonlocal tried
-        tried += 1
-        return inner(*arguments, **named)
+        with trials:
+            return inner(*arguments, **named)
 
     law.hypothesis.inner_test = counted  # type: ignore[attr-defined]
     start = time.perf_counter()
@@ -142,7 +147,39 @@ def run_law(name: str, law: Law, implementation: Implementation, domain: str = "
         info = pytest.CallInfo.from_call(law, "call", reraise=(KeyboardInterrupt, Stopped))
     law.hypothesis.inner_test = inner  # type: ignore[attr-defined]
     error = None if info.excinfo is None else info.excinfo.value
-    return LawResult(name, *_outcome(error, usage), tried, round(time.perf_counter() - start, 3))
+    if isinstance(error, _SmallEnough):
+        error = trials.failure
+    seconds = round(time.perf_counter() - start, 3)
+    return LawResult(name, *_outcome(error, usage), trials.count, seconds)
+
+
+class _SmallEnough(BaseException):
+    """A failing example has been made smaller for long enough; hypothesis lets it pass."""
+
+
+class _Trials:
+    """Counts the trials of a law, and ends them `SHRINK_S` after the first that fails."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failure: BaseException | None = None
+        self._until = math.inf
+
+    def __enter__(self) -> None:
+        if time.perf_counter() > self._until:
+            raise _SmallEnough
+        self.count += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Hypothesis and skips say by exceptions too what is no failure.
+        if isinstance(error, Exception) and not isinstance(error, HypothesisException | SkipTest):
+            self._until = min(self._until, time.perf_counter() + SHRINK_S)
+            self.failure = error
 
 
 def _outcome(error: BaseException | None, usage: Usage) -> tuple[Outcome, str, str]:

@@ -145,7 +145,7 @@ class Judge:
         try:
             one = implementation(found.name, found.label, found.function, options)
         except InputError:
-            other = self._convention(found, options, laws)
+            other = self._convention(found, options)
             if other is None:
                 raise
             return other
@@ -154,11 +154,11 @@ class Judge:
         verdict = Verdict(one, results)
         if verdict.judgement is not Judgement.FAILS:
             return verdict
-        return self._explained(found, options, laws, verdict)
+        return self._explained(found, options, verdict)
 
-    def _laws(self, name: str) -> dict[str, Law]:
+    def _laws(self, name: str, *, shrink: bool = True) -> dict[str, Law]:
         place = PLACE.get(name, name)
-        laws = load_laws(thorough(self.examples), stored_matrix().laws, place)
+        laws = load_laws(thorough(self.examples, shrink=shrink), stored_matrix().laws, place)
         chosen = {*self.selection.skip, *self.selection.expected}
         for law in chosen:
             _check_law(law, laws)
@@ -190,14 +190,12 @@ class Judge:
             where = f" on domain {one.domain!r}" if one.domain else ""
             raise InputError(f"{one.label}: no law applies to {one.name}{where}")
 
-    def _explained(
-        self, found: Found, options: Options, laws: Mapping[str, Law], verdict: Verdict
-    ) -> Verdict:
+    def _explained(self, found: Found, options: Options, verdict: Verdict) -> Verdict:
         """Why it fails: a convention, a narrower domain, a known bug."""
         self.report("start", f"causes of {found.label}")
         causes = self._causes(verdict, but=())
         self.report("start", f"conventions of {found.label}")
-        other = self._convention(found, options, laws)
+        other = self._convention(found, options)
         if other is not None:
             return replace(other, causes=causes)
         if verdict.implementation.given is None or verdict.implementation.conventions.parts:
@@ -221,19 +219,19 @@ class Judge:
             return self._causes(verdict, but=(Cause.NAN_HIDDEN,))
         return causes or ()
 
-    def _convention(
-        self, found: Found, options: Options, laws: Mapping[str, Law]
-    ) -> Verdict | None:
+    def _convention(self, found: Found, options: Options) -> Verdict | None:
         """The verdict under conventions that make every law hold, if there are any."""
         said = options.of(found.function)
         if found.name not in SIGNATURES or said.conventions:
             return None
+        # A smallest counterexample to a convention is nobody's business.
+        unshrunk = self._laws(found.name, shrink=False)
         for conventions in find_conventions(found.name, found.function, said.backend, said.batched):
             try:
                 one = implementation(found.name, found.label, found.function, options, conventions)
             except InputError:
                 continue
-            results = self._run(one, laws)
+            results = self._run(one, unshrunk)
             verdict = Verdict(one, results, unstated=conventions.names)
             if not any(r.outcome in (Outcome.FAILS, Outcome.UNEXPECTED) for r in results):
                 return verdict
@@ -243,7 +241,8 @@ class Judge:
         """The first narrower claim under which no law fails, "" for none."""
         one = verdict.implementation
         red = [r.law for r in verdict.laws if r.outcome is Outcome.FAILS]
-        quick = load_laws(thorough(min(FEW, self.examples)), stored_matrix().laws, one.place)
+        few = thorough(min(FEW, self.examples), shrink=False)
+        quick = load_laws(few, stored_matrix().laws, one.place)
         ways: list[tuple[str, Implementation]] = []
         if not one.domain:
             ways = [(d, replace(one, domain=d)) for d in NARROWER if self._narrows(one, d)]

@@ -79,7 +79,11 @@ class PlainSteering:
     def once(
         self, panel: Panel, source: tuple[Tensor, ...], wavefront: str = "spherical"
     ) -> Tensor:
-        """One call; of a vector with an axis of length 1 more, the vector."""
+        """One call; of a vector with an axis of length 1 more, the vector.
+
+        Raises:
+            AssertionError: the function changes what it is given.
+        """
         given: dict[str, Any] = dict(zip(("azimuth", "elevation", "distance"), source, strict=True))
         given |= {"wavelength": float(panel.wavelength), "positions": panel.positions.double()}
         if "shape" in self.plain:
@@ -89,7 +93,11 @@ class PlainSteering:
         handed = arguments_for(self.backend, [values[name] for name in self.binding.order])
         extra = {"wavefront": wavefront} if self.wavefront else {}
         named = dict(zip(self.binding.order, handed, strict=True))
+        # Conventions make arrays of their own, so what becomes of them is seen here alone.
+        before = [torch.as_tensor(x).detach().clone() for x in handed]
         answer = to_tensor(self.binding(self.function, named, **extra))
+        if not all(torch.equal(torch.as_tensor(x), y) for x, y in zip(handed, before, strict=True)):
+            raise AssertionError("the arguments are changed")
         if not source[0].ndim and answer.numel() == panel.elements:
             return self.conventions.result(answer.flatten(), given)
         turned = self.turned and answer.ndim == 2
@@ -152,6 +160,9 @@ def adapt_steering(
             continue
         if error is None:
             error = ValueError(f"answers shape {tuple(answer.shape)}, expected (2,)")
+        if isinstance(error, AssertionError):
+            # For the laws to say.
+            answered = answered or plain
         first = first or error
     if answered is not None:
         return _completed(answered)

@@ -95,7 +95,7 @@ class Conventions:
         """The function's answer as ours would be to the same arguments."""
         for part in self._inwards():
             answer = part.result(answer, given)
-        return answer
+        return answer.resolve_conj()
 
     def adapter(self, label: str, plain: Sequence[str]) -> str:
         """Lines of Python that a user can paste: the function with our conventions."""

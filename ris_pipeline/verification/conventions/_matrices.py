@@ -50,6 +50,8 @@ def _relative(given: Values) -> dict[str, Any]:
     """A loading in parts of the mean eigenvalue."""
     matrix = given["matrix"]
     mean = float(matrix.detach().diagonal(dim1=-2, dim2=-1).real.mean())
+    if not mean:
+        raise DoesNotApply("needs a matrix whose trace is not zero")
     return {k: float(v) / mean if k == "loading" else v for k, v in given.items()}
 
 
