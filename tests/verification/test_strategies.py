@@ -85,6 +85,7 @@ def test_a_matrix_keeps_its_promise(drawn: SpectralMatrix) -> None:
             assert (drawn.values > 0).all()
 
 
+@settings(deadline=None)
 @given(near_hermitian_matrices())
 def test_a_near_hermitian_matrix_is_off_by_what_it_says(drawn: NearHermitian) -> None:
     norm = torch.linalg.matrix_norm(drawn.hermitian.matrix)
