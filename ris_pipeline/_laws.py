@@ -58,14 +58,19 @@ def gap_bound(values: Real, dtype: torch.dtype) -> Real:
     return 2 * eigenvalue_bound(values, dtype)
 
 
+def adjoint(matrix: Complex) -> Complex:
+    """`A^H`, of each matrix of a batch."""
+    return matrix.conj().swapaxes(-1, -2)
+
+
 def hermitian_part(matrix: Complex) -> Complex:
     """`(A + A^H) / 2`."""
-    return 0.5 * (matrix + matrix.conj().swapaxes(-1, -2))
+    return 0.5 * (matrix + adjoint(matrix))
 
 
 def skewness(matrix: Complex) -> float:
     """`|A - A^H| / |A|` in the Frobenius norm, 0 of a zero matrix."""
-    return float(np.linalg.norm(matrix - matrix.conj().T)) / (float(np.linalg.norm(matrix)) or 1.0)
+    return float(np.linalg.norm(matrix - adjoint(matrix))) / (float(np.linalg.norm(matrix)) or 1.0)
 
 
 def eigenvalues(matrix: Complex) -> Real:

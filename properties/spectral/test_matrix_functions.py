@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import (
     conditioned_bound,
     eigenvalue_bound,
@@ -37,10 +38,6 @@ def _wide(answer: torch.Tensor) -> np.ndarray:
     return np.asarray(answer.detach().resolve_conj().to(torch.complex128).numpy())
 
 
-def _adjoint(matrix: np.ndarray) -> np.ndarray:
-    return matrix.conj().swapaxes(-1, -2)
-
-
 @given(hermitian_matrices(domains=SEMIDEFINITE))
 def test_the_square_of_the_root_is_the_matrix(drawn: SpectralMatrix) -> None:
     root = _wide(TARGET.matrix_sqrt(drawn.matrix))
@@ -52,8 +49,8 @@ def test_the_square_of_the_root_is_the_matrix(drawn: SpectralMatrix) -> None:
 def test_the_root_is_hermitian_and_positive(drawn: SpectralMatrix) -> None:
     root = _wide(TARGET.matrix_sqrt(drawn.matrix))
     bound = root_bound(drawn.values, drawn.matrix.dtype)
-    assert_within("S^H", _adjoint(root), root, bound)
-    lowest = np.linalg.eigvalsh(0.5 * (root + _adjoint(root)))[..., 0]
+    assert_within("S^H", adjoint(root), root, bound)
+    lowest = np.linalg.eigvalsh(0.5 * (root + adjoint(root)))[..., 0]
     assert_true("no eigenvalue of S is negative", lowest >= -bound, lowest)
 
 
@@ -83,7 +80,7 @@ def test_what_is_whitened_is_white(drawn: SpectralMatrix) -> None:
     condition = float((drawn.values[..., 0] / drawn.values[..., -1]).max())
     bound = conditioned_bound(1.0, 2 * drawn.n, condition, drawn.matrix.dtype)
     eye = np.broadcast_to(np.eye(drawn.n), drawn.exact.shape)
-    assert_within("W R W^H", white @ drawn.exact @ _adjoint(white), eye, bound)
+    assert_within("W R W^H", white @ drawn.exact @ adjoint(white), eye, bound)
 
 
 @given(low_rank_factors(ranks=(Rank.DISTINCT, Rank.TIED)))
@@ -93,7 +90,7 @@ def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
     size = float(np.sqrt(drawn.squares.max()))
     assert_within("A^+", got, np.linalg.pinv(exact), bound)
     for label, product in (("A A^+", exact @ got), ("A^+ A", got @ exact)):
-        assert_within(f"{label} is Hermitian", _adjoint(product), product, 2 * size * bound)
+        assert_within(f"{label} is Hermitian", adjoint(product), product, 2 * size * bound)
 
 
 # Zeros that no rounding fills: what counts as zero beside them is the same for everybody.

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import orthonormality_bound, subspace_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
@@ -18,10 +19,6 @@ from ris_pipeline.verification.target import TARGET
 SIMPLE = (Domain.POSITIVE, Domain.INDEFINITE)
 
 
-def _adjoint(matrix: np.ndarray) -> np.ndarray:
-    return matrix.conj().swapaxes(-1, -2)
-
-
 def _complex(tensor: torch.Tensor) -> np.ndarray:
     return tensor.to(torch.complex128).numpy()
 
@@ -32,7 +29,7 @@ def _norms(matrices: np.ndarray) -> np.ndarray:
 
 def _leading(drawn: SpectralMatrix, k: int) -> np.ndarray:
     vectors = np.linalg.eigh(drawn.exact)[1][..., -k:]
-    return vectors @ _adjoint(vectors)
+    return vectors @ adjoint(vectors)
 
 
 @given(hermitian_matrices(), st.data())
@@ -45,10 +42,10 @@ def test_the_bases_are_orthonormal_and_complete(drawn: SpectralMatrix, data) -> 
     assert_within("columns of U_n", noise.shape[-1], drawn.n - k, 0)
     bound = orthonormality_bound(drawn.n, drawn.n, drawn.matrix.dtype)
     for name, basis in (("U_s", signal), ("U_n", noise)):
-        off = _norms(_adjoint(basis) @ basis - np.eye(basis.shape[-1]))
+        off = _norms(adjoint(basis) @ basis - np.eye(basis.shape[-1]))
         assert_within(f"|{name}^H {name} - I|_F", off, np.zeros_like(off), bound)
     # They may come from two decompositions, which agree where the gap is open.
-    across = _norms(_adjoint(signal) @ noise)
+    across = _norms(adjoint(signal) @ noise)
     turned = 2 * subspace_bound(drawn.values, k, drawn.matrix.dtype)
     assert_within("|U_s^H U_n|_F", across, np.zeros_like(across), turned + bound)
 
@@ -57,7 +54,7 @@ def test_the_bases_are_orthonormal_and_complete(drawn: SpectralMatrix, data) -> 
 def test_the_signal_subspace_is_that_of_the_k_largest(drawn: SpectralMatrix, data) -> None:
     k = data.draw(orders(drawn), label="k")
     basis = _complex(TARGET.signal_subspace(drawn.matrix, k))
-    off = _norms(basis @ _adjoint(basis) - _leading(drawn, k))
+    off = _norms(basis @ adjoint(basis) - _leading(drawn, k))
     bound = subspace_bound(drawn.values, k, drawn.matrix.dtype)
     assert_within("|P - P_k|_F", off, np.zeros_like(off), bound)
 
@@ -66,7 +63,7 @@ def test_the_signal_subspace_is_that_of_the_k_largest(drawn: SpectralMatrix, dat
 def test_the_noise_subspace_is_the_orthogonal_complement(drawn: SpectralMatrix, data) -> None:
     k = data.draw(orders(drawn), label="k")
     basis = _complex(TARGET.noise_subspace(drawn.matrix, k))
-    off = _norms(basis @ _adjoint(basis) - np.eye(drawn.n) + _leading(drawn, k))
+    off = _norms(basis @ adjoint(basis) - np.eye(drawn.n) + _leading(drawn, k))
     bound = subspace_bound(drawn.values, k, drawn.matrix.dtype)
     bound = bound + orthonormality_bound(drawn.n, drawn.n, drawn.matrix.dtype)
     assert_within("|P_n - (I - P_k)|_F", off, np.zeros_like(off), bound)
@@ -78,7 +75,7 @@ def test_the_basis_holds_the_most_power(drawn: SpectralMatrix, data) -> None:
     # ties too.
     k = data.draw(orders(drawn), label="k")
     basis = _complex(TARGET.signal_subspace(drawn.matrix, k))
-    held = np.trace(_adjoint(basis) @ drawn.exact @ basis, axis1=-2, axis2=-1).real
+    held = np.trace(adjoint(basis) @ drawn.exact @ basis, axis1=-2, axis2=-1).real
     best = drawn.values[..., :k].sum(axis=-1)
     size = np.abs(drawn.values).max(axis=-1)
     slack = 4 * k * size * orthonormality_bound(drawn.n, drawn.n, drawn.matrix.dtype)

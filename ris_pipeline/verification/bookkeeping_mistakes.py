@@ -134,7 +134,7 @@ def _finite(gradients: list[Tensor]) -> list[Tensor]:
 
 
 def _native(gradients: list[Tensor]) -> float:
-    norms = [float(torch.linalg.vector_norm(g)) for g in gradients if g.numel()]
+    norms = [float(g.abs().square().sum().sqrt()) for g in gradients if g.numel()]
     return math.hypot(*(norm for norm in norms if math.isfinite(norm)))
 
 

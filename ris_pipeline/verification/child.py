@@ -28,7 +28,7 @@ def main() -> None:
     sys.argv = [request["target"]]
 
     def send(**message: Any) -> None:
-        print(json.dumps(message), file=channel, flush=True)
+        channel.write(json.dumps(message) + "\n")
 
     try:
         send(done=_answer(request, lambda event, what: send(event=event, what=what)))

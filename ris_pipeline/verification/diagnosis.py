@@ -95,13 +95,14 @@ def diagnose(
     decided = {r.law: r.outcome is Outcome.FAILS for r in results if r.outcome in _DECIDED}
     if not any(decided.values()):
         return ()
-    seen, place = _seen(implementation, but), implementation.place
+    seen, place = sorted(_seen(implementation, but), key=Seen.right), implementation.place
     best: dict[str, Diagnosis] = {}
     for found in (
         *_circumstance(decided),
         *_symptoms(seen),
-        *_relations(seen),
         *_mistakes(seen, place),
+        # A factor of two says more than a factor.
+        *_relations(seen),
         *_bugs(seen, place, decided),
     ):
         if found.fit > ENOUGH and (found.cause not in best or found.fit > best[found.cause].fit):
@@ -272,11 +273,10 @@ def _agreement(
     """On how many of the fixed cases both answer alike, and on how many one of them answers
     otherwise than ours.
 
-    required: the share that is of use; the cases end where it is out of reach, those first that
-    tell theirs from ours.
+    required: the share that is of use; the cases end where it is out of reach.
     """
     agree, telling = 0, 0
-    for one in sorted(seen, key=Seen.right):
+    for one in seen:
         known = _known(one.case, function)
         if one.right() and same_numbers(known, one.ours):
             continue

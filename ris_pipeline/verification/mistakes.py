@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ris_pipeline.spectral import hermitize
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.problems import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
@@ -66,7 +67,7 @@ def _spectral(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """A function of the eigenvalues."""
 
     def changed(matrix: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh((matrix + matrix.mH) / 2)
+        values, vectors = torch.linalg.eigh(hermitize(matrix))
         return (vectors * change(values)[..., None, :]) @ vectors.mH
 
     return changed

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import (
     condition_number,
     conditioned_bound,
@@ -209,7 +210,7 @@ class Problem:
     def _of_spectra(self, name: str) -> tuple[np.ndarray, Any]:
         values, n, dtype, a = self.drawn.values, self.drawn.n, self.dtype, self.steering
         size, power = largest(values), (np.abs(a) ** 2).sum(axis=-2)
-        parts = np.abs(_adjoint(self.vectors) @ a) ** 2
+        parts = np.abs(adjoint(self.vectors) @ a) ** 2
         match name:
             case "music_spectrum":
                 turned = subspace_bound(values, self.k, dtype)[..., None]
@@ -247,7 +248,7 @@ class Problem:
                 return self.drawn.exact, product_bound(size, n, dtype)
             case "matrix_sqrt":
                 # |dS| <= |dR| / (2 sqrt(lambda_n)): Higham, Functions of Matrices, eq. (6.4).
-                root = (v * np.sqrt(values)[..., None, :]) @ _adjoint(v)
+                root = (v * np.sqrt(values)[..., None, :]) @ adjoint(v)
                 moved = product_bound(size, n, dtype) * n / np.sqrt(values.min(initial=size))
                 return root, moved + product_bound(size**0.5, n, dtype)
             case "sample_covariance":
@@ -257,7 +258,7 @@ class Problem:
                 # The weight is a ratio of squares, known to the condition of their difference.
                 return expected, product_bound(size, n * (n + 3), dtype) * (1 + condition)
             case _:
-                inverse = (v / values[..., None, :]) @ _adjoint(v)
+                inverse = (v / values[..., None, :]) @ adjoint(v)
                 smallest = values.min(initial=size)
                 return inverse, conditioned_bound(1 / smallest, n, condition, dtype)
 
@@ -268,17 +269,13 @@ def comparable(name: str, answer: Tensor) -> np.ndarray:
     if name.endswith("_subspace"):
         return _projector(wide)
     if name == "whitening":
-        return np.asarray(_adjoint(wide) @ wide)
+        return np.asarray(adjoint(wide) @ wide)
     with np.errstate(divide="ignore"):
         return 1 / wide if name in ("music_spectrum", "ula_music") else wide
 
 
-def _adjoint(matrix: np.ndarray) -> np.ndarray:
-    return matrix.conj().swapaxes(-1, -2)
-
-
 def _projector(basis: np.ndarray) -> np.ndarray:
-    return np.asarray(basis @ _adjoint(basis))
+    return np.asarray(basis @ adjoint(basis))
 
 
 def askable(names: Collection[str], n: int) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import product_bound, separation
 from ris_pipeline.verification.problems import Problem
 
@@ -42,10 +43,6 @@ LINEAR = ("hermitize", "bartlett_spectrum", "projector")
 """Those whose derivative does not depend on the eigenvectors."""
 
 
-def _adjoint(matrix: np.ndarray) -> np.ndarray:
-    return matrix.conj().swapaxes(-1, -2)
-
-
 def gaussian(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Complex numbers, the same for a seed in every run."""
     generator = np.random.default_rng(seed)
@@ -57,7 +54,7 @@ def direction(name: str, given: Problem, seed: int) -> np.ndarray:
     """A direction of unit norm for the function's first argument, Hermitian for a matrix."""
     shape = tuple(given.argument(name).shape)
     drawn = gaussian(shape, seed)
-    along = drawn if name == "projector" else drawn + _adjoint(drawn)
+    along = drawn if name == "projector" else drawn + adjoint(drawn)
     return np.asarray(along / np.linalg.norm(along))
 
 
@@ -66,8 +63,8 @@ def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     vectors, values, k, a = given.vectors, given.drawn.values, given.k, given.steering
     if name == "projector":
         basis = vectors[..., :k]
-        return np.asarray(direction @ _adjoint(basis) + basis @ _adjoint(direction))
-    inner = _adjoint(vectors) @ direction @ vectors
+        return np.asarray(direction @ adjoint(basis) + basis @ adjoint(direction))
+    inner = adjoint(vectors) @ direction @ vectors
     diagonal = np.diagonal(inner, axis1=-2, axis2=-1).real
     gap = diagonal[..., k - 1] - diagonal[..., min(k, values.shape[-1] - 1)]
     match name:
@@ -98,7 +95,7 @@ def moved_by_steering(name: str, given: Problem, direction: np.ndarray) -> np.nd
     if name == "mvdr_spectrum":
         form = np.linalg.inv(form)
     elif name == "music_spectrum":
-        form = noise @ _adjoint(noise)
+        form = noise @ adjoint(noise)
     turned = 2 * (direction.conj() * (form @ a)).sum(axis=-2).real
     if name != "mvdr_spectrum":
         return np.asarray(turned)
@@ -111,7 +108,7 @@ def _projector_moved(
     across = np.zeros_like(inner)
     distance = values[..., :k, None] - values[..., None, k:]
     across[..., :k, k:] = inner[..., :k, k:] / distance
-    return vectors @ (across + _adjoint(across)) @ _adjoint(vectors)
+    return vectors @ (across + adjoint(across)) @ adjoint(vectors)
 
 
 def live(name: str, answer: Tensor) -> Tensor:
@@ -136,7 +133,7 @@ def slope_bound(name: str, given: Problem, weight: np.ndarray) -> float:
 def curved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     """The second derivative of the answer along a direction."""
     vectors, values, k = given.vectors, given.drawn.values, given.k
-    inner = np.abs(_adjoint(vectors) @ direction @ vectors) ** 2
+    inner = np.abs(adjoint(vectors) @ direction @ vectors) ** 2
     distance = values[..., :, None] - values[..., None, :]
     with np.errstate(divide="ignore"):
         terms = np.where(distance == 0, 0.0, inner / distance)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.scene.array import Panel, steering_vector
+from ris_pipeline.scene.array import Panel, direction_cosines, steering_vector
 from ris_pipeline.verification.cause import Cause
 
 Vector = Callable[..., Tensor]
@@ -33,6 +33,13 @@ def _asked(change: Callable[[Tensor, Tensor, Tensor], tuple[Any, Any, Any]]) -> 
     """Ours from another place."""
     return lambda panel, azimuth, elevation, distance, *front: steering_vector(
         panel, *change(azimuth, elevation, distance), *front
+    )
+
+
+def _always(front: Any) -> Vector:
+    """Ours on one wavefront, whatever is asked for."""
+    return lambda panel, azimuth, elevation, distance, *others: steering_vector(
+        panel, azimuth, elevation, distance, front
     )
 
 
@@ -94,8 +101,7 @@ def _curved(form: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Vector:
     def mistaken(
         panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
     ) -> Tensor:
-        u = (azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos())
-        s = torch.stack(u, dim=-1) @ panel.positions.mT
+        s = direction_cosines(azimuth, elevation) @ panel.positions.mT
         square = panel.positions.square().sum(-1)
         return _wave(panel, form(s, square, distance[..., None]))
 
@@ -105,8 +111,7 @@ def _curved(form: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Vector:
 def _weighted(
     panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
 ) -> Tensor:
-    u = (azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos())
-    place = (distance[..., None] * torch.stack(u, dim=-1))[..., None, :]
+    place = (distance[..., None] * direction_cosines(azimuth, elevation))[..., None, :]
     length = torch.linalg.vector_norm(place - panel.positions, dim=-1)
     ours = steering_vector(panel, azimuth, elevation, distance, *front)
     return ours * distance[..., None] / length
@@ -166,7 +171,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         "The angles are taken for degrees.",
         _asked(lambda a, e, r: (a * math.pi / 180, e * math.pi / 180, r)),
     ),
-    (Cause.CURVATURE, "Always a plane wave.", _curved(lambda s, q, r: s)),
+    (Cause.CURVATURE, "Always a plane wave.", _always("plane")),
     (
         Cause.CURVATURE,
         "The curvature is added.",
@@ -177,11 +182,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         "The curvature on the axis.",
         _curved(lambda s, q, r: s - q / (2 * r)),
     ),
-    (
-        Cause.CURVATURE,
-        "The second order alone.",
-        _curved(lambda s, q, r: s - (q - s.square()) / (2 * r)),
-    ),
+    (Cause.CURVATURE, "The second order alone.", _always("fresnel")),
     (
         Cause.RANGE,
         "Distances below 1 m are taken for 1 m.",

@@ -14,10 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_shape
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.scoring.errors import DETECTION_ANGLE
-from ris_pipeline.localization.scoring.matching import great_circle
+from ris_pipeline.localization.scoring.matching import every_angle
 from ris_pipeline.scene import SceneBatch
 
 
@@ -44,17 +43,7 @@ def gospa_metric(
     """
     if not cutoff > 0:
         raise InputError(f"cutoff = {cutoff}: allowed is above 0")
-    for name, value in (("elevation", elevation), ("active", active)):
-        check_shape(name, value, tuple(azimuth.shape))
-    check_shape("true_azimuth", true_azimuth, (azimuth.shape[0], None))
-    for name, value in (("true_elevation", true_elevation), ("true_active", true_active)):
-        check_shape(name, value, tuple(true_azimuth.shape))
-    angles = great_circle(
-        azimuth.double()[:, None],
-        elevation.double()[:, None],
-        true_azimuth.double()[:, :, None],
-        true_elevation.double()[:, :, None],
-    ).cpu()
+    angles = every_angle(azimuth, elevation, active, true_azimuth, true_elevation, true_active)
     squares = angles.square().clamp_max(cutoff**2)
     totals = torch.zeros(azimuth.shape[0], dtype=torch.float64)
     for scene in range(len(totals)):

@@ -32,6 +32,32 @@ def great_circle(
     return 2 * torch.asin((chord.square().sum(-1).sqrt() / 2).clamp_max(1.0))
 
 
+def every_angle(
+    azimuth: Float[Tensor, "b e"],
+    elevation: Float[Tensor, "b e"],
+    active: Bool[Tensor, "b e"],
+    true_azimuth: Float[Tensor, "b k"],
+    true_elevation: Float[Tensor, "b k"],
+    true_active: Bool[Tensor, "b k"],
+) -> Float[Tensor, "b k e"]:
+    """Angle (rad, float64, on the CPU) between every true source and every estimate of its scene.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+    for name, value in (("elevation", elevation), ("active", active)):
+        check_shape(name, value, tuple(azimuth.shape))
+    check_shape("true_azimuth", true_azimuth, (azimuth.shape[0], None))
+    for name, value in (("true_elevation", true_elevation), ("true_active", true_active)):
+        check_shape(name, value, tuple(true_azimuth.shape))
+    return great_circle(
+        azimuth.double()[:, None],
+        elevation.double()[:, None],
+        true_azimuth.double()[:, :, None],
+        true_elevation.double()[:, :, None],
+    ).cpu()
+
+
 def match_sources(
     azimuth: Float[Tensor, "b e"],
     elevation: Float[Tensor, "b e"],
@@ -48,17 +74,7 @@ def match_sources(
     Raises:
         InputError: shapes that do not fit.
     """
-    for name, value in (("elevation", elevation), ("active", active)):
-        check_shape(name, value, tuple(azimuth.shape))
-    check_shape("true_azimuth", true_azimuth, (azimuth.shape[0], None))
-    for name, value in (("true_elevation", true_elevation), ("true_active", true_active)):
-        check_shape(name, value, tuple(true_azimuth.shape))
-    angles = great_circle(
-        azimuth.double()[:, None],
-        elevation.double()[:, None],
-        true_azimuth.double()[:, :, None],
-        true_elevation.double()[:, :, None],
-    ).cpu()
+    angles = every_angle(azimuth, elevation, active, true_azimuth, true_elevation, true_active)
     match = torch.full(true_azimuth.shape, -1, dtype=torch.int64)
     for scene in range(angles.shape[0]):
         sources = torch.nonzero(true_active[scene])[:, 0].cpu()

@@ -1,0 +1,86 @@
+"""The diagnosis: what it names of mistakes made on purpose, and that nothing in it is dead."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ris_pipeline.spectral import eigengap_loss, eigenvalues, hermitize
+from ris_pipeline.verification import laws
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.diagnosis import LAW_SYMPTOMS, diagnose
+from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
+from ris_pipeline.verification.implementation import Implementation
+from ris_pipeline.verification.laws import LawResult, Outcome, load_laws, run_law, thorough
+from ris_pipeline.verification.mistakes import mistakes
+from ris_pipeline.verification.stored_matrix import stored_matrix
+from ris_pipeline.verification.target import PLACES, TARGET
+
+PLACES_WITH_CASES = tuple(place for place in PLACES if fixed_cases(place))
+
+
+def named(place: str, function: Callable[..., object], *red: str) -> str | None:
+    one = Implementation(place, place, function, "")
+    found = diagnose(one, [LawResult(law, Outcome.FAILS) for law in red or ("a law",)])
+    return found[0].cause if found else None
+
+
+def beyond_eight(matrix: Tensor) -> Tensor:
+    """The last of a batch are left as they come."""
+    answers = eigenvalues(matrix)
+    return answers if answers.ndim < 2 else torch.cat((answers[:8], 0 * answers[8:]))
+
+
+@pytest.mark.parametrize(
+    ("place", "function", "cause"),
+    [
+        ("eigenvalues", lambda r: 3 * eigenvalues(r), Cause.SCALE),
+        ("eigenvalues", lambda r: eigenvalues(r).flip(-1), Cause.ASCENDING),
+        ("eigenvalues", lambda r: eigenvalues(r.detach()), Cause.DETACHED),
+        ("eigenvalues", lambda r: eigenvalues(r.to(torch.complex64)).double(), Cause.SINGLE),
+        ("eigenvalues", beyond_eight, Cause.CHUNK),
+        ("hermitize", lambda r: hermitize(r).conj().resolve_conj(), Cause.CONJUGATED),
+        ("hermitize", lambda r: 2 * hermitize(r), Cause.HALF),
+        ("eigengap_loss", lambda r, k, m: eigengap_loss(r, k + 1, m), Cause.OFF_BY_ONE),
+        ("eigengap_loss", lambda r, k, m: eigengap_loss(r, k, m) ** 2, Cause.ROOT),
+    ],
+)
+def test_a_mistake_made_on_purpose_is_named(
+    place: str, function: Callable[..., object], cause: Cause
+) -> None:
+    assert named(place, function) == cause
+
+
+def test_what_is_right_and_fails_a_law_has_no_cause_but_that_of_the_law() -> None:
+    assert named("eigenvalues", eigenvalues) is None
+    law = "test_side_effects::test_no_global_generator_is_seeded"
+    assert named("eigenvalues", eigenvalues, law) == Cause.SIDE_EFFECT
+
+
+def test_the_laws_that_are_symptoms_are_laws() -> None:
+    assert LAW_SYMPTOMS.keys() <= set(stored_matrix().laws)
+
+
+def test_every_mistake_shows_in_a_fixed_case_of_some_function() -> None:
+    # Not of each: a subspace does not change with the trace.
+    stories: dict[str, bool] = {}
+    for place in PLACES_WITH_CASES:
+        ours = getattr(TARGET, place)
+        right = [(case, answer(case, ours)) for case in fixed_cases(place)]
+        for one in mistakes(place, ours):
+            if not stories.get(one.story):
+                stories[one.story] = any(
+                    not same_numbers(answer(case, one.function), truth) for case, truth in right
+                )
+    assert [story for story, shows in stories.items() if not shows] == []
+
+
+def test_a_failing_example_is_not_made_smaller_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = "test_gap_sign::test_the_gap_is_never_negative"
+    monkeypatch.setattr(laws, "SHRINK_S", 0.0)
+    test = load_laws(thorough(50), stored_matrix().laws, "eigengap")[law]
+    wrong = Implementation("eigengap", "wrong", lambda r, k: -1 - TARGET.eigengap(r, k), "")
+    result = run_law(law, test, wrong)
+    assert result.outcome is Outcome.FAILS
+    assert result.reason
