@@ -121,6 +121,23 @@ def test_another_convention_is_named_and_has_to_be_stated(
     assert sentence(stated).endswith(f"with: {', '.join(conventions)}")
 
 
+@pytest.mark.parametrize(
+    ("function", "name", "convention"),
+    [
+        ("hinge_of_each", "eigengap_loss", "per sample"),
+        ("smooth", "eigengap_loss", "smooth hinge"),
+        ("in_parts_of_the_mean", "diagonal_loading", "relative loading"),
+        ("by_degrees", "ula_music", "degrees"),
+        ("of_peak_one", "music_spectrum", "normalized by maximum"),
+        ("in_millimetres", "steering_vector", "millimetres"),
+    ],
+)
+def test_conventions_of_functions_of_a_matrix(function: str, name: str, convention: str) -> None:
+    verdict = verdict_on(f"their_conventions:{function}", name)
+    assert verdict.judgement is Judgement.CONVENTION
+    assert verdict.unstated == (convention,)
+
+
 def test_a_convention_that_is_not_the_functions_is_refused() -> None:
     with pytest.raises(InputError, match="it is not right with degrees"):
         verdict_on("their_bugs:conjugated", "steering_vector", conventions=("degrees",))

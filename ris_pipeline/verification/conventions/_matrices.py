@@ -1,5 +1,6 @@
 """Conventions of functions of a matrix: order, decibels, guards, loading, hinges, means."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,8 +49,8 @@ def _steering(change: Callable[[Tensor], Tensor]) -> Callable[[Values], dict[str
 
 def _relative(given: Values) -> dict[str, Any]:
     """A loading in parts of the mean eigenvalue."""
-    matrix = given["matrix"]
-    mean = float(matrix.detach().diagonal(dim1=-2, dim2=-1).real.mean())
+    # Of an array as well as of a tensor.
+    mean = float(given["matrix"].diagonal(0, -2, -1).real.mean())
     if not mean:
         raise DoesNotApply("needs a matrix whose trace is not zero")
     return {k: float(v) / mean if k == "loading" else v for k, v in given.items()}
@@ -106,7 +107,7 @@ MATRICES: tuple[Convention, ...] = (
         "degrees",
         frozenset(ULA),
         arguments=lambda given: {
-            k: torch.rad2deg(v) if k == "angles" else v for k, v in given.items()
+            k: v * (180 / math.pi) if k == "angles" else v for k, v in given.items()
         },
         before=("angles = np.degrees(angles)",),
     ),

@@ -1,0 +1,45 @@
+"""Right functions of a matrix in another convention than ours, in numpy."""
+
+import numpy as np
+
+
+def _gap(matrix, k):
+    values = np.linalg.eigvalsh((matrix + np.swapaxes(matrix.conj(), -1, -2)) / 2)[..., ::-1]
+    return values[..., k - 1] - values[..., k]
+
+
+def hinge_of_each(matrix, k, margin):
+    return np.maximum(0, margin - _gap(matrix, k))
+
+
+def smooth(matrix, k, margin):
+    return np.logaddexp(0, margin - _gap(matrix, k)).mean()
+
+
+def in_parts_of_the_mean(matrix, loading):
+    return matrix + loading * np.trace(matrix).real / len(matrix) * np.eye(len(matrix))
+
+
+def by_degrees(matrix, k, angles):
+    _, vectors = np.linalg.eigh((matrix + matrix.conj().T) / 2)
+    places = np.arange(len(matrix))[:, None]
+    steering = np.exp(1j * np.pi * places * np.sin(np.radians(angles)))
+    noise = vectors[:, : len(matrix) - k]
+    return 1 / np.sum(np.abs(noise.conj().T @ steering) ** 2, axis=0)
+
+
+def of_peak_one(matrix, steering, k):
+    _, vectors = np.linalg.eigh((matrix + matrix.conj().T) / 2)
+    noise = vectors[:, : len(matrix) - k]
+    spectrum = 1 / np.sum(np.abs(noise.conj().T @ steering) ** 2, axis=0)
+    return spectrum / spectrum.max()
+
+
+def in_millimetres(shape, spacing, azimuth, elevation, distance, wavelength):
+    (n_h, n_v), (d_h, d_v) = shape, spacing
+    i_v, i_h = np.divmod(np.arange(n_h * n_v), n_h)
+    x, y = (i_h - (n_h - 1) / 2) * d_h / 1000, (i_v - (n_v - 1) / 2) * d_v / 1000
+    u, v = np.sin(azimuth) * np.cos(elevation), np.sin(elevation)
+    w = np.cos(azimuth) * np.cos(elevation)
+    length = np.sqrt((distance * u - x) ** 2 + (distance * v - y) ** 2 + (distance * w) ** 2)
+    return np.exp(2j * np.pi / wavelength * (distance - length)) / np.sqrt(len(x))
