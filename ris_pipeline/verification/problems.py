@@ -123,7 +123,7 @@ class Problem:
         return np.asarray(np.sin(1.0 + 2.0 * np.arange(self.steering.shape[-1])))
 
     def steering_tensor(self) -> Tensor:
-        """The steering vectors in the matrices' dtype, a copy that a function may do with as it likes."""
+        """The steering vectors in the matrices' dtype, fresh."""
         return torch.from_numpy(self.steering.copy()).to(self.dtype)
 
     def argument(self, name: str) -> Tensor:
