@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.scene.array import Panel
+from ris_pipeline.spectral import eigengap
 from ris_pipeline.verification.adapters import CALL_ERRORS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
@@ -130,8 +131,7 @@ def _losses() -> Iterator[Case]:
 
 def _is_open(matrix: Tensor, k: int, margin: float) -> bool:
     """Whether every gap is as wide as the margin."""
-    values = torch.linalg.eigvalsh((matrix + matrix.mH) / 2).flip(-1)
-    return bool((values[..., k - 1] - values[..., k] >= margin).all())
+    return bool((eigengap(matrix, k) >= margin).all())
 
 
 def _slope(

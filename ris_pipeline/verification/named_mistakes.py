@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.spectral import eigenvalues, hermitize, projector, signal_subspace
+from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 
 Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
@@ -184,14 +185,14 @@ FACTOR_HINGES: Named = (
     (
         Cause.ROOT,
         "It takes singular values of F for eigenvalues of F F^H.",
-        lambda f, k, c: (c - _gap(torch.linalg.svdvals(f), k)).relu().mean(),
+        lambda f, k, c: (c - _gap(_of_factor(f).clamp_min(0).sqrt(), k)).relu().mean(),
     ),
 )
 
 
 def _columns(matrix: Tensor) -> Tensor:
     """Eigenvectors in descending order of their values."""
-    return torch.linalg.eigh(hermitize(matrix))[1].flip(-1)
+    return eigh(matrix)[1]
 
 
 SIGNAL_BASES: Named = tuple(
