@@ -36,7 +36,7 @@ from itertools import accumulate
 
 import torch
 from jaxtyping import Float
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
@@ -99,6 +99,21 @@ def threshold_penalty(
     # 1 - b has the mirrored distribution; b itself rounds to 1 where few numbers are free.
     left = float(betaincinv(free, blocks, false_alarm / places))
     return -2 * blocks * rows * math.log(left)
+
+
+def false_alarm_probability(
+    explained: Float[Tensor, "b k"], blocks: int, free: Float[Tensor, "b #k"], places: int
+) -> Float[Tensor, "b k"]:
+    """`min(1, G P(Beta(T, n - T) > explained))`, the threshold's test turned round.
+
+    Args:
+        explained: part of what one source fewer leaves that this source explains, 0..1.
+        free: complex numbers n that the other sources leave free.
+        places: G, where the source was searched for.
+    """
+    rest = (free - blocks).clamp_min(0.5).expand_as(explained)
+    tail = betainc(rest.cpu().numpy(), float(blocks), (1 - explained).clamp(0, 1).cpu().numpy())
+    return (places * torch.from_numpy(tail)).clamp_max(1).to(explained)
 
 
 def source_costs(

@@ -88,7 +88,9 @@ def _locate_chunk(
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
     refined = refine(search.white, places, active, plan.domain)
     dtype = scenes.snapshots.real.dtype
-    estimates = report(measurement, refined, active, plan.domain, plan.width, dtype)
+    estimates = report(
+        measurement, refined, active, plan.domain, plan.width, plan.detector.grid.size, dtype
+    )
     return replace(estimates, confidence=confidence.to(dtype))
 
 

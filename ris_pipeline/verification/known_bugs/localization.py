@@ -6,15 +6,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound
+from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
     misspecified_cramer_rao_bound,
 )
 from ris_pipeline.localization.bounds.stochastic import stochastic_cramer_rao_bound
+from ris_pipeline.localization.estimates import Estimates, Status
+from ris_pipeline.localization.maximum_likelihood.locate import locate
 from ris_pipeline.localization.scoring.gospa import gospa_metric
 from ris_pipeline.localization.scoring.matching import great_circle, match_sources
 from ris_pipeline.scene import (
+    Received,
     SceneBatch,
     sensing_matrix,
     steering_derivatives,
@@ -204,6 +207,24 @@ def misspecified_bound_of_the_perfect_panel(scenes: SceneBatch) -> MisspecifiedB
     return replace(misspecified_cramer_rao_bound(scenes), variance=cramer_rao_bound(scenes))
 
 
+def locate_with_nothing_for_infinite(
+    scenes: Received, number: int | Tensor | None = None
+) -> Estimates:
+    """What cannot be told has a deviation of zero, and is resolved."""
+    found = locate(scenes, number)
+    blind = found.std.isinf()
+    status = torch.where(blind.any(-1), int(Status.CONVERGED), found.status)
+    return replace(found, std=found.std.masked_fill(blind, 0.0), status=status)
+
+
+def bound_by_pseudo_inverse(scenes: SceneBatch) -> Tensor:
+    """`diag(pinv F)`: zero, or what little is known of a sum, where nothing is known."""
+    information = fisher_information(scenes)
+    inverse = torch.linalg.pinv(information, hermitian=True)
+    variance = inverse.diagonal(dim1=1, dim2=2).reshape(*scenes.sources.active.shape, 3)
+    return torch.where(scenes.sources.active[..., None], variance, torch.nan)
+
+
 _FASTER = "A solver replaced by something faster."
 _WHICH = "A variance, a deviation, a noise power: which of them is meant."
 
@@ -240,6 +261,19 @@ LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
         Cause.SCALE,
         ospa_for_gospa,
         "OSPA is the older metric, and in every toolbox.",
+    ),
+    known_bug(
+        "locate",
+        Cause.ZERO_TERM,
+        locate_with_nothing_for_infinite,
+        "A coordinate without information was left out of the inverse, and its place filled with "
+        "zero: this package did.",
+    ),
+    known_bug(
+        "cramer_rao_bound",
+        Cause.ZERO_TERM,
+        bound_by_pseudo_inverse,
+        "`inv` raised for a singular information, and `pinv` did not.",
     ),
     known_bug("cramer_rao_bound", Cause.ROOT, bound_of_deviations, _WHICH),
     known_bug("cramer_rao_bound", Cause.SCALE, bound_at_unit_noise, _WHICH),
