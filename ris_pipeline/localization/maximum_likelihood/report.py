@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
 from ris_pipeline.localization.estimates import Estimates, status_of, strongest_first
+from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.least_squares.refinement import (
     Refined,
     standard_deviations,
 )
-from ris_pipeline.localization.maximum_likelihood.relax import loss_without
+from ris_pipeline.localization.levenberg_marquardt import slope_of
 from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.source_number import Threshold, false_alarm_probability
@@ -22,15 +23,32 @@ def _status(refined: Refined, std: Tensor, real: Tensor, free: Tensor, width: fl
     return status_of(edge, resolved=sharp & real & refined.converged[:, None])
 
 
+def _residual_without(
+    measurement: Measurement, refined: Refined, active: Tensor, source: int, domain: Domain
+) -> Float[Tensor, " b"]:
+    """What is left without one source after the others have moved by a Gauss-Newton step each."""
+    others = active.clone()
+    others[:, source] = False
+    here = linearise(measurement, refined.parameters, others)
+    slope = slope_of(here, refined.held.flatten(1))
+    step = (slope.newton() * slope.scale).reshape_as(refined.parameters)
+    place = torch.clamp(refined.parameters + step, domain.lower, domain.upper)
+    return torch.minimum(here.rss, linearise(measurement, place, others).rss)
+
+
 def _false_alarm(
-    measurement: Measurement, refined: Refined, active: Tensor, coordinates: int, places: int
+    measurement: Measurement, refined: Refined, active: Tensor, domain: Domain, places: int
 ) -> Float[Tensor, "b k"]:
     """Probability that noise in the place of each source would have explained as much."""
-    loss = loss_without(measurement, refined.parameters, active)
+    slots = range(active.shape[1])
+    without = [_residual_without(measurement, refined, active, k, domain) for k in slots]
+    more = torch.stack(without, dim=1) if without else refined.parameters[..., 0]
     rss = torch.maximum(refined.fit.rss, rounding_floor(measurement))[:, None]
+    coordinates = int(free_coordinates(domain, measurement.wavefront).sum())
     taken = (active.sum(1) - 1) * (measurement.blocks + coordinates / 2)
     free = (measurement.samples - taken)[:, None]
-    return false_alarm_probability(loss / (loss + rss), measurement.blocks, free, places)
+    explained = 1 - rss / torch.maximum(more, rss)
+    return false_alarm_probability(explained, measurement.blocks, free, places)
 
 
 def report(
@@ -56,7 +74,7 @@ def report(
     std = std * distance_by_inverse(refined.parameters).abs()
     if measurement.wavefront == "plane":
         std[..., 2] = torch.inf
-    alarm = _false_alarm(measurement, refined, active, coordinates, places)
+    alarm = _false_alarm(measurement, refined, active, domain, places)
     real = active & (alarm <= Threshold().false_alarm)
     status = _status(refined, std, real, free, width)
     return strongest_first(
