@@ -62,6 +62,13 @@ class Estimates:
         names = [field.name for field in fields(cls)]
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
+    def put(self, index: Tensor, others: "Estimates") -> "Estimates":
+        """The same with the scenes `index` replaced by others of as many slots."""
+        changed = {field.name: getattr(self, field.name).clone() for field in fields(self)}
+        for name, values in changed.items():
+            values[index] = getattr(others, name)
+        return Estimates(**changed)
+
     @property
     def active(self) -> Tensor:
         """(B, K) bool: which slots hold a source."""

@@ -26,6 +26,7 @@ from ris_pipeline.localization.measurement.checks import (
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.units import answer
 from ris_pipeline.localization.measurement.whitening import diffuse_ratio
 from ris_pipeline.localization.source_number import penalised_likelihood, source_costs
 from ris_pipeline.localization.spectra.search import Positions
@@ -128,18 +129,22 @@ def run_baseline(
     places = grid_size(scenes.scenario.replace(wavefront=wavefront))
     costs = source_costs("bic", blocks, rows, coordinates, places, most)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
-    parts = []
-    for start in range(0, max(1, scenes.size), step):
-        part = scenes.between(start, start + step)
+
+    def estimate(part: Received, some: Tensor | None) -> Estimates:
         measurement = measure(part)
         find = prepare(part, measurement)
         measurement = replace(measurement, wavefront=wavefront)
-        if known is None:
+        if some is None:
             positions = _of_least_cost(measurement, find, costs)
         else:
-            positions = _padded(find(known[start : start + step]), most)
-        dtype = scenes.snapshots.real.dtype
-        parts.append(_estimates(measurement, positions, coordinates, dtype))
+            positions = _padded(find(some), most)
+        return _estimates(measurement, positions, coordinates, part.snapshots.real.dtype)
+
+    parts = []
+    for start in range(0, max(1, scenes.size), step):
+        part = scenes.between(start, start + step)
+        some = None if known is None else known[start : start + step]
+        parts.append(answer(part, some, most, estimate))
     return Estimates.joined(parts)
 
 

@@ -1,6 +1,7 @@
 """The whole estimator: detect, refine jointly, decide how many, report what can be trusted."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from ris_pipeline.localization.measurement.checks import (
     identifiable_sources,
 )
 from ris_pipeline.localization.measurement.measure import measure
+from ris_pipeline.localization.measurement.units import answer
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
     Threshold,
@@ -159,9 +161,8 @@ def locate(
     parts = []
     for start in range(0, max(1, scenes.size), step):
         part = scenes.between(start, start + step)
+        some = None if known is None else known[start : start + step]
         parts.append(
-            _locate_chunk(
-                part, None if known is None else known[start : start + step], criterion, plan
-            )
+            answer(part, some, slots, partial(_locate_chunk, criterion=criterion, plan=plan))
         )
     return Estimates.joined(parts)

@@ -43,7 +43,8 @@ def _false_alarm(
     slots = range(active.shape[1])
     without = [_residual_without(measurement, refined, active, k, domain) for k in slots]
     more = torch.stack(without, dim=1) if without else refined.parameters[..., 0]
-    rss = torch.maximum(refined.fit.rss, rounding_floor(measurement))[:, None]
+    rss = refined.fit.rss.clamp_max(torch.finfo(refined.fit.rss.dtype).max)
+    rss = torch.maximum(rss, rounding_floor(measurement))[:, None]
     coordinates = int(free_coordinates(domain, measurement.wavefront).sum())
     taken = (active.sum(1) - 1) * (measurement.blocks + coordinates / 2)
     free = (measurement.samples - taken)[:, None]
@@ -67,8 +68,9 @@ def report(
         places: where a source could have been found, points of the search grid.
     """
     free = free_coordinates(domain, measurement.wavefront)
-    coordinates = int(free.sum())
-    noise = noise_estimate(measurement, refined.fit.rss, active.sum(1), coordinates)
+    # Sources that coincide have no residual of their own; it is no more than all there is.
+    rss = torch.minimum(refined.fit.rss, measurement.energy)
+    noise = noise_estimate(measurement, rss, active.sum(1), int(free.sum()))
     power = refined.fit.amplitudes.abs().square().mean(1)
     std = standard_deviations(refined, noise, free)
     std = std * distance_by_inverse(refined.parameters).abs()
