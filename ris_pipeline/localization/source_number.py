@@ -40,6 +40,7 @@ from scipy.special import betainc, betaincinv
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._validation import check_range
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -57,6 +58,7 @@ class Threshold:
     false_alarm: float = 0.01
 
     def __post_init__(self) -> None:
+        check_range("false_alarm", self.false_alarm, 0, 1)
         if not 0 < self.false_alarm < 1:
             raise InputError(f"false_alarm = {self.false_alarm}: allowed is 0..1, both excluded")
 

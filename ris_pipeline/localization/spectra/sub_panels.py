@@ -22,9 +22,10 @@ from ris_pipeline.spectral.low_rank import AnyForm
 
 
 def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
-    """The size next to `share` of each side, at least one element."""
+    """The size next to `share` of each side, at least one element; all of a panel of which that
+    would be a single one, which has no direction."""
     n_h, n_v = (max(1, round(share * side)) for side in panel)
-    return n_h, n_v
+    return (n_h, n_v) if n_h * n_v > 1 else panel
 
 
 def sub_panel_windows(

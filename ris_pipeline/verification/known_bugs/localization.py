@@ -217,6 +217,12 @@ def locate_with_nothing_for_infinite(
     return replace(found, std=found.std.masked_fill(blind, 0.0), status=status)
 
 
+def locate_with_a_floor(scenes: Received, number: int | Tensor | None = None) -> Estimates:
+    """Snapshots below an absolute size count as nothing."""
+    loud = scenes.snapshots.abs() > 1e-9
+    return locate(replace(scenes, snapshots=scenes.snapshots * loud), number)
+
+
 def bound_by_pseudo_inverse(scenes: SceneBatch) -> Tensor:
     """`diag(pinv F)`: zero, or what little is known of a sum, where nothing is known."""
     information = fisher_information(scenes)
@@ -268,6 +274,12 @@ LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
         locate_with_nothing_for_infinite,
         "A coordinate without information was left out of the inverse, and its place filled with "
         "zero: this package did.",
+    ),
+    known_bug(
+        "locate",
+        Cause.SCALE,
+        locate_with_a_floor,
+        "An epsilon that was small beside the data of the day.",
     ),
     known_bug(
         "cramer_rao_bound",
