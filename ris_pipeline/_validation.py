@@ -119,7 +119,7 @@ def check_finite(name: str, value: Tensor) -> None:
 
 
 def check_indices(name: str, value: Any) -> Tensor:
-    """The value as int64; raise `InputError` unless it is a tensor of whole numbers with one axis."""
+    """The value as int64; raise `InputError` unless it is a tensor of integers with one axis."""
     check_tensor(name, value)
     if value.dtype not in _WHOLE or value.ndim != 1:
         raise InputError(

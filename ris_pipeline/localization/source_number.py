@@ -16,7 +16,9 @@ A source has d coordinates (3, or 2 for a plane wavefront), informed by all 2 T 
 and one complex amplitude a block, informed by the 2 L M of its block: at T = 1 BIC is 5 ln(2 L M).
 The threshold makes the generalised likelihood ratio a test of constant false alarm: of white noise
 of any level in the n_k complex numbers that k sources leave free, one place explains a part with
-that Beta distribution, and the best of G searched places exceeds b_k with probability at most P_fa.
+that Beta distribution, and the best of G points of a grid exceeds b_k with probability at most
+P_fa. Between the points there is more: `Threshold` takes b_k from the whole domain
+(`random_field`), which costs an integral a scene; as the least that BIC asks for G will do.
 BIC is an expansion for many numbers, in which a search costs nothing; where they are few, noise
 alone would pay for a source (reference preset with one code: BIC costs 17, the threshold 27 and
 more).
@@ -44,6 +46,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.random_field import alarm_level
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
 
 RESIDUAL_CRITERIA = ("bic", "aic", "threshold")
@@ -136,8 +139,29 @@ def source_costs(
     return tuple(accumulate(costs, initial=0.0))
 
 
+def threshold_costs(
+    measurement: Measurement,
+    sizes: Float[Tensor, "b d"],
+    coordinates: int,
+    test: Threshold,
+    most: int,
+) -> Float[Tensor, "b n"]:
+    """What 0, 1, .. `most` sources cost each scene by a `Threshold`.
+
+    Args:
+        sizes: of the domain that is searched, see `random_field`.
+    """
+    taken = measurement.blocks + coordinates / 2
+    costs = [torch.zeros_like(sizes[:, 0])]
+    for k in range(most):
+        free = measurement.samples - k * taken
+        level = alarm_level(sizes, measurement.blocks, free, test.false_alarm)
+        costs.append(costs[-1] + 2 * measurement.samples * level)
+    return torch.stack(costs, dim=1)
+
+
 def penalised_likelihood(
-    measurement: Measurement, rss: Float[Tensor, " b"], cost: float
+    measurement: Measurement, rss: Float[Tensor, " b"], cost: float | Float[Tensor, " b"]
 ) -> Float[Tensor, " b"]:
     """`2 T L M ln rss + cost`: -2 ln likelihood up to a constant.
 

@@ -42,7 +42,7 @@ def gospa_metric(
         cutoff: angle (rad) from which an estimate is no estimate of a source.
 
     Raises:
-        InputError: shapes that do not fit, an angle of a filled slot that is not finite, or a cutoff
+        InputError: shapes that do not fit, an angle of a filled slot that is not finite, a cutoff
             that is not positive.
     """
     check_range("cutoff", cutoff, -math.inf, math.inf)

@@ -16,6 +16,7 @@ from ris_pipeline.localization.estimates import Estimates, Status
 from ris_pipeline.localization.maximum_likelihood.locate import locate
 from ris_pipeline.localization.scoring.gospa import gospa_metric
 from ris_pipeline.localization.scoring.matching import great_circle, match_sources
+from ris_pipeline.localization.source_number import Threshold
 from ris_pipeline.scene import (
     Received,
     SceneBatch,
@@ -25,6 +26,8 @@ from ris_pipeline.scene import (
 )
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+
+ONE_IN_A_HUNDRED = Threshold(0.01)
 
 
 def sources_matched_in_order(*arguments: Tensor) -> Tensor:
@@ -223,6 +226,13 @@ def locate_with_a_floor(scenes: Received, number: int | Tensor | None = None) ->
     return locate(replace(scenes, snapshots=scenes.snapshots * loud), number)
 
 
+def locate_testing_one_place(
+    scenes: Received, number: int | Tensor | None = None, criterion: Threshold = ONE_IN_A_HUNDRED
+) -> Estimates:
+    """The level of a test at one place, used for the best of a dozen."""
+    return locate(scenes, number, criterion=Threshold(min(0.9, 12 * criterion.false_alarm)))
+
+
 def bound_by_pseudo_inverse(scenes: SceneBatch) -> Tensor:
     """`diag(pinv F)`: zero, or what little is known of a sum, where nothing is known."""
     information = fisher_information(scenes)
@@ -274,6 +284,12 @@ LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
         locate_with_nothing_for_infinite,
         "A coordinate without information was left out of the inverse, and its place filled with "
         "zero: this package did.",
+    ),
+    known_bug(
+        "locate",
+        Cause.BROADCAST,
+        locate_testing_one_place,
+        "The textbook threshold is that of one cell under test.",
     ),
     known_bug(
         "locate",
