@@ -18,7 +18,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline._validation import numbers
+from ris_pipeline._validation import check_range, numbers
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.scene._phasor import phasor
 
@@ -60,7 +60,12 @@ def uniform_linear_array(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Panel:
-    """Antennas along x at half a wavelength, centred."""
+    """Antennas along x at half a wavelength, centred.
+
+    Raises:
+        InputError: no antennas.
+    """
+    check_range("antennas", antennas, 1, math.inf)
     x = (torch.arange(antennas, dtype=dtype, device=device) - (antennas - 1) / 2) * wavelength / 2
     return Panel(torch.stack((x, torch.zeros_like(x), torch.zeros_like(x)), dim=-1), wavelength)
 

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.spectral import spatial_smoothing
 from ris_pipeline.spectral.low_rank import AnyForm
@@ -59,6 +60,7 @@ def smooth_panel(
         InputError: a size below 1 or above the panel's, or a covariance of another panel.
     """
     values = covariance if isinstance(covariance, Tensor) else covariance.factor
+    check_shape("covariance", values, (None, None))
     if values.shape[-2] != scenario.elements:
         raise InputError(
             f"covariance is of order {values.shape[-2]}: allowed is {scenario.elements}"

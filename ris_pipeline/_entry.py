@@ -1,0 +1,103 @@
+"""The doors of a package: what its public functions are called with is what they say they take.
+
+A function is annotated once; `checked` reads the annotation where somebody calls it from outside,
+and what does not fit is one line. Inside the package functions call each other without.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import torch
+from jaxtyping import jaxtyped
+from torch import Tensor
+
+from ris_pipeline._errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of the annotated kind; whole numbers of numpy are integers, and every
+    number but a bool is a float. Kinds that this does not know fit."""
+    if isinstance(kind, TypeVar):
+        bounds = kind.__constraints__ or ((kind.__bound__,) if kind.__bound__ else ())
+        return not bounds or any(fits(value, bound) for bound in bounds)
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return isinstance(value, str) and value in parts
+    if origin is tuple:
+        return _tuple_fits(value, parts)
+    if kind in (None, NoneType):
+        return value is None
+    if kind in (int, float):
+        number = Integral if kind is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _tuple_fits(value: Any, parts: tuple[Any, ...]) -> bool:
+    if not isinstance(value, tuple | list):
+        return False
+    kinds = parts[:1] * len(value) if parts[-1:] == (Ellipsis,) else parts
+    return len(value) == len(kinds) and all(map(fits, value, kinds))
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"is {value.dtype} of shape {tuple(value.shape)}"
+    return f"= {value!r:.60}".replace("\n", " ")
+
+
+def _allowed(kind: Any) -> str:
+    return inspect.formatannotation(kind).replace("jaxtyping.", "").replace("torch.", "")
+
+
+def _taken(name: str, value: Any, kind: Any) -> Any:
+    """The value, numpy's whole numbers as Python's."""
+    if not fits(value, kind):
+        raise InputError(f"{name} {_told(value)}: allowed is {_allowed(kind)}")
+    if name == "device" and isinstance(value, str):
+        _check_device(value)
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device = {name!r}: {str(error).splitlines()[0]}") from None
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, asked with what it is annotated to take; axes of one name have one length.
+
+    Compiled code is not asked.
+
+    Raises:
+        InputError: an argument of another kind, or one that is missing or too many.
+    """
+    signature = inspect.signature(function)
+    hints = get_type_hints(function)
+
+    @wraps(function)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputError(f"{function.__name__}: {error}") from None
+        with jaxtyped("context"):
+            for name, value in bound.arguments.items():
+                if name in hints:
+                    bound.arguments[name] = _taken(name, value, hints[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return asked
