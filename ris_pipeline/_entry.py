@@ -1,7 +1,8 @@
 """The doors of a package: what its public functions are called with is what they say they take.
 
-A function is annotated once; `checked` reads the annotation where somebody calls it from outside,
-and what does not fit is one line. Inside the package functions call each other without.
+A function is annotated once. Where somebody calls it from outside and it fails, `checked` reads the
+annotation, and an argument that does not fit it is one line. Inside the package functions call each
+other without.
 """
 
 import inspect
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import jaxtyped
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import CALL_ERRORS, InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,15 +60,6 @@ def _allowed(kind: Any) -> str:
     return inspect.formatannotation(kind).replace("jaxtyping.", "").replace("torch.", "")
 
 
-def _taken(name: str, value: Any, kind: Any) -> Any:
-    """The value, numpy's whole numbers as Python's."""
-    if not fits(value, kind):
-        raise InputError(f"{name} {_told(value)}: allowed is {_allowed(kind)}")
-    if name == "device" and isinstance(value, str):
-        _check_device(value)
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
-
-
 def _check_device(name: str) -> None:
     try:
         torch.device(name)
@@ -75,10 +67,26 @@ def _check_device(name: str) -> None:
         raise InputError(f"device = {name!r}: {str(error).splitlines()[0]}") from None
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, asked with what it is annotated to take; axes of one name have one length.
+def _python(value: Any) -> Any:
+    """Whole numbers of numpy as Python's."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return int(value) if whole else value
 
-    Compiled code is not asked.
+
+def _misfit(arguments: dict[str, Any], hints: dict[str, Any]) -> str | None:
+    """What is wrong with the first argument that is of another kind than annotated; axes of one
+    name have one length."""
+    with jaxtyped("context"):
+        for name, value in arguments.items():
+            if name in hints and not fits(value, hints[name]):
+                return f"{name} {_told(value)}: allowed is {_allowed(hints[name])}"
+    return None
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function; where it fails on an argument of another kind than annotated, that is said.
+
+    What a function checks itself it says better, so it goes first.
 
     Raises:
         InputError: an argument of another kind, or one that is missing or too many.
@@ -88,16 +96,22 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.compiler.is_compiling():
-            return function(*args, **kwargs)
         try:
-            bound = signature.bind(*args, **kwargs)
+            bound = signature.bind(
+                *map(_python, args), **{k: _python(v) for k, v in kwargs.items()}
+            )
         except TypeError as error:
             raise InputError(f"{function.__name__}: {error}") from None
-        with jaxtyped("context"):
-            for name, value in bound.arguments.items():
-                if name in hints:
-                    bound.arguments[name] = _taken(name, value, hints[name])
-        return function(*bound.args, **bound.kwargs)
+        if isinstance(bound.arguments.get("device"), str):
+            _check_device(bound.arguments["device"])
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except InputError:
+            raise
+        except CALL_ERRORS as error:
+            misfit = _misfit(bound.arguments, hints)
+            if misfit is None:
+                raise
+            raise InputError(misfit) from error
 
     return asked
