@@ -1,5 +1,8 @@
 """Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
+from inspect import isfunction
+
+from ris_pipeline._entry import checked
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
@@ -99,3 +102,7 @@ __all__ = [
     "ula_steering",
     "whiten",
 ]
+
+globals().update(
+    {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
+)

@@ -1,5 +1,8 @@
 """What is measured: panel, channel, codes, impairments, and the simulator that draws them."""
 
+from inspect import isfunction
+
+from ris_pipeline._entry import checked
 from ris_pipeline.scene.array import (
     Panel,
     angles_from_cosines,
@@ -68,3 +71,7 @@ __all__ = [
     "steering_vector",
     "uniform_linear_array",
 ]
+
+globals().update(
+    {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
+)

@@ -54,7 +54,10 @@ def doubled_search(scenario: Scenario, dtype: torch.dtype, device: torch.device)
     """The search over one period of (u, v) of plane waves at twice the spacing."""
     size = sub_panel_size(scenario.panel, SUB_PANEL)
     double = scenario.replace(
-        panel=size, spacing=tuple(2 * d for d in scenario.spacing), wavefront="plane"
+        panel=size,
+        spacing=tuple(2 * d for d in scenario.spacing),
+        sources=(1, 1),
+        wavefront="plane",
     )
     widths, limits = beamwidths(double), cosine_limits(search_domain(scenario, device))
     (us, period_u), (vs, period_v) = map(_one_period, limits, double.spacing, widths)
