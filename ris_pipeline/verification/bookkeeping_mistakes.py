@@ -208,7 +208,7 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
         (Cause.SINGLE, "In the gradients' own precision.", _native),
     )
 )
-NORMS = (
+NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
     *_OF_GRADIENTS,
     (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
     (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
