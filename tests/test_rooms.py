@@ -13,6 +13,8 @@ ROOMS = (
     "_files",
     "_laws",
     "_validation",
+    "_arrays",
+    "_tables",
     "_version",
     "config",
     "scene",

@@ -87,6 +87,7 @@ def check_scenario(trained: Scenario, seen: Scenario) -> None:
         "wavelength",
         "panel",
         "spacing",
+        "positions",
         "azimuth_deg",
         "elevation_deg",
         "distance",

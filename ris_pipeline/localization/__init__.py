@@ -1,5 +1,6 @@
 """Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
+from ris_pipeline._arrays import open_doors
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
@@ -48,6 +49,7 @@ from ris_pipeline.localization.spectra.linear_array import (
     ula_steering,
 )
 from ris_pipeline.localization.spectra.sub_panels import smooth_panel, sub_panel_windows
+from ris_pipeline.localization.supposed import suppose_sources
 
 __all__ = [
     "CRITERIA",
@@ -93,9 +95,12 @@ __all__ = [
     "stochastic_fisher_information",
     "sub_panel_windows",
     "summarise",
+    "suppose_sources",
     "ula_bartlett",
     "ula_music",
     "ula_mvdr",
     "ula_steering",
     "whiten",
 ]
+
+open_doors(globals(), __all__)

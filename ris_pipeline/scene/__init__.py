@@ -1,5 +1,6 @@
 """What is measured: panel, channel, codes, impairments, and the simulator that draws them."""
 
+from ris_pipeline._arrays import open_doors
 from ris_pipeline.scene.array import (
     Panel,
     angles_from_cosines,
@@ -26,6 +27,7 @@ from ris_pipeline.scene.codebook import (
 )
 from ris_pipeline.scene.dataset import SceneSet, Split
 from ris_pipeline.scene.impairments import TruePanel
+from ris_pipeline.scene.own import on_even_grid, own_scenario, panel_scenario
 from ris_pipeline.scene.received import Received
 from ris_pipeline.scene.simulate import (
     SceneBatch,
@@ -55,6 +57,9 @@ __all__ = [
     "hadamard_codebook",
     "ideal_panel",
     "load_panel",
+    "on_even_grid",
+    "own_scenario",
+    "panel_scenario",
     "quantise_phase",
     "random_codebook",
     "rician_channel",
@@ -68,3 +73,5 @@ __all__ = [
     "steering_vector",
     "uniform_linear_array",
 ]
+
+open_doors(globals(), __all__)
