@@ -20,6 +20,7 @@ ROOMS = (
     "scene",
     "spectral",
     "localization",
+    "data",
     "watch",
     "learning",
     "evaluation",

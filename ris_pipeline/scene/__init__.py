@@ -37,6 +37,7 @@ from ris_pipeline.scene.simulate import (
     sensing_matrix,
     simulate,
     steering_matrix,
+    true_panel,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "steering_matrix",
     "steering_second_derivatives",
     "steering_vector",
+    "true_panel",
     "uniform_linear_array",
 ]
 

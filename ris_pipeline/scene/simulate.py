@@ -163,6 +163,13 @@ def simulate(
     )
 
 
+def true_panel(
+    scenario: Scenario, seed: int, index: Tensor, dtype: torch.dtype = torch.float32
+) -> TruePanel:
+    """The panel as it is in the scenes `index` (B,) of `seed`: the `truth` of `simulate`."""
+    return draw_panel(SceneRandom(seed, index, dtype), scenario)
+
+
 def clean_snapshots(scenes: SceneBatch) -> Complex[Tensor, "b t l m"]:
     """`E y[t, l] = H diag(c'[t, l]) A' g s[t]`: what the panel as it is sends, without noise.
 
