@@ -132,3 +132,5 @@ def open_doors(room: MutableMapping[str, Any], names: Iterable[str]) -> None:
     for name in names:
         if inspect.isfunction(room[name]):
             room[name] = takes_arrays(room[name])
+            # Where pickle finds it again.
+            room[name].__module__ = room["__name__"]

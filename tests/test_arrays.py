@@ -1,6 +1,7 @@
 """Numpy works wherever torch does, at every public door."""
 
 import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ DOORS = [
     for name in room.__all__
     if inspect.isfunction(getattr(room, name))
 ]
-R = np.diag([3.0, 2.0, 1.0]).astype(np.complex64)
+R: Any = np.diag([3.0, 2.0, 1.0]).astype(np.complex64)
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -45,6 +46,11 @@ def test_answers_come_back_in_the_kind_that_was_given(untyped) -> None:
     assert isinstance(nmse(R[None], torch.tensor(R[None])), torch.Tensor)
     with untyped():
         assert isinstance(shrink(LowRankCovariance(R), 0.1), LowRankCovariance)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_can_be_sent_to_another_process(door: Any) -> None:
+    assert pickle.loads(pickle.dumps(door)) is door  # noqa: S301
 
 
 def test_gradients_go_through_the_door() -> None:
@@ -85,7 +91,8 @@ def test_what_is_no_array(value: Any, message: str) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    assert eigengap_loss(R, np.int64(1), np.float64(5.0)) == eigengap_loss(R, 1, 5.0)
+    one: Any = np.int64(1)
+    assert eigengap_loss(R, one, np.float64(5.0)) == eigengap_loss(R, 1, 5.0)
 
 
 def test_a_function_of_no_arrays_is_left_alone() -> None:

@@ -87,7 +87,7 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
                 "folder"
             )
         write_scenes(out, list(scenes.batches(_AT_ONCE)), matlab)
-        console.print(f"{out}: {scenes.size} scenes", highlight=False)
+        console.print(f"{out}: {scenes.size} scenes", highlight=False, soft_wrap=True)
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("simulating", total=scenes.size)
@@ -97,4 +97,5 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
         f"{out}: {store.size} scenes in {len(store.manifest['shards'])} files, "
         f"{total / 1e6:.0f} MB",
         highlight=False,
+        soft_wrap=True,
     )

@@ -112,10 +112,13 @@ def _write_safetensors(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _read_npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        if not hasattr(file, "files"):
+    # Opened here: numpy leaves a file open that it cannot read.
+    with path.open("rb") as stream:
+        content = np.load(stream, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
             raise InputError("holds one array without a name: allowed is numpy.savez")
-        return {name: file[name] for name in file.files}
+        with content as file:
+            return {name: file[name] for name in file.files}
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -63,7 +63,7 @@ def read_measurements(path: Path) -> Received | OwnCovariance:
         _check_names(arrays)
         matlab = path.suffix == ".mat"
         if "covariance" in arrays:
-            return _covariance(arrays, matlab)
+            return _covariance(arrays)
         return _received(arrays, matlab)
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from None
@@ -98,16 +98,12 @@ def _received(arrays: Arrays, matlab: bool) -> Received:
         c,
         positions=arrays["positions"],
         wavelength=_number("wavelength", arrays["wavelength"]),
-        noise_variance=None
-        if noise is None
-        else noise.reshape(-1)
-        if noise.size > 1
-        else noise.reshape(()),
+        noise_variance=None if noise is None else noise.reshape(() if noise.size == 1 else -1),
         **_limits(arrays),
     )
 
 
-def _covariance(arrays: Arrays, matlab: bool) -> OwnCovariance:
+def _covariance(arrays: Arrays) -> OwnCovariance:
     scenario = own_scenario(
         arrays["positions"], _number("wavelength", arrays["wavelength"]), **_limits(arrays)
     )
@@ -156,11 +152,9 @@ def scene_arrays(parts: Sequence[SceneBatch]) -> Arrays:
         return torch.cat(list(values)).numpy(force=True)
 
     def true(name: str, turn: bool) -> NDArray[Any]:
-        values = [
-            getattr(p.sources, name).double().masked_fill(~p.sources.active, torch.nan)
-            for p in parts
-        ]
-        return joined([torch.rad2deg(v) for v in values] if turn else values)
+        values = joined([getattr(p.sources, name).double() for p in parts])
+        active = joined([p.sources.active for p in parts])
+        return np.where(active, np.rad2deg(values) if turn else values, np.nan)
 
     return {
         "snapshots": joined([p.snapshots for p in parts]),

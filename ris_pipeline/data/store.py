@@ -49,11 +49,11 @@ _SOURCES = "azimuth", "elevation", "distance", "gains", "symbols", "count"
 _SCENE = "snapshots", "channel", "noise_variance", "snr_db"
 _COMPLEX = {"snapshots", "channel", "gains", "symbols"}
 
-_MAPPED_BYTES = 2**26
-"""Bytes read before all maps are dropped: what a map has shown stays resident with it."""
-
 _OPEN = 64
 """Maps held at a time."""
+
+_FORGET: int | None = getattr(mmap, "MADV_DONTNEED", None)
+"""Advice to give a map's memory back, where the system takes it; the pages stay cached."""
 
 
 def write_store(
@@ -76,20 +76,17 @@ def write_store(
     if scenes.dtype != torch.float32:
         raise InputError(f"dtype = {scenes.dtype}: allowed is torch.float32")
     manifest = _manifest(scenes, shard)
-    done = _done(folder, manifest)
+    there = _written(folder, manifest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{str(folder)!r} cannot be written: {error.strerror or error}") from None
     for number, start in enumerate(range(0, scenes.size, shard)):
         stop = min(start + shard, scenes.size)
-        if number == len(manifest["shards"]) and number < len(done):
-            path = folder / _shard_name(number)
-            if path.is_file() and _checksum(path) == done[number]["sha256"]:
-                manifest["shards"].append(done[number])
-        if number == len(manifest["shards"]):
-            manifest["shards"].append(_write_shard(folder, number, scenes.scenes(start, stop)))
-            write_text(folder / _MANIFEST, json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+        if number >= len(there) or not _is_whole(folder, there[number]):
+            there[number : number + 1] = [_write_shard(folder, number, scenes.scenes(start, stop))]
+            page = json.dumps({**manifest, "shards": there}, indent=1, allow_nan=False)
+            write_text(folder / _MANIFEST, page + "\n")
         if progress is not None:
             progress(stop - start)
     return SceneStore(folder)
@@ -104,11 +101,15 @@ def _manifest(scenes: SceneSet, shard: int) -> dict[str, Any]:
         "split": scenes.split.name.lower(),
         "size": scenes.size,
         "shard": shard,
-        "shards": [],
     }
 
 
-def _done(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
+    path = folder / entry["file"]
+    return path.is_file() and _checksum(path) == entry["sha256"]
+
+
+def _written(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Shards that an earlier run of the same set has written."""
     if not (folder / _MANIFEST).exists():
         if folder.is_dir() and any(folder.iterdir()):
@@ -116,7 +117,7 @@ def _done(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     earlier = _read_manifest(folder)
     for name, value in manifest.items():
-        if name != "shards" and earlier.get(name) != value:
+        if earlier.get(name) != value:
             raise InputError(
                 f"{str(folder)!r} holds another set: its {name} is {earlier.get(name)!r}, not "
                 f"{value!r}; name another folder"
@@ -130,6 +131,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
+        names = [(e["file"], int(e["bytes"]) > 0, bool(e["sha256"])) for e in manifest["shards"]]
+        if names != [(_shard_name(i), True, True) for i in range(len(names))]:
+            raise ValueError("its shards are not numbered")
     except FileNotFoundError:
         raise InputError(f"{str(folder)!r} holds no {_MANIFEST}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -223,7 +227,6 @@ class SceneStore:
                 raise InputError(f"{str(path)!r}: allowed is a file of {length} bytes")
         self._paths = [folder / name for name, _ in shards]
         self._open: OrderedDict[int, _Shard] = OrderedDict()
-        self._read = 0
 
     def __len__(self) -> int:
         return self.size
@@ -276,7 +279,7 @@ class SceneStore:
             yield self.take(index)
 
     def _gather(self, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Copies of the rows, shard by shard: no map outlives the call by more than its budget."""
+        """Copies of the rows, shard by shard, so that no more than one is ever resident."""
         shards, rows = np.divmod(index, self.shard)
         values: dict[str, NDArray[Any]] = {}
         for number in np.unique(shards).tolist() or [0]:
@@ -285,15 +288,24 @@ class SceneStore:
                 if name not in values:
                     values[name] = np.empty((len(index), *array.shape[1:]), array.dtype)
                 values[name][here] = array[rows[here]]
-        self._read += sum(value.nbytes for value in values.values())
-        if self._read > _MAPPED_BYTES:
-            self._open.clear()
-            self._read = 0
+            self._forget(number)
         return values
+
+    def _forget(self, number: int) -> None:
+        """What a map has shown would stay resident, in pages of up to 2 MiB a row."""
+        if _FORGET is None:
+            self._open.pop(number)
+        else:
+            self._open[number].map.madvise(_FORGET)
 
     def _shard(self, number: int) -> _Shard:
         if number not in self._open:
-            self._open[number] = _Shard(self._paths[number])
+            path = self._paths[number]
+            try:
+                self._open[number] = _Shard(path)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                line = " ".join(str(error).split())
+                raise InputError(f"{str(path)!r} is no shard of this set: {line}") from None
         self._open.move_to_end(number)
         while len(self._open) > _OPEN:
             self._open.popitem(last=False)
@@ -301,5 +313,4 @@ class SceneStore:
 
 
 def _loaded(name: str, value: NDArray[Any]) -> Tensor:
-    tensor = torch.from_numpy(value)
-    return torch.view_as_complex(tensor) if name in _COMPLEX else tensor
+    return torch.from_numpy(value.view(np.complex64)[..., 0] if name in _COMPLEX else value)
