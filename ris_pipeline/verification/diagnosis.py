@@ -2,7 +2,7 @@
 
 Four questions to its answers on a few fixed arguments:
 
-    symptoms   it is right where nothing is out of the way: where is it wrong?
+    symptoms   it is right where nothing is out of the way: where is it wrong? Or the other way?
     relations  are its numbers ours to a factor, or to single precision?
     mistakes   does it answer what ours would, asked or answered otherwise?
     bugs       does it answer, and do its laws fail, as a bug of the catalogue?
@@ -39,12 +39,24 @@ MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
 ROUGHLY = 1e-3
 """Relative distance of numbers that something small has been added to."""
-SINGLE_DIGITS = 32 * float(np.finfo(np.float32).eps)
-"""Relative distance of numbers that went through single precision."""
+DIGITS = (
+    (32 * float(np.finfo(np.float32).eps), 1.0, "Half of its digits are right."),
+    (32 * float(np.finfo(np.float16).eps), 0.75, "A fifth of its digits are right."),
+)
+"""Relative distance of numbers that went through single and half precision; what it is worth to be
+as near, which something small that was added may be too."""
+COARSE = 0.1
+"""Relative distance beyond which no digit agrees."""
 FIRST = 8
 """Cases after which a cause that hardly ever fits is given up."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
 """What is wrong of a derivative says nothing where the value is."""
+INDEPENDENT = {
+    # Nothing else can be said of its numbers.
+    Cause.RANDOM: "The same argument has two answers.",
+    Cause.OVERWRITTEN: "Its argument is another one afterwards.",
+}
+"""What no right function does, whatever it answers."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +108,40 @@ def diagnose(
     if not any(decided.values()):
         return ()
     seen, place = sorted(_seen(implementation, but), key=Seen.right), implementation.place
-    best: dict[str, Diagnosis] = {}
-    for found in (
-        *_circumstance(decided),
-        *_symptoms(seen),
-        *_mistakes(seen, place),
-        # A factor of two says more than a factor.
-        *_relations(seen),
-        *_bugs(seen, place, decided),
-    ):
-        if found.fit > ENOUGH and (found.cause not in best or found.fit > best[found.cause].fit):
-            best[found.cause] = found
+    best = _best(
+        (
+            *_circumstance(decided),
+            *_symptoms(seen),
+            *_eased(seen),
+            *_mistakes(seen, place, 0.0),
+            # A factor of two says more than a factor.
+            *_relations(seen),
+            *_bugs(seen, place, decided),
+        )
+    )
+    # A mistake that is made in single precision.
+    best = best or _best(_mistakes(seen, place, DIGITS[0][0]))
+    for cause in _refuted(seen):
+        best.pop(cause, None)
     ranked = sorted(best.values(), key=lambda one: -one.fit)
     return tuple(one for one in ranked[:MOST] if one.fit >= ranked[0].fit - CLOSE)
+
+
+def _best(every: Iterable[Diagnosis]) -> dict[str, Diagnosis]:
+    """The best of each cause that fits."""
+    best: dict[str, Diagnosis] = {}
+    for found in every:
+        if found.fit > ENOUGH and (found.cause not in best or found.fit > best[found.cause].fit):
+            best[found.cause] = found
+    return best
+
+
+def _refuted(seen: list[Seen]) -> Iterator[Cause]:
+    """What would show whatever else is wrong, and does not."""
+    for cause in INDEPENDENT:
+        cases = [one for one in seen if cause in one.case.symptoms and one.theirs is not None]
+        if cases and all(one.right() for one in cases):
+            yield cause
 
 
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)
@@ -119,7 +152,7 @@ def _seen(implementation: Implementation, but: Collection[Cause]) -> list[Seen]:
     ours, seen = getattr(TARGET, implementation.place), []
     with provide({}, implementation.without()):
         for case in fixed_cases(implementation.place):
-            if case.symptom in but:
+            if set(case.symptoms) & set(but):
                 continue
             try:
                 seen.append(Seen(case, answer(case, implementation.function), _known(case, ours)))
@@ -147,9 +180,9 @@ LAW_SYMPTOMS = {
     "test_memory_layout::test_the_layout_does_not_matter": Cause.MEMORY,
     "test_special_values::test_what_is_not_finite_shows": Cause.NAN_HIDDEN,
     "test_epoch_mean::test_a_loss_that_is_not_finite_shows": Cause.NAN_HIDDEN,
-    "test_special_values::test_real_and_whole_numbers_are_not_cut_to_size": Cause.TRUNCATED,
     "test_special_values::test_an_order_is_a_whole_number_of_any_type": Cause.TRUNCATED,
     "test_size::test_matrices_of_any_order": Cause.SIZE,
+    "test_special_values::test_real_and_whole_numbers_are_not_cut_to_size": Cause.TRUNCATED,
     "test_size::test_batches_of_any_size": Cause.BATCH,
     "test_size::test_any_number_of_steering_vectors": Cause.CHUNK,
     "test_size::test_steering_vectors_of_each_matrix": Cause.BATCH,
@@ -184,31 +217,48 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
     """Where it is wrong, if it is right wherever nothing is out of the way."""
     # What it refuses it does not answer wrongly.
     seen = [one for one in seen if one.theirs is not None and one.ours is not None]
-    for tolerance in (SAME, ROUGHLY):
-        wrong = [one.case for one in seen if not one.right(tolerance)]
-        if any(case.symptom is Cause.RANDOM for case in wrong):
-            # Nothing else can be said of its numbers.
-            yield Diagnosis(Cause.RANDOM, "", "The same argument has two answers.", None, 1.0)
+    for cause, story in INDEPENDENT.items():
+        if any(cause in one.case.symptoms and not one.right() for one in seen):
+            yield Diagnosis(cause, "", story, None, 1.0)
             return
-        if all(one.case.symptom for one in seen) or not all(case.symptom for case in wrong):
+    usual = [one for one in seen if one.case.eases is None]
+    for tolerance in (SAME, ROUGHLY):
+        wrong = [one.case for one in usual if not one.right(tolerance)]
+        if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
-        values = [case for case in wrong if case.symptom not in DERIVED]
-        if not values and any(_backwards(one) for one in seen):
+        values = [case for case in wrong if not set(case.symptoms) & set(DERIVED)]
+        if not values and any(_backwards(one) for one in usual):
             yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
             return
-        values = values or wrong
-        for cause, count in Counter(case.symptom for case in values).most_common():
-            assert cause is not None
-            where = dict.fromkeys(case.where for case in values if case.symptom is cause)
-            story = f"It is right elsewhere and wrong here: {', '.join(where)}."
-            # A second thing that is wrong makes the first less likely, not wrong.
-            yield Diagnosis(cause, "", story, None, (1 + count / len(values)) / 2)
+        yield from _explained(values or wrong, [one.case for one in usual])
         return
+
+
+def _explained(wrong: list[Case], asked: list[Case]) -> Iterator[Diagnosis]:
+    """What the wrong cases have in common, and the right ones have not."""
+    every = Counter(cause for case in asked for cause in case.symptoms)
+    for cause, count in Counter(cause for case in wrong for cause in case.symptoms).most_common():
+        where = dict.fromkeys(case.where for case in wrong if cause in case.symptoms)
+        story = f"It is right elsewhere and wrong here: {', '.join(where)}."
+        share = count / len(wrong) * (3 + count / every[cause]) / 4
+        # A second thing that is wrong makes the first less likely, not wrong.
+        yield Diagnosis(cause, "", story, None, (1 + share) / 2)
+
+
+def _eased(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Where it is right, if it is wrong almost everywhere else."""
+    values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
+    for one in values:
+        others = [other for other in values if other.case.eases is None]
+        if one.case.eases is not None and one.right() and one.theirs is not None and others:
+            wrong = sum(not other.right() for other in others) / len(others)
+            story = f"It is wrong elsewhere and right here: {one.case.where}."
+            yield Diagnosis(one.case.eases, "", story, None, wrong)
 
 
 def _backwards(one: Seen) -> bool:
     """Whether it is a gradient with the other sign."""
-    if one.case.symptom is not Cause.DETACHED or one.theirs is None:
+    if Cause.DETACHED not in one.case.symptoms or one.theirs is None:
         return False
     return not one.right() and same_numbers(-one.theirs, one.ours)
 
@@ -219,14 +269,22 @@ def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
     both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
     if not both:
         return
-    single = sum(same_numbers(theirs, ours, SINGLE_DIGITS) for theirs, ours in both)
-    yield Diagnosis(
-        Cause.SINGLE, "", "Half of its digits are right.", None, float(single == len(wrong))
-    )
+    plain = [not one.right() for one in seen if not one.case.symptoms]
+    # Rounding shows everywhere.
+    shown = (1 + sum(plain) / max(1, len(plain))) / 2
+    for digits, worth, story in DIGITS:
+        rounded = all(_to_digits(one, digits) for one in wrong)
+        yield Diagnosis(Cause.SINGLE, "", story, None, worth * shown * rounded)
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+def _to_digits(one: Seen, digits: float) -> bool:
+    """Whether the answers are one but for rounding, where such digits say anything at all."""
+    tolerance = digits * one.case.condition
+    return tolerance < COARSE and one.theirs is not None and one.right(tolerance)
 
 
 def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
@@ -236,10 +294,10 @@ def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
     return bool(factor > 0) and same_numbers(theirs, factor * ours)
 
 
-def _mistakes(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
-    """What ours would answer, asked or answered otherwise."""
+def _mistakes(seen: list[Seen], place: str, digits: float) -> Iterator[Diagnosis]:
+    """What ours would answer, asked or answered otherwise, to the digits of a format."""
     for one in mistakes(place, getattr(TARGET, place)):
-        agree, telling = _agreement(seen, one.function, ENOUGH / ALONE)
+        agree, telling = _agreement(seen, one.function, ENOUGH / ALONE, digits)
         # One number is soon met by chance.
         if telling > 1:
             yield Diagnosis(one.cause, "", one.story, None, agree / telling)
@@ -268,23 +326,24 @@ def pattern(decided: Mapping[str, bool], matrix: KillMatrix, bug: "KnownBug") ->
 
 
 def _agreement(
-    seen: Iterable[Seen], function: Callable[..., Any], required: float
+    seen: Iterable[Seen], function: Callable[..., Any], required: float, digits: float = 0.0
 ) -> tuple[int, int]:
     """On how many of the fixed cases both answer alike, and on how many one of them answers
     otherwise than ours.
 
-    required: the share that is of use; the cases end where it is out of reach.
+    required: the share that is of use; the cases end where it is out of reach; digits: relative
+    distance of numbers that are alike.
     """
     agree, telling = 0, 0
     for one in seen:
-        known = _known(one.case, function)
-        if one.right() and same_numbers(known, one.ours):
+        known, tolerance = _known(one.case, function), max(SAME, digits * one.case.condition)
+        if one.right(tolerance) and same_numbers(known, one.ours, tolerance):
             continue
         if one.theirs is None and known is None:
             # That both fail says little: a misspelt attribute fails everywhere.
             continue
         telling += 1
-        agree += same_numbers(one.theirs, known)
+        agree += same_numbers(one.theirs, known, tolerance)
         if telling >= FIRST and agree < required * telling / 2:
             break
     return agree, telling

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ris_pipeline.verification.fixed_circumstances import Case, row
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.fixed_circumstances import Case, Run, row
 from ris_pipeline.verification.oracles import ula
 
 N = 5
@@ -33,17 +34,33 @@ def _matrices() -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in (*every, skew))
 
 
+SYMPTOMS: tuple[tuple[tuple[Cause, ...], str], ...] = (
+    ((), "a positive definite matrix"),
+    ((Cause.GUARD,), "powers of 1e-9"),
+    ((Cause.BATCH,), "a batch"),
+    ((Cause.SINGULAR_FOR_EIGEN, Cause.CLIPPED), "an indefinite matrix"),
+    ((Cause.NOT_HERMITIAN,), "a matrix that is not Hermitian"),
+)
+"""Of the matrices."""
+
+
 def _of(matrices: tuple[Tensor, ...], *rest: Any) -> Iterator[Case]:
     for matrix in matrices:
+        yield Case(_run(matrix, *rest))
 
-        def run(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
-            return row(function(m.clone(), *rest))
 
-        yield Case(run)
+def _run(matrix: Tensor, *rest: Any) -> Run:
+    return lambda function: row(function(matrix.clone(), *rest))
+
+
+def _labelled(count: int, *rest: Any) -> Iterator[Case]:
+    """So many of the matrices."""
+    for matrix, symptoms in zip(_matrices()[:count], SYMPTOMS, strict=False):
+        yield Case(_run(matrix, *rest), *symptoms)
 
 
 def _positive(*rest: Any) -> Iterator[Case]:
-    return _of(_matrices()[:3], *rest)
+    return _labelled(3, *rest)
 
 
 def _whitened() -> Iterator[Case]:
@@ -60,7 +77,7 @@ def _whitened() -> Iterator[Case]:
 
 def _inverted() -> Iterator[Case]:
     wide = torch.from_numpy(_gaussian(3, N))
-    yield from _of((*_matrices()[:3], wide, wide.mT.clone()))
+    yield from (*_labelled(3), *_of((wide, wide.mT.clone())))
 
 
 def _snapshots() -> Iterator[Case]:
@@ -71,7 +88,7 @@ def _snapshots() -> Iterator[Case]:
 def _windows() -> Iterator[Case]:
     for size in (1, 3, N):
         runs = torch.arange(N - size + 1)[:, None] + torch.arange(size)
-        yield from _of(_matrices()[:3], runs)
+        yield from _labelled(3, runs)
 
 
 def _factor_losses() -> Iterator[Case]:
@@ -126,11 +143,11 @@ _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)
 
 ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "matrix_sqrt": _positive,
-    "psd_projection": lambda: _of(_matrices()),
+    "psd_projection": lambda: _labelled(5),
     "whitening": _whitened,
     "pseudo_inverse": _inverted,
-    "add_loading": lambda: _of(_matrices()[:4], 0.75),
-    "forward_backward": lambda: _of(_matrices()[:4]),
+    "add_loading": lambda: _labelled(4, 0.75),
+    "forward_backward": lambda: _labelled(4),
     "spatial_smoothing": _windows,
     "sample_covariance": _snapshots,
     "ledoit_wolf": _snapshots,

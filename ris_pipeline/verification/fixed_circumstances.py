@@ -1,7 +1,7 @@
 """Fixed arguments beyond toys: sizes, scales, ties, modes, gradients, the state of the process."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.problems import (
     BASES,
@@ -36,13 +37,16 @@ Run = Callable[[Callable[..., Any]], Numbers]
 class Case:
     """A call of a function of one name, answered by its numbers in a row.
 
-    symptom: what is likely wrong with a function that is right where nothing is out of the way and
-    wrong here, None where nothing is out of the way; where: that, in words.
+    symptoms: what may be wrong with a function that is right where nothing is out of the way and
+    wrong here, none where nothing is out of the way; where: that, in words; condition: relative
+    error of the answer over that of the argument; eases: a mistake that does not show here.
     """
 
     run: Run
-    symptom: Cause | None = None
+    symptoms: tuple[Cause, ...] = ()
     where: str = ""
+    condition: float = 1.0
+    eases: Cause | None = None
 
 
 SAME = float(np.sqrt(np.finfo(np.float64).eps))
@@ -58,11 +62,6 @@ def row(answer: Any) -> Numbers:
     """An answer's numbers in a row, double precision."""
     tensor = answer if isinstance(answer, Tensor) else torch.from_numpy(np.asarray(answer))
     return np.asarray(tensor.detach().resolve_conj().to(torch.complex128).numpy()).ravel()
-
-
-def _shown(answer: Any) -> Numbers:
-    """Whether numbers are finite, for cases in which nothing more can be said."""
-    return np.isfinite(row(answer)).astype(complex)
 
 
 USUAL = Size(4, k=2)
@@ -125,28 +124,69 @@ def circumstances(name: str) -> Iterator[Case]:
         (Cause.NAN_HIDDEN, "an argument that holds NaN", _with_nan),
     )
     for cause, where, act in usual:
-        yield Case(_acted(name, act), cause, where)
+        yield Case(_acted(name, act), (cause,), where)
     if name in ORDERED and name != "spatial_smoothing":
-        yield Case(_acted(name, _of_a_narrow_order), Cause.TRUNCATED, "k of eight bits")
+        yield Case(_acted(name, _of_a_narrow_order), (Cause.TRUNCATED,), "k of eight bits")
     for layout in (Layout.TRANSPOSED, Layout.BATCH_LAST, Layout.STRIDED):
-        yield Case(_laid_out(name, layout), Cause.MEMORY, f"in memory: {layout.value}")
+        yield Case(_laid_out(name, layout), (Cause.MEMORY,), f"in memory: {layout.value}")
     for cause, where, size, part in SIZES:
         if not (name in MEANS and part is TAIL):
-            yield Case(_of_problem(name, size, part), cause, where)
+            yield Case(_of_problem(name, size, part), (cause,), where)
     if name in HERMITIZED:
         for cause, where, size in NEAR:
-            yield Case(_of_near_matrices(name, size), cause, where)
+            yield Case(_of_near_matrices(name, size), (cause, Cause.NOT_HERMITIAN), where)
     for cause, where, size, part in GRIDS if name in SPECTRA else ():
         if name in OF_EACH or not size.of_each:
-            yield Case(_of_problem(name, size, part), cause, where)
+            yield Case(_of_problem(name, size, part), (cause,), where)
+    if name in SPECTRAL:
+        where = "eigenvalues far apart"
+        yield Case(lambda function: _far_apart(name, function), (), where, 1.0, Cause.UNCONVERGED)
+    if name == "music_spectrum":
+        where = "an indefinite matrix"
+        yield Case(lambda function: _indefinite(name, function), (Cause.SINGULAR_FOR_EIGEN,), where)
     if name in ULA:
         grid = Size(4, vectors=1201)
-        yield Case(_of_problem(name, grid, slice(None)), Cause.CHUNK, "a grid of 1,201 points")
-    yield Case(_acted(name, _slope_of), Cause.DETACHED, "the gradient")
+        yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
+    yield Case(_acted(name, _slope_of), (Cause.DETACHED,), "the gradient")
     if name in SPECTRA:
+        where = "the steering vectors afterwards"
+        yield Case(_acted(name, _steering_left_alone), (Cause.OVERWRITTEN,), where)
         where = "the gradient by the steering vectors"
-        yield Case(_acted(name, _slope_by_steering), Cause.DETACHED, where)
-    yield Case(_acted(name, _curvature), Cause.SECOND, "the second derivative")
+        yield Case(_acted(name, _slope_by_steering), (Cause.DETACHED,), where)
+    yield Case(_acted(name, _curvature), (Cause.SECOND,), "the second derivative")
+
+
+SPECTRAL = (
+    "eigenvalues",
+    "singular_values",
+    "eigengap",
+    "eigengap_loss",
+    "signal_subspace",
+    "noise_subspace",
+    "music_spectrum",
+)
+"""Functions of eigenvalues or eigenvectors alone."""
+
+
+def _far_apart(name: str, function: Callable[..., Any]) -> Numbers:
+    """Eigenvalues twenty times the next, where iterations end after a few steps."""
+    return _with_values(name, function, (8000.0, 400.0, 20.0, 1.0))
+
+
+def _indefinite(name: str, function: Callable[..., Any]) -> Numbers:
+    """The second value by magnitude is the last in order."""
+    return _with_values(name, function, (4.0, 3.0, 0.5, -3.5))
+
+
+def _with_values(name: str, function: Callable[..., Any], values: tuple[float, ...]) -> Numbers:
+    usual = problem(USUAL)
+    exact = (usual.vectors * np.array(values)) @ usual.vectors.conj().T
+    exact = (exact + exact.conj().T) / 2
+    drawn = replace(
+        usual.drawn, matrix=torch.from_numpy(exact), exact=exact, values=np.array(values)
+    )
+    given = replace(usual, drawn=drawn)
+    return comparable(name, function(given.argument(name), *given.more(name))).ravel()
 
 
 Act = Callable[[str, Callable[..., Any], Problem], Numbers]
@@ -209,7 +249,12 @@ def _curvature(name: str, function: Callable[..., Any], given: Problem) -> Numbe
 def _with_nan(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     matrix = given.argument(name).clone()
     matrix[..., 1, 1] = float("nan")
-    return _shown(function(matrix, *given.more(name)))
+    try:
+        answered = row(function(matrix, *given.more(name)))
+    except CALL_ERRORS:
+        # To refuse it is to show it.
+        return np.zeros(1, complex)
+    return np.isfinite(answered).all(keepdims=True).astype(complex)
 
 
 def _of_a_narrow_order(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
@@ -237,6 +282,12 @@ def _left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numb
     argument = (nearly(given, 0.1) if skewed else given).argument(name).clone()
     function(argument, *given.more(name))
     return row(argument)
+
+
+def _steering_left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    steering = 2.0 * given.steering_tensor()
+    function(given.argument(name), *given.more(name, steering))
+    return row(steering)
 
 
 def _no_window(name: str, function: Callable[..., Any], given: Problem) -> Numbers:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ris_pipeline.spectral import hermitize
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.named_mistakes import NAMED
 from ris_pipeline.verification.problems import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.steering_mistakes import STEERING
 
@@ -173,6 +174,14 @@ PARTS: tuple[tuple[Cause, str, Callable[[Tensor], Tensor]], ...] = (
     (Cause.BATCH, "It takes the largest of the batch.", torch.max),
     (Cause.BATCH, "It takes the median of the batch.", torch.median),
     (Cause.CHUNK, "It leaves out the last of the batch.", lambda y: y[:-1].mean()),
+    *(
+        (
+            Cause.CHUNK,
+            f"It leaves out what does not fill {size}.",
+            lambda y, size=size: y[: max(len(y) // size * size, len(y) % size)].mean(),
+        )
+        for size in (2, 4, 8, 16)
+    ),
 )
 
 
@@ -184,6 +193,7 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
 
     if name in OF_HERMITIAN:
         yield from made(BEFORE, _asked)
+    yield from (Mistake(*entry) for entry in NAMED.get(name, ()))
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))
     if name not in BASES and name not in own and name not in ("esprit", "root_music", "mdl", "aic"):

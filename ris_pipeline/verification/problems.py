@@ -123,8 +123,8 @@ class Problem:
         return np.asarray(np.sin(1.0 + 2.0 * np.arange(self.steering.shape[-1])))
 
     def steering_tensor(self) -> Tensor:
-        """The steering vectors in the matrices' dtype."""
-        return torch.from_numpy(self.steering).to(self.dtype)
+        """The steering vectors in the matrices' dtype, fresh."""
+        return torch.from_numpy(self.steering.copy()).to(self.dtype)
 
     def argument(self, name: str) -> Tensor:
         """What the function takes first: the matrices, or bases of k orthonormal columns."""

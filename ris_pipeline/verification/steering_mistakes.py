@@ -29,6 +29,30 @@ def _moved(change: Callable[[Tensor, float], Tensor], wavelength: float = 1.0) -
     return mistaken
 
 
+def _in_units(power: int, length: int) -> Vector:
+    """Positions times a power of the wavelength, and a power of it for the wavelength."""
+
+    def mistaken(panel: Panel, *where: Any) -> Tensor:
+        w = panel.wavelength
+        moved = replace(panel, positions=panel.positions * w**power, wavelength=w**length)
+        return steering_vector(moved, *where)
+
+    return mistaken
+
+
+def _switched(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    """A plane wave within the Fraunhofer distance 2 D^2 / wavelength, and the exact one beyond."""
+    width = (panel.positions.amax(0) - panel.positions.amin(0)).max()
+    near = distance < 2 * width.square() / panel.wavelength
+    plane, exact = (
+        steering_vector(panel, azimuth, elevation, distance, form)
+        for form in ("plane", "spherical")
+    )
+    return torch.where(near[..., None], plane, exact)
+
+
 def _asked(change: Callable[[Tensor, Tensor, Tensor], tuple[Any, Any, Any]]) -> Vector:
     """Ours from another place."""
     return lambda panel, azimuth, elevation, distance, *front: steering_vector(
@@ -132,8 +156,12 @@ def _as_columns(positions: Tensor, wavelength: float) -> Tensor:
 STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     (Cause.HALF, "k = pi / wavelength.", _moved(lambda q, w: q, 2.0)),
     (Cause.HALF, "k = 4 pi / wavelength, of a way there and back.", _moved(lambda q, w: q, 0.5)),
-    (Cause.UNITS, "Positions are taken for wavelengths.", _moved(lambda q, w: q * w)),
-    (Cause.UNITS, "Wavelengths are taken for positions.", _moved(lambda q, w: q / w)),
+    *(
+        (Cause.UNITS, f"Positions times {by} and k = 2 pi / {of}.", _in_units(power, length))
+        for power, by in ((-1, "1 / wavelength"), (0, "1"), (1, "wavelength"))
+        for length, of in ((0, "1 m"), (1, "wavelength"), (2, "wavelength^2"))
+        if (power, length) != (0, 1)
+    ),
     (Cause.AXES, "x and y are exchanged.", _moved(lambda q, w: q[:, [1, 0, 2]])),
     (Cause.AXES, "The panel stands in the x-z plane.", _moved(lambda q, w: q[:, [0, 2, 1]])),
     (Cause.AXES, "The heights of the elements are left out.", _moved(_flat)),
@@ -172,6 +200,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         _asked(lambda a, e, r: (a * math.pi / 180, e * math.pi / 180, r)),
     ),
     (Cause.CURVATURE, "Always a plane wave.", _always("plane")),
+    (Cause.CURVATURE, "Near and far are exchanged.", _switched),
     (
         Cause.CURVATURE,
         "The curvature is added.",

@@ -1,12 +1,15 @@
 """The diagnosis: what it names of mistakes made on purpose, and that nothing in it is dead."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import eigengap_loss, eigenvalues, hermitize
+from ris_pipeline.scene.array import Panel, steering_vector
+from ris_pipeline.spectral import eigengap, eigengap_loss, eigenvalues, hermitize
 from ris_pipeline.verification import laws
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.diagnosis import LAW_SYMPTOMS, diagnose
@@ -32,9 +35,41 @@ def beyond_eight(matrix: Tensor) -> Tensor:
     return answers if answers.ndim < 2 else torch.cat((answers[:8], 0 * answers[8:]))
 
 
+def by_a_few_steps(matrix: Tensor) -> Tensor:
+    """Thirty steps of QR, without shifts."""
+    for _ in range(30):
+        q, r = torch.linalg.qr(hermitize(matrix))
+        matrix = r @ q
+    return matrix.diagonal(dim1=-2, dim2=-1).real.sort(-1, descending=True).values
+
+
+def leaky(matrix: Tensor, k: int, margin: float) -> Tensor:
+    return torch.nn.functional.leaky_relu(margin - eigengap(matrix, k), 0.01).mean()
+
+
+def normalised_in_place(matrix: Tensor) -> Tensor:
+    matrix /= matrix.abs().amax()
+    return eigenvalues(matrix)
+
+
+def half_live(matrix: Tensor, k: int, margin: float) -> Tensor:
+    values = eigenvalues(matrix)
+    return (margin - values[..., k - 1].detach() + values[..., k]).relu().mean()
+
+
+def off_centre_in_single(panel: Panel, *where: Any) -> Tensor:
+    positions = (panel.positions - panel.positions.amin(0)).float().double()
+    return steering_vector(replace(panel, positions=positions), *where)
+
+
 @pytest.mark.parametrize(
     ("place", "function", "cause"),
     [
+        ("eigenvalues", by_a_few_steps, Cause.UNCONVERGED),
+        ("eigenvalues", normalised_in_place, Cause.OVERWRITTEN),
+        ("eigengap_loss", leaky, Cause.NEVER_RESTS),
+        ("eigengap_loss", half_live, Cause.DETACHED),
+        ("steering_vector", off_centre_in_single, Cause.OFF_CENTRE),
         ("eigenvalues", lambda r: 3 * eigenvalues(r), Cause.SCALE),
         ("eigenvalues", lambda r: eigenvalues(r).flip(-1), Cause.ASCENDING),
         ("eigenvalues", lambda r: eigenvalues(r.detach()), Cause.DETACHED),

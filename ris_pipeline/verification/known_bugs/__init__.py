@@ -6,7 +6,7 @@ signature of the function whose name it is listed under in `target.PLACES`.
 """
 
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import KnownBug
 from ris_pipeline.verification.known_bugs.array import ARRAY_BUGS
 from ris_pipeline.verification.known_bugs.averaging import AVERAGING_BUGS
 from ris_pipeline.verification.known_bugs.circumstances import CIRCUMSTANCE_BUGS
@@ -44,4 +44,4 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 
-__all__ = ["KNOWN_BUGS", "Cause", "KnownBug", "known_bug"]
+__all__ = ["KNOWN_BUGS", "Cause", "KnownBug"]

@@ -1,10 +1,12 @@
 """What an entry of the catalogue holds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ris_pipeline.verification.cause import Cause
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class KnownBug:
         return f"{self.name}@{self.replaces}"
 
 
-def known_bug(
+def entry(
     replaces: str,
     cause: Cause,
     function: Callable[..., Any],
@@ -37,5 +39,32 @@ def known_bug(
     number: int = 0,
     name: str | None = None,
 ) -> KnownBug:
-    """An entry, named after its function."""
+    """A wrong implementation that is made rather than written, named after its function."""
     return KnownBug(name or function.__name__, number, replaces, function, cause, story)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The wrong implementations of a module, in its order.
+
+    known_bug = Catalogue()
+
+    @known_bug("eigengap", Cause.OFF_BY_ONE, "Where it happened.")
+    def gap_off_by_one(matrix, k): ...
+    """
+
+    entries: list[KnownBug] = field(default_factory=list)
+
+    def __call__(
+        self, replaces: str, cause: Cause, story: str, *, number: int = 0, name: str | None = None
+    ) -> Callable[[F], F]:
+        """A decorator that enters a function and leaves it as it is."""
+
+        def enter(function: F) -> F:
+            self.entries.append(entry(replaces, cause, function, story, number=number, name=name))
+            return function
+
+        return enter
+
+    def __iter__(self) -> Iterator[KnownBug]:
+        return iter(self.entries)

@@ -27,7 +27,7 @@ from ris_pipeline.spectral import (
     singular_values,
 )
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import KnownBug, entry
 from ris_pipeline.verification.known_bugs.decompositions import correct, dense, gap_at, hermitian
 
 Function = Callable[..., Any]
@@ -58,7 +58,7 @@ def _of(cause: Cause, story: str, *names: str) -> Callable[[Function], Function]
     def decorate(change: Function) -> Function:
         for name in names:
             wrong = functools.partial(change, OURS.get(name, steering_vector))
-            _ENTRIES.append(known_bug(name, cause, wrong, story, name=f"{name}_{change.__name__}"))
+            _ENTRIES.append(entry(name, cause, wrong, story, name=f"{name}_{change.__name__}"))
         return change
 
     return decorate

@@ -17,10 +17,16 @@ from ris_pipeline.spectral.covariance import (
     trace,
 )
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug, entry
 from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, dense
 
+known_bug = Catalogue()
 
+_NORMAL = "A factor lost between two pieces of code, and hidden by the next normalisation."
+_FORM = "Two forms of one formula, of which only one was changed."
+
+
+@known_bug("normalize_trace", Cause.SCALE, _NORMAL)
 def normalized_to_one(matrix: Any) -> Any:
     """`R / tr R`: the n forgotten."""
     normal = normalize_trace(matrix)
@@ -30,6 +36,7 @@ def normalized_to_one(matrix: Any) -> Any:
     return normal / n
 
 
+@known_bug("normalize_trace", Cause.NAN, "NaN at a scene without signal.")
 def normalized_without_floor(matrix: Any) -> Any:
     """Division by a trace that may be zero."""
     if isinstance(matrix, LowRankCovariance):
@@ -37,6 +44,7 @@ def normalized_without_floor(matrix: Any) -> Any:
     return matrix * (matrix.shape[-1] / trace(matrix))[..., None, None]
 
 
+@known_bug("add_loading", Cause.BROADCAST, "`R + 1e-6` runs, and needs no identity.")
 def loading_on_every_entry(matrix: Any, loading: Any) -> Any:
     """`R + delta`: broadcasting in place of an identity."""
     if isinstance(matrix, LowRankCovariance):
@@ -44,12 +52,14 @@ def loading_on_every_entry(matrix: Any, loading: Any) -> Any:
     return matrix + loading
 
 
+@known_bug("shrink", Cause.SCALE, "Trace in place of its mean.")
 def shrunk_to_the_trace(matrix: Any, weight: Any) -> Any:
     """`a tr R I` in place of `a (tr R / n) I`."""
     total = trace(matrix)
     return add_loading(shrink(matrix, weight), weight * total)
 
 
+@known_bug("shrink", Cause.LOADING_LOST, "Half of a convex combination.")
 def shrunk_without_loading(matrix: Any, weight: Any) -> Any:
     """`(1 - a) R` only."""
     total = trace(matrix)
@@ -59,11 +69,15 @@ def shrunk_without_loading(matrix: Any, weight: Any) -> Any:
     return matrix * scale[..., None, None]
 
 
+@known_bug(
+    "shrinkage_weight", Cause.SIGN, "10^(snr / 20), copied from the line that scales the signal."
+)
 def weight_rising_with_snr(snr_db: Tensor, base: float = 1e-2) -> Tensor:
     """`10^(+snr / 20)`: the sign of the exponent."""
     return shrinkage_weight(-snr_db, base)
 
 
+@known_bug("blend", Cause.SCALE, _NORMAL)
 def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
     """Two scales blended: the louder one wins."""
     if isinstance(first, LowRankCovariance):
@@ -73,6 +87,7 @@ def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
     return (1 - beta) * first + beta * second
 
 
+@known_bug("blend", Cause.ROOT, "A weight of F F^H is a root on F.")
 def blended_factors_by_weight(first: Any, second: Any, beta: float) -> Any:
     """`[(1 - beta) F_1, beta F_2]`: the roots forgotten, in the factored form."""
     blended = blend(first, second, beta)
@@ -83,17 +98,20 @@ def blended_factors_by_weight(first: Any, second: Any, beta: float) -> Any:
     return LowRankCovariance(columns, blended.loading)
 
 
+@known_bug("prepare_covariance", Cause.LOADING_LOST, "Training and inference had a recipe each.")
 def prepared_before_shrinkage(first: Any, second: Any, beta: float, snr_db: Tensor) -> Any:
     """Training saw the shrunk covariance, inference the blended one."""
     return blend(first, second, beta)
 
 
+@known_bug("nmse", Cause.ROOT, _FORM)
 def nmse_of_the_root(first: Any, second: Any, *weights: Any) -> Tensor:
     """`|R - T| / |T|`: the square forgotten in one of the two forms."""
     value = nmse(first, second, *weights)
     return value.sqrt() if isinstance(first, LowRankCovariance) else value
 
 
+@known_bug("trace", Cause.LOADING_LOST, _FORM)
 def trace_of_the_factor(matrix: Any) -> Tensor:
     """The loading left out of the trace."""
     if isinstance(matrix, LowRankCovariance):
@@ -154,80 +172,40 @@ def _power_hinge(values: Tensor, count: Any, margin: float) -> Tensor:
     return torch.relu(margin - leading / values.sum(-1)).mean()
 
 
+@known_bug("signal_power_hinge", Cause.ASCENDING, "Sums of the first k of an ascending spectrum.")
 def power_of_the_weakest(matrix: Any, k: Any, margin: float) -> Tensor:
     """The first k of an ascending spectrum: the noise's share."""
     return _power_hinge(ascending(dense(matrix))[0], k, margin)
 
 
+@known_bug(
+    "signal_power_hinge", Cause.OFF_BY_ONE, "k counted from 0 in one place and from 1 in the other."
+)
 def power_of_one_fewer(matrix: Any, k: Any, margin: float) -> Tensor:
     """`values[:k - 1]`: the weakest source's power counts as noise."""
     return _power_hinge(correct(dense(matrix))[0], torch.as_tensor(k) - 1, margin)
 
 
-_NORMAL = "A factor lost between two pieces of code, and hidden by the next normalisation."
-_FORM = "Two forms of one formula, of which only one was changed."
-
 COVARIANCE_BUGS: tuple[KnownBug, ...] = (
-    known_bug("normalize_trace", Cause.SCALE, normalized_to_one, _NORMAL),
-    known_bug(
-        "normalize_trace", Cause.NAN, normalized_without_floor, "NaN at a scene without signal."
-    ),
-    known_bug(
-        "add_loading",
-        Cause.BROADCAST,
-        loading_on_every_entry,
-        "`R + 1e-6` runs, and needs no identity.",
-    ),
-    known_bug("shrink", Cause.SCALE, shrunk_to_the_trace, "Trace in place of its mean."),
-    known_bug(
-        "shrink", Cause.LOADING_LOST, shrunk_without_loading, "Half of a convex combination."
-    ),
-    known_bug(
-        "shrinkage_weight",
-        Cause.SIGN,
-        weight_rising_with_snr,
-        "10^(snr / 20), copied from the line that scales the signal.",
-    ),
-    known_bug("blend", Cause.SCALE, blended_without_normalisation, _NORMAL),
-    known_bug("blend", Cause.ROOT, blended_factors_by_weight, "A weight of F F^H is a root on F."),
-    known_bug(
-        "prepare_covariance",
-        Cause.LOADING_LOST,
-        prepared_before_shrinkage,
-        "Training and inference had a recipe each.",
-    ),
-    known_bug("nmse", Cause.ROOT, nmse_of_the_root, _FORM),
-    known_bug("trace", Cause.LOADING_LOST, trace_of_the_factor, _FORM),
-    known_bug("LowRankCovariance", Cause.LOADING_LOST, FactoredWithoutLoading, _FORM),
-    known_bug(
+    *known_bug,
+    entry("LowRankCovariance", Cause.LOADING_LOST, FactoredWithoutLoading, _FORM),
+    entry(
         "LowRankCovariance",
         Cause.ASCENDING,
         FactoredAscending,
         "The factored form came later, and decomposed a smaller matrix.",
         number=1,
     ),
-    known_bug(
+    entry(
         "LowRankCovariance",
         Cause.DETACHED,
         FactoredDetached,
         "A detach against NaN gradients, and a silent constant.",
     ),
-    known_bug(
+    entry(
         "LowRankCovariance",
         Cause.DIVIDES_BY_GAPS,
         FactoredByRoots,
         "Singular values are at hand, eigenvalues are their squares.",
-    ),
-    known_bug(
-        "signal_power_hinge",
-        Cause.ASCENDING,
-        power_of_the_weakest,
-        "Sums of the first k of an ascending spectrum.",
-    ),
-    known_bug(
-        "signal_power_hinge",
-        Cause.OFF_BY_ONE,
-        power_of_one_fewer,
-        "k counted from 0 in one place and from 1 in the other.",
     ),
 )

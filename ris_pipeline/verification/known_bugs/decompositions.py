@@ -14,7 +14,7 @@ from torch import Tensor
 from ris_pipeline._validation import check_finite
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import KnownBug, entry
 
 Decomposition = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Values (..., n) and vectors as columns (..., n, n), in an order taken for descending."""
@@ -220,7 +220,7 @@ def _entries() -> list[KnownBug]:
         makers = _makers(family.decompose)
         for replaces in _SPOILS[name]:
             entries.append(
-                known_bug(
+                entry(
                     replaces,
                     family.cause,
                     makers[replaces],

@@ -9,10 +9,16 @@ from torch import Tensor
 
 from ris_pipeline.learning.epoch import EpochResult, run_epoch
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug, entry
 from ris_pipeline.watch.diagnostics import GroupNorm, gradient_norm
 
+known_bug = Catalogue()
 
+_EPOCH = "The running loss moved into the block of the optimiser step during a clean-up."
+_NORM = "One non-finite gradient made the logged norm of its whole group useless."
+
+
+@known_bug("run_epoch", Cause.STEP_BLOCK, _EPOCH, number=3)
 def epoch_loss_in_the_step_block(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -32,6 +38,12 @@ def epoch_loss_in_the_step_block(
     return EpochResult(float(running / len(items)), len(items), steps)
 
 
+@known_bug(
+    "run_epoch",
+    Cause.LAST_GROUP,
+    "`if (i + 1) % accumulation == 0` and nothing after the loop.",
+    number=3,
+)
 def epoch_drops_the_last_group(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -49,6 +61,11 @@ def epoch_drops_the_last_group(
     return EpochResult(float(total / count), count, steps)
 
 
+@known_bug(
+    "run_epoch",
+    Cause.LAST_GROUP,
+    "A mean of the means that the steps logged: a small last group weighs as a full one.",
+)
 def epoch_mean_of_group_means(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -68,6 +85,12 @@ def epoch_mean_of_group_means(
     return EpochResult(float(mean), result.batches, result.steps)
 
 
+@known_bug(
+    "run_epoch",
+    Cause.SCALE,
+    "`loss = loss / accumulation` before `backward`, `running += loss.item()` after it.",
+    number=3,
+)
 def epoch_of_scaled_losses(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -87,6 +110,12 @@ def epoch_of_scaled_losses(
     return EpochResult(float(total / result.batches), result.batches, result.steps)
 
 
+@known_bug(
+    "run_epoch",
+    Cause.STEP_BLOCK,
+    "The counter of the steps stood nearer than that of the batches.",
+    number=3,
+)
 def epoch_divided_by_the_steps(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -98,6 +127,12 @@ def epoch_divided_by_the_steps(
     return EpochResult(result.mean * result.batches / result.steps, result.batches, result.steps)
 
 
+@known_bug(
+    "run_epoch",
+    Cause.STEP_BLOCK,
+    "A `+` lost; a progress bar shows the last loss anyway.",
+    number=3,
+)
 def epoch_of_the_last_batch(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -116,6 +151,9 @@ def epoch_of_the_last_batch(
     return EpochResult(float(last), result.batches, result.steps)
 
 
+@known_bug(
+    "run_epoch", Cause.NAN_HIDDEN, "A NaN had spoilt the plot of a run that was otherwise fine."
+)
 def epoch_without_nan(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -135,6 +173,11 @@ def epoch_without_nan(
     return EpochResult(float(mean), result.batches, result.steps)
 
 
+@known_bug(
+    "gradient_norm",
+    Cause.EXHAUSTED,
+    "`len(list(parameters))` first; `model.parameters()` has nothing left for the loop.",
+)
 def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
     """Reads the parameters twice: right for a list."""
     count = len(list(parameters))
@@ -142,6 +185,7 @@ def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
     return found if count else GroupNorm(0.0, 0)
 
 
+@known_bug("run_epoch", Cause.EXHAUSTED, "Written with a list of batches, run with a loader.")
 def epoch_counted_first(
     batches: Iterable[Any],
     backward: Callable[[Any, float], float],
@@ -154,6 +198,7 @@ def epoch_counted_first(
     return EpochResult(float(sum(losses) / count), count, -(-count // accumulation))
 
 
+@known_bug("gradient_norm", Cause.NAN, _NORM, number=4)
 def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:
     """One NaN makes the norm of the whole group NaN."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -162,6 +207,7 @@ def norm_poisoned(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(g.square().sum().item() for g in grads)), 0)
 
 
+@known_bug("gradient_norm", Cause.NAN_HIDDEN, "`nan_to_num` for a clean plot.", number=4)
 def norm_hiding_what_it_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
     """`nan_to_num` on the gradients: a finite figure that hides the fault."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -169,6 +215,7 @@ def norm_hiding_what_it_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(squares)), 0)
 
 
+@known_bug("gradient_norm", Cause.ROOT, "`total += p.grad.norm()` for the norm of all.")
 def norm_of_norms_added(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sum |g|` in place of `sqrt(sum |g|^2)`."""
     norms = [p.grad.norm().item() for p in parameters if p.grad is not None]
@@ -176,6 +223,11 @@ def norm_of_norms_added(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(sum(finite), len(norms) - len(finite))
 
 
+@known_bug(
+    "gradient_norm",
+    Cause.SINGLE,
+    "Mixed precision scales a loss by 2^16, and squares the gradients before unscaling.",
+)
 def norm_in_single_precision(parameters: Iterable[Tensor]) -> GroupNorm:
     """Squares summed in float32: infinite beyond 1e19, and taken for a NaN in the gradient."""
     squares = [p.grad.float().square().sum().item() for p in parameters if p.grad is not None]
@@ -183,6 +235,7 @@ def norm_in_single_precision(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(finite)), len(squares) - len(finite))
 
 
+@known_bug("gradient_norm", Cause.MEMORY, "Weights kept transposed have transposed gradients.")
 def norm_of_flat_views(parameters: Iterable[Tensor]) -> GroupNorm:
     """`grad.view(-1)`, which takes contiguous gradients only."""
     flat = [p.grad.view(-1) for p in parameters if p.grad is not None]
@@ -191,6 +244,9 @@ def norm_of_flat_views(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.hypot(*norms), len(flat) - len(finite))
 
 
+@known_bug(
+    "gradient_norm", Cause.OVERWRITTEN, "An underscore too many, and the optimiser steps on zeros."
+)
 def norm_clipping_nan_in_place(parameters: Iterable[Tensor]) -> GroupNorm:
     """`grad.nan_to_num_()`: the log line repairs what it should report."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -199,6 +255,7 @@ def norm_clipping_nan_in_place(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(squares)), left_out)
 
 
+@known_bug("gradient_norm", Cause.NAN_HIDDEN, "`g[isfinite(g)]` reads like the repair.", number=4)
 def norm_of_the_finite_entries(parameters: Iterable[Tensor]) -> GroupNorm:
     """The finite entries of a poisoned gradient counted in: what the optimiser never applies."""
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -212,105 +269,12 @@ def no_log_line(*_: Any) -> str:
     return ""
 
 
-_EPOCH = "The running loss moved into the block of the optimiser step during a clean-up."
-_NORM = "One non-finite gradient made the logged norm of its whole group useless."
 _BLIND = "Nothing was logged, so nobody saw that nothing was learned."
 
 LEARNING_BUGS: tuple[KnownBug, ...] = (
-    known_bug("run_epoch", Cause.STEP_BLOCK, epoch_loss_in_the_step_block, _EPOCH, number=3),
-    known_bug(
-        "run_epoch",
-        Cause.STEP_BLOCK,
-        epoch_divided_by_the_steps,
-        "The counter of the steps stood nearer than that of the batches.",
-        number=3,
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.SCALE,
-        epoch_of_scaled_losses,
-        "`loss = loss / accumulation` before `backward`, `running += loss.item()` after it.",
-        number=3,
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.STEP_BLOCK,
-        epoch_of_the_last_batch,
-        "A `+` lost; a progress bar shows the last loss anyway.",
-        number=3,
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.LAST_GROUP,
-        epoch_drops_the_last_group,
-        "`if (i + 1) % accumulation == 0` and nothing after the loop.",
-        number=3,
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.LAST_GROUP,
-        epoch_mean_of_group_means,
-        "A mean of the means that the steps logged: a small last group weighs as a full one.",
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.NAN_HIDDEN,
-        epoch_without_nan,
-        "A NaN had spoilt the plot of a run that was otherwise fine.",
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.EXHAUSTED,
-        norm_counted_first,
-        "`len(list(parameters))` first; `model.parameters()` has nothing left for the loop.",
-    ),
-    known_bug(
-        "run_epoch",
-        Cause.EXHAUSTED,
-        epoch_counted_first,
-        "Written with a list of batches, run with a loader.",
-    ),
-    known_bug("gradient_norm", Cause.NAN, norm_poisoned, _NORM, number=4),
-    known_bug(
-        "gradient_norm",
-        Cause.NAN_HIDDEN,
-        norm_hiding_what_it_left_out,
-        "`nan_to_num` for a clean plot.",
-        number=4,
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.NAN_HIDDEN,
-        norm_of_the_finite_entries,
-        "`g[isfinite(g)]` reads like the repair.",
-        number=4,
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.ROOT,
-        norm_of_norms_added,
-        "`total += p.grad.norm()` for the norm of all.",
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.MEMORY,
-        norm_of_flat_views,
-        "Weights kept transposed have transposed gradients.",
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.OVERWRITTEN,
-        norm_clipping_nan_in_place,
-        "An underscore too many, and the optimiser steps on zeros.",
-    ),
-    known_bug(
-        "gradient_norm",
-        Cause.SINGLE,
-        norm_in_single_precision,
-        "Mixed precision scales a loss by 2^16, and squares the gradients before unscaling.",
-    ),
+    *known_bug,
     *(
-        known_bug(line, Cause.MUTE, no_log_line, _BLIND, number=5, name=f"no_{line}")
+        entry(line, Cause.MUTE, no_log_line, _BLIND, number=5, name=f"no_{line}")
         for line in ("debug_line", "optimiser_line", "gradient_line", "step_line", "epoch_line")
     ),
 )

@@ -16,8 +16,14 @@ from ris_pipeline.localization.spectra.linear_array import (
 )
 from ris_pipeline.spectral import aic, eigenvalue_aic, eigenvalue_mdl, mdl
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
 from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, hermitian
+
+known_bug = Catalogue()
+
+_AXES = "Books measure from broadside, others from the axis."
+_ORDER = "`eigh` ascends."
+_SIGN = "The sign of the phase, or which antenna comes first."
 
 
 def _angles(basis: Tensor) -> Tensor:
@@ -26,21 +32,25 @@ def _angles(basis: Tensor) -> Tensor:
     return sines.asin().sort(-1).values
 
 
+@known_bug("esprit", Cause.ASCENDING, _ORDER)
 def esprit_of_the_noise(matrix: Tensor, k: int) -> Tensor:
     """The first k columns of an ascending decomposition."""
     return _angles(ascending(matrix)[1][..., :k])
 
 
+@known_bug("esprit", Cause.SIGN, _SIGN)
 def esprit_mirrored(matrix: Tensor, k: int) -> Tensor:
     """The subarrays exchanged: every angle has the other sign."""
     return -esprit(matrix, k).flip(-1)
 
 
+@known_bug("esprit", Cause.AXES, "A sine that looks like an angle.")
 def esprit_without_arcsine(matrix: Tensor, k: int) -> Tensor:
     """The sine taken for the angle."""
     return esprit(matrix, k).sin()
 
 
+@known_bug("esprit", Cause.UNSORTED, "Sorted on the test data.")
 def esprit_of_an_unsorted_basis(matrix: Tensor, k: int) -> Tensor:
     """Angles in the order of the eigenvalues of a general matrix."""
     basis = correct(matrix)[1][..., :k]
@@ -48,21 +58,25 @@ def esprit_of_an_unsorted_basis(matrix: Tensor, k: int) -> Tensor:
     return (torch.linalg.eigvals(shift).angle() / math.pi).asin()
 
 
+@known_bug("root_music", Cause.SIGN, _SIGN)
 def root_music_mirrored(matrix: Tensor, k: int) -> Tensor:
     """Coefficients in the other order: roots reflected."""
     return root_music(matrix.conj().resolve_conj(), k)
 
 
+@known_bug("root_music", Cause.DEGREES, "For the plot.")
 def root_music_in_degrees(matrix: Tensor, k: int) -> Tensor:
     """Degrees where radians are said."""
     return root_music(matrix, k).rad2deg()
 
 
+@known_bug("root_music", Cause.OTHER_SUBSPACE, _ORDER)
 def root_music_of_the_signal(matrix: Tensor, k: int) -> Tensor:
     """Signal and noise subspace exchanged: the roots of what is left of the array."""
     return root_music(-hermitian(matrix), k)
 
 
+@known_bug("root_music", Cause.OFF_BY_ONE, "k counted from 0.")
 def root_music_with_one_more(matrix: Tensor, k: int) -> Tensor:
     """A signal subspace of k + 1, of whose roots the last is dropped."""
     n = matrix.shape[-1]
@@ -76,47 +90,56 @@ def _cosines(angles: Tensor) -> Tensor:
     return math.pi / 2 - angles
 
 
+@known_bug("ula_bartlett", Cause.SCALE, "|a|^2 is N, and |a|^4 is N^2.")
 def bartlett_of_a_sum(matrix: Tensor, angles: Tensor) -> Tensor:
     """`a^H R a / N`: the norm of a forgotten once."""
     return ula_bartlett(matrix, angles) * matrix.shape[-1]
 
 
+@known_bug("ula_bartlett", Cause.CONJUGATED, _SIGN)
 def bartlett_mirrored(matrix: Tensor, angles: Tensor) -> Tensor:
     """`a^T R a*`."""
     return ula_bartlett(matrix, -angles)
 
 
+@known_bug("ula_bartlett", Cause.HALF, "The upper triangle alone.")
 def bartlett_without_the_middle(matrix: Tensor, angles: Tensor) -> Tensor:
     """Powers of the diagonal counted once, pairs of antennas once in place of twice."""
     diagonal = matrix.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)
     return (ula_bartlett(matrix, angles) + diagonal / matrix.shape[-1] ** 2) / 2
 
 
+@known_bug("ula_mvdr", Cause.DEGREES, "A grid in degrees, handed on twice.")
 def mvdr_in_degrees(matrix: Tensor, angles: Tensor) -> Tensor:
     """Radians taken for degrees."""
     return ula_mvdr(matrix, torch.deg2rad(angles))
 
 
+@known_bug("ula_mvdr", Cause.AXES, _AXES)
 def mvdr_of_cosines(matrix: Tensor, angles: Tensor) -> Tensor:
     """Angles from the axis of the array."""
     return ula_mvdr(matrix, _cosines(angles))
 
 
+@known_bug("ula_mvdr", Cause.LOADING_ADDED, "A guard against a singular matrix.")
 def mvdr_loaded(matrix: Tensor, angles: Tensor) -> Tensor:
     """A loading of 1e-3 that nobody asked for."""
     return ula_mvdr(matrix + 1e-3 * torch.eye(matrix.shape[-1]), angles)
 
 
+@known_bug("ula_music", Cause.AXES, _AXES)
 def music_of_cosines(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`cos` for `sin`: angles from the axis of the array."""
     return ula_music(matrix, k, _cosines(angles))
 
 
+@known_bug("ula_music", Cause.UNITS, "k d with d in wavelengths.")
 def music_at_a_whole_wavelength(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`2 pi n sin(theta)`: half a wavelength forgotten."""
     return ula_music(matrix, k, angles, 1.0)
 
 
+@known_bug("ula_music", Cause.OFF_BY_ONE, "k counted from 0.")
 def music_of_one_fewer(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`V[:, k - 1:]`: the weakest source counts as noise."""
     noise = correct(matrix)[1][..., k - 1 :]
@@ -124,6 +147,7 @@ def music_of_one_fewer(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     return (noise.mH @ a).abs().square().sum(-2).reciprocal()
 
 
+@known_bug("mdl", Cause.ZERO_TERM, "The second term in another function.")
 def mdl_without_penalty(eigenvalues: Tensor, samples: int) -> Tensor:
     """The likelihood alone: always the most."""
     m = eigenvalues.shape[-1]
@@ -132,16 +156,19 @@ def mdl_without_penalty(eigenvalues: Tensor, samples: int) -> Tensor:
     return (eigenvalue_mdl(eigenvalues, samples) - penalty).argmin(-1)
 
 
+@known_bug("mdl", Cause.OFF_BY_ONE, "Arrays that begin at one.")
 def mdl_counted_from_one(eigenvalues: Tensor, samples: int) -> Tensor:
     """`argmin + 1`, from MATLAB."""
     return mdl(eigenvalues, samples) + 1
 
 
+@known_bug("mdl", Cause.SCALE, "MDL has the half logarithm, AIC the two.")
 def mdl_by_aic(eigenvalues: Tensor, samples: int) -> Tensor:
     """The penalty of the other criterion."""
     return aic(eigenvalues, samples)
 
 
+@known_bug("aic", Cause.ASCENDING, _ORDER)
 def aic_of_the_largest(eigenvalues: Tensor, samples: int) -> Tensor:
     """Arithmetic and geometric mean of the first m - k of a descending spectrum."""
     m = eigenvalues.shape[-1]
@@ -151,6 +178,7 @@ def aic_of_the_largest(eigenvalues: Tensor, samples: int) -> Tensor:
     return (2 * samples * torch.stack(levels, -1) + 2 * k * (2 * m - k)).argmin(-1)
 
 
+@known_bug("aic", Cause.REAL_PART, "A textbook on real time series.")
 def aic_of_real_data(eigenvalues: Tensor, samples: int) -> Tensor:
     """`k (2 m - k + 1) / 2` parameters and half the likelihood: real time series."""
     m = eigenvalues.shape[-1]
@@ -159,37 +187,10 @@ def aic_of_real_data(eigenvalues: Tensor, samples: int) -> Tensor:
     return (complete / 2 + k * (2 * m - k + 1)).argmin(-1)
 
 
+@known_bug("aic", Cause.SIGN, "A log likelihood is maximised.")
 def aic_at_its_largest(eigenvalues: Tensor, samples: int) -> Tensor:
     """`argmax` of a criterion with the sign of a likelihood."""
     return eigenvalue_aic(eigenvalues, samples).argmax(-1)
 
 
-_AXES = "Books measure from broadside, others from the axis."
-_ORDER = "`eigh` ascends."
-_SIGN = "The sign of the phase, or which antenna comes first."
-
-LINEAR_ARRAY_BUGS: tuple[KnownBug, ...] = (
-    known_bug("esprit", Cause.ASCENDING, esprit_of_the_noise, _ORDER),
-    known_bug("esprit", Cause.SIGN, esprit_mirrored, _SIGN),
-    known_bug("esprit", Cause.AXES, esprit_without_arcsine, "A sine that looks like an angle."),
-    known_bug("esprit", Cause.UNSORTED, esprit_of_an_unsorted_basis, "Sorted on the test data."),
-    known_bug("root_music", Cause.SIGN, root_music_mirrored, _SIGN),
-    known_bug("root_music", Cause.DEGREES, root_music_in_degrees, "For the plot."),
-    known_bug("root_music", Cause.OTHER_SUBSPACE, root_music_of_the_signal, _ORDER),
-    known_bug("root_music", Cause.OFF_BY_ONE, root_music_with_one_more, "k counted from 0."),
-    known_bug("ula_bartlett", Cause.SCALE, bartlett_of_a_sum, "|a|^2 is N, and |a|^4 is N^2."),
-    known_bug("ula_bartlett", Cause.CONJUGATED, bartlett_mirrored, _SIGN),
-    known_bug("ula_bartlett", Cause.HALF, bartlett_without_the_middle, "The upper triangle alone."),
-    known_bug("ula_mvdr", Cause.DEGREES, mvdr_in_degrees, "A grid in degrees, handed on twice."),
-    known_bug("ula_mvdr", Cause.AXES, mvdr_of_cosines, _AXES),
-    known_bug("ula_mvdr", Cause.LOADING_ADDED, mvdr_loaded, "A guard against a singular matrix."),
-    known_bug("ula_music", Cause.AXES, music_of_cosines, _AXES),
-    known_bug("ula_music", Cause.UNITS, music_at_a_whole_wavelength, "k d with d in wavelengths."),
-    known_bug("ula_music", Cause.OFF_BY_ONE, music_of_one_fewer, "k counted from 0."),
-    known_bug("mdl", Cause.ZERO_TERM, mdl_without_penalty, "The second term in another function."),
-    known_bug("mdl", Cause.OFF_BY_ONE, mdl_counted_from_one, "Arrays that begin at one."),
-    known_bug("mdl", Cause.SCALE, mdl_by_aic, "MDL has the half logarithm, AIC the two."),
-    known_bug("aic", Cause.ASCENDING, aic_of_the_largest, _ORDER),
-    known_bug("aic", Cause.REAL_PART, aic_of_real_data, "A textbook on real time series."),
-    known_bug("aic", Cause.SIGN, aic_at_its_largest, "A log likelihood is maximised."),
-)
+LINEAR_ARRAY_BUGS: tuple[KnownBug, ...] = (*known_bug,)

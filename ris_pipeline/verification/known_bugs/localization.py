@@ -21,9 +21,19 @@ from ris_pipeline.scene import (
     steering_matrix,
 )
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
+
+known_bug = Catalogue()
+
+_FASTER = "A solver replaced by something faster."
+_WHICH = "A variance, a deviation, a noise power: which of them is meant."
 
 
+@known_bug(
+    "match_sources",
+    Cause.UNMATCHED,
+    "Estimates came sorted from the detector, the truth from the generator.",
+)
 def sources_matched_in_order(*arguments: Tensor) -> Tensor:
     """Estimates taken in the order they come."""
     found, true = arguments[2], arguments[5]
@@ -31,6 +41,7 @@ def sources_matched_in_order(*arguments: Tensor) -> Tensor:
     return torch.where(match < found.sum(-1, keepdim=True), match, -1)
 
 
+@known_bug("match_sources", Cause.GREEDY, _FASTER)
 def sources_matched_by_nearest(*arguments: Tensor) -> Tensor:
     """Every source takes its nearest estimate, taken or not."""
     rows = [
@@ -52,22 +63,30 @@ def _pair_costs(arguments: tuple[Tensor, ...], match: Tensor, cutoff: float) -> 
     return costs + alone * cutoff**2 / 2
 
 
+@known_bug(
+    "gospa_metric",
+    Cause.UNMATCHED,
+    "Estimates came sorted from the detector, the truth from the generator.",
+)
 def gospa_in_order(*arguments: Tensor, cutoff: float) -> Tensor:
     """Estimates taken in the order they come."""
     return _pair_costs(arguments, sources_matched_in_order(*arguments), cutoff).sqrt()
 
 
+@known_bug("gospa_metric", Cause.GREEDY, _FASTER)
 def gospa_of_the_nearest(*arguments: Tensor, cutoff: float) -> Tensor:
     """Every source takes its nearest estimate, taken or not."""
     match = sources_matched_by_nearest(*arguments)
     return _pair_costs(arguments, match, cutoff).clamp_min(0).sqrt()
 
 
+@known_bug("gospa_metric", Cause.ROOT, "The cost is what the solver returns.")
 def gospa_squared(*arguments: Tensor, cutoff: float) -> Tensor:
     """The root left out."""
     return gospa_metric(*arguments, cutoff=cutoff).square()
 
 
+@known_bug("gospa_metric", Cause.HALF, "alpha = 1 instead of 2: the paper has both.")
 def gospa_of_full_penalties(*arguments: Tensor, cutoff: float) -> Tensor:
     """`c^2` for each missed source and each false alarm."""
     match = match_sources(*arguments)
@@ -75,6 +94,11 @@ def gospa_of_full_penalties(*arguments: Tensor, cutoff: float) -> Tensor:
     return (_pair_costs(arguments, match, cutoff) + alone * cutoff**2 / 2).sqrt()
 
 
+@known_bug(
+    "gospa_metric",
+    Cause.ZERO_TERM,
+    "Only the rows of the assignment were looped over, and they are the sources.",
+)
 def gospa_without_false_alarms(*arguments: Tensor, cutoff: float) -> Tensor:
     """Estimates that are too many cost nothing."""
     extra = (arguments[2].sum(-1) - arguments[5].sum(-1)).clamp_min(0)
@@ -82,17 +106,20 @@ def gospa_without_false_alarms(*arguments: Tensor, cutoff: float) -> Tensor:
     return (squared - extra * cutoff**2 / 2).clamp_min(0).sqrt()
 
 
+@known_bug("gospa_metric", Cause.SCALE, "OSPA is the older metric, and in every toolbox.")
 def ospa_for_gospa(*arguments: Tensor, cutoff: float) -> Tensor:
     """The mean over the larger of the two sets: OSPA, which a false alarm can improve."""
     larger = torch.maximum(arguments[2].sum(-1), arguments[5].sum(-1)).clamp_min(1)
     return gospa_metric(*arguments, cutoff=cutoff) / larger.sqrt()
 
 
+@known_bug("cramer_rao_bound", Cause.ROOT, _WHICH)
 def bound_of_deviations(scenes: SceneBatch) -> Tensor:
     """Standard deviations returned as variances."""
     return cramer_rao_bound(scenes).sqrt()
 
 
+@known_bug("cramer_rao_bound", Cause.SCALE, _WHICH)
 def bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
     """The noise variance left out."""
     return cramer_rao_bound(scenes) / scenes.noise_variance[:, None, None]
@@ -121,21 +148,37 @@ def _bound(scenes: SceneBatch, rows: Callable[[Tensor], Tensor]) -> Tensor:
     return bound
 
 
+@known_bug(
+    "cramer_rao_bound",
+    Cause.CHAIN_RULE,
+    "The information of the coordinates alone: nuisance parameters forgotten.",
+)
 def bound_at_known_amplitudes(scenes: SceneBatch) -> Tensor:
     """The amplitudes taken for known: too low."""
     return _bound(scenes, lambda seen: torch.cat((seen.real, seen.imag)))
 
 
+@known_bug(
+    "cramer_rao_bound",
+    Cause.REAL_PART,
+    "The formula for real data on complex snapshots, without stacking their parts.",
+)
 def bound_of_the_real_part(scenes: SceneBatch) -> Tensor:
     """`real(D)^T real(D)`: it sees how the antennas are turned."""
     return _bound(scenes, lambda seen: seen.real)
 
 
+@known_bug("cramer_rao_bound", Cause.BATCH, "A `[:, :1]` left from the version for one source.")
 def bound_of_the_first_source(scenes: SceneBatch) -> Tensor:
     """The first source's bound for every slot."""
     return cramer_rao_bound(scenes)[:, :1].expand(-1, scenes.sources.active.shape[1], -1)
 
 
+@known_bug(
+    "stochastic_cramer_rao_bound",
+    Cause.CHAIN_RULE,
+    "The information of the coordinates alone: nuisance parameters forgotten.",
+)
 def stochastic_bound_at_known_covariance(scenes: SceneBatch) -> Tensor:
     """P and the noise variance taken for known: too low."""
     s, a = scenes.sources, steering_matrix(scenes)
@@ -156,6 +199,11 @@ def stochastic_bound_at_known_covariance(scenes: SceneBatch) -> Tensor:
     return bound
 
 
+@known_bug(
+    "stochastic_cramer_rao_bound",
+    Cause.REAL_PART,
+    "A cast to a real dtype on the way, and a warning among many.",
+)
 def stochastic_bound_of_real_channels(scenes: SceneBatch) -> Tensor:
     """The channel without its imaginary part."""
     return stochastic_cramer_rao_bound(replace(scenes, channel=_real(scenes.channel)))
@@ -165,146 +213,68 @@ def _real(channel: Tensor) -> Tensor:
     return channel.real.to(channel.dtype)
 
 
+@known_bug(
+    "stochastic_cramer_rao_bound",
+    Cause.HALF,
+    "The formula of Slepian and Bangs as most books have it, for real data.",
+)
 def stochastic_bound_for_real_data(scenes: SceneBatch) -> Tensor:
     """`1/2 tr(...)`, which is the information of real Gaussian data."""
     return 2 * stochastic_cramer_rao_bound(scenes)
 
 
+@known_bug("stochastic_cramer_rao_bound", Cause.SCALE, _WHICH)
 def stochastic_bound_at_unit_noise(scenes: SceneBatch) -> Tensor:
     """`R = B P B^H + I`."""
     ones = torch.ones_like(scenes.noise_variance)
     return stochastic_cramer_rao_bound(replace(scenes, noise_variance=ones))
 
 
+@known_bug(
+    "stochastic_cramer_rao_bound",
+    Cause.SUM_FOR_MEAN,
+    "The `1 / (2 T)` of the closed form, after the blocks were averaged already.",
+)
 def stochastic_bound_of_one_block(scenes: SceneBatch) -> Tensor:
     """`1 / T` left out: the mean information of a block for that of all."""
     return stochastic_cramer_rao_bound(scenes) * scenes.codes.shape[0]
 
 
+@known_bug("misspecified_cramer_rao_bound", Cause.ROOT, _WHICH)
 def misspecified_bound_of_deviations(scenes: SceneBatch) -> MisspecifiedBound:
     """Standard deviations returned as variances."""
     bound = misspecified_cramer_rao_bound(scenes)
     return replace(bound, variance=bound.variance.sqrt())
 
 
+@known_bug(
+    "misspecified_cramer_rao_bound",
+    Cause.SIGN,
+    "A bias squared at once has no sign that anybody would see.",
+)
 def misspecified_bound_backwards(scenes: SceneBatch) -> MisspecifiedBound:
     """Truth minus pseudo-truth."""
     bound = misspecified_cramer_rao_bound(scenes)
     return replace(bound, bias=-bound.bias)
 
 
+@known_bug(
+    "misspecified_cramer_rao_bound",
+    Cause.ZERO_TERM,
+    "`A^-1 B A^-1` is what the papers call the bound; the bias stands two pages on.",
+)
 def misspecified_bound_without_bias(scenes: SceneBatch) -> MisspecifiedBound:
     """The variance about the pseudo-true place, taken for the error about the truth."""
     bound = misspecified_cramer_rao_bound(scenes)
     return replace(bound, bias=torch.zeros_like(bound.bias) * bound.bias)
 
 
+@known_bug(
+    "misspecified_cramer_rao_bound", Cause.CHAIN_RULE, "A bias added to the bound that was there."
+)
 def misspecified_bound_of_the_perfect_panel(scenes: SceneBatch) -> MisspecifiedBound:
     """The right bias beside the Cramer-Rao bound of the panel that the receiver assumes."""
     return replace(misspecified_cramer_rao_bound(scenes), variance=cramer_rao_bound(scenes))
 
 
-_FASTER = "A solver replaced by something faster."
-_WHICH = "A variance, a deviation, a noise power: which of them is meant."
-
-LOCALIZATION_BUGS: tuple[KnownBug, ...] = (
-    known_bug(
-        "match_sources",
-        Cause.UNMATCHED,
-        sources_matched_in_order,
-        "Estimates came sorted from the detector, the truth from the generator.",
-    ),
-    known_bug("match_sources", Cause.GREEDY, sources_matched_by_nearest, _FASTER),
-    known_bug(
-        "gospa_metric",
-        Cause.UNMATCHED,
-        gospa_in_order,
-        "Estimates came sorted from the detector, the truth from the generator.",
-    ),
-    known_bug("gospa_metric", Cause.GREEDY, gospa_of_the_nearest, _FASTER),
-    known_bug("gospa_metric", Cause.ROOT, gospa_squared, "The cost is what the solver returns."),
-    known_bug(
-        "gospa_metric",
-        Cause.HALF,
-        gospa_of_full_penalties,
-        "alpha = 1 instead of 2: the paper has both.",
-    ),
-    known_bug(
-        "gospa_metric",
-        Cause.ZERO_TERM,
-        gospa_without_false_alarms,
-        "Only the rows of the assignment were looped over, and they are the sources.",
-    ),
-    known_bug(
-        "gospa_metric",
-        Cause.SCALE,
-        ospa_for_gospa,
-        "OSPA is the older metric, and in every toolbox.",
-    ),
-    known_bug("cramer_rao_bound", Cause.ROOT, bound_of_deviations, _WHICH),
-    known_bug("cramer_rao_bound", Cause.SCALE, bound_at_unit_noise, _WHICH),
-    known_bug(
-        "cramer_rao_bound",
-        Cause.CHAIN_RULE,
-        bound_at_known_amplitudes,
-        "The information of the coordinates alone: nuisance parameters forgotten.",
-    ),
-    known_bug(
-        "cramer_rao_bound",
-        Cause.REAL_PART,
-        bound_of_the_real_part,
-        "The formula for real data on complex snapshots, without stacking their parts.",
-    ),
-    known_bug(
-        "cramer_rao_bound",
-        Cause.BATCH,
-        bound_of_the_first_source,
-        "A `[:, :1]` left from the version for one source.",
-    ),
-    known_bug(
-        "stochastic_cramer_rao_bound",
-        Cause.CHAIN_RULE,
-        stochastic_bound_at_known_covariance,
-        "The information of the coordinates alone: nuisance parameters forgotten.",
-    ),
-    known_bug(
-        "stochastic_cramer_rao_bound",
-        Cause.REAL_PART,
-        stochastic_bound_of_real_channels,
-        "A cast to a real dtype on the way, and a warning among many.",
-    ),
-    known_bug(
-        "stochastic_cramer_rao_bound",
-        Cause.HALF,
-        stochastic_bound_for_real_data,
-        "The formula of Slepian and Bangs as most books have it, for real data.",
-    ),
-    known_bug("stochastic_cramer_rao_bound", Cause.SCALE, stochastic_bound_at_unit_noise, _WHICH),
-    known_bug(
-        "stochastic_cramer_rao_bound",
-        Cause.SUM_FOR_MEAN,
-        stochastic_bound_of_one_block,
-        "The `1 / (2 T)` of the closed form, after the blocks were averaged already.",
-    ),
-    known_bug(
-        "misspecified_cramer_rao_bound", Cause.ROOT, misspecified_bound_of_deviations, _WHICH
-    ),
-    known_bug(
-        "misspecified_cramer_rao_bound",
-        Cause.SIGN,
-        misspecified_bound_backwards,
-        "A bias squared at once has no sign that anybody would see.",
-    ),
-    known_bug(
-        "misspecified_cramer_rao_bound",
-        Cause.ZERO_TERM,
-        misspecified_bound_without_bias,
-        "`A^-1 B A^-1` is what the papers call the bound; the bias stands two pages on.",
-    ),
-    known_bug(
-        "misspecified_cramer_rao_bound",
-        Cause.CHAIN_RULE,
-        misspecified_bound_of_the_perfect_panel,
-        "A bias added to the bound that was there.",
-    ),
-)
+LOCALIZATION_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ris_pipeline.spectral import LowRankCovariance, sample_covariance
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
 from ris_pipeline.verification.known_bugs.decompositions import (
     ascending,
     by_magnitude,
@@ -17,11 +17,17 @@ from ris_pipeline.verification.known_bugs.decompositions import (
     hermitian,
 )
 
+known_bug = Catalogue()
+
+_REAL = "Written and tested with real matrices."
+_DEFAULT = "The default of another function that is taken for this one."
+
 
 def _made(values: Tensor, vectors: Tensor) -> Tensor:
     return (vectors * values[..., None, :]) @ vectors.mH
 
 
+@known_bug("matrix_sqrt", Cause.ROOT, "Any root whitens alike.")
 def root_by_cholesky(matrix: Tensor) -> Tensor:
     """`L` with `L L^H = R`: a root, and not the Hermitian one."""
     tiny = torch.finfo(matrix.real.dtype).eps * matrix.abs().amax((-2, -1), keepdim=True)
@@ -29,45 +35,59 @@ def root_by_cholesky(matrix: Tensor) -> Tensor:
     return torch.linalg.cholesky(hermitian(matrix) + matrix.shape[-1] * (tiny + 1e-30) * eye)
 
 
+@known_bug("matrix_sqrt", Cause.ROOT, "`np.sqrt` for `scipy.linalg.sqrtm`.")
 def root_of_entries(matrix: Tensor) -> Tensor:
     """`sqrt` of an array, entry by entry."""
     return hermitian(matrix).sqrt()
 
 
+@known_bug("matrix_sqrt", Cause.CONJUGATED, _REAL)
 def root_with_transposed_vectors(matrix: Tensor) -> Tensor:
     """`V sqrt(D) V^T`: right for real matrices."""
     values, vectors = correct(matrix)
     return (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT
 
 
+@known_bug(
+    "psd_projection", Cause.SINGULAR_FOR_EIGEN, "`V |D| V^H` looks like the repair of a matrix."
+)
 def projection_by_magnitude(matrix: Tensor) -> Tensor:
     """Negative eigenvalues turned positive: the polar factor, not the projection."""
     values, vectors = correct(matrix)
     return _made(values.abs(), vectors)
 
 
+@known_bug(
+    "psd_projection",
+    Cause.LOADING_ADDED,
+    "The smallest shift that makes it positive, not the nearest matrix.",
+)
 def projection_by_a_shift(matrix: Tensor) -> Tensor:
     """Every eigenvalue lifted by the lowest one."""
     values, vectors = correct(matrix)
     return _made(values - values[..., -1:].clamp_max(0), vectors)
 
 
+@known_bug("psd_projection", Cause.NOT_HERMITIAN, _DEFAULT)
 def projection_of_the_lower_triangle(matrix: Tensor) -> Tensor:
     """`eigh` of what is not Hermitian."""
     values, vectors = torch.linalg.eigh(matrix)
     return _made(values.clamp_min(0), vectors)
 
 
+@known_bug("whitening", Cause.ROOT, "`R^-1 x` for `R^-1/2 x`.")
 def whitened_by_the_inverse(matrix: Tensor) -> Tensor:
     """`R^-1` in place of its root."""
     return torch.linalg.inv(hermitian(matrix))
 
 
+@known_bug("whitening", Cause.ROWS, "`x L^-H` of rows, `L^-1 x` of columns.")
 def whitened_from_the_wrong_side(matrix: Tensor) -> Tensor:
     """`L^-H`: for column vectors where rows are whitened."""
     return torch.linalg.inv(torch.linalg.cholesky(hermitian(matrix))).mH
 
 
+@known_bug("whitening", Cause.CONJUGATED, _REAL)
 def whitened_by_values(matrix: Tensor) -> Tensor:
     """`V^T` of principal components in place of `V^H`."""
     values, vectors = correct(matrix)
@@ -80,12 +100,14 @@ def _inverse(matrix: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor, Ten
     return left, torch.where(kept, values, 1.0).reciprocal() * kept, right
 
 
+@known_bug("pseudo_inverse", Cause.GUARD, "A threshold chosen for data of size one.")
 def inverse_above_an_absolute_level(matrix: Tensor) -> Tensor:
     """Singular values below 1e-6 count as zero, in whatever unit."""
     left, values, right = _inverse(matrix, 1e-6)
     return (right.mH * values[..., None, :]) @ left.mH
 
 
+@known_bug("pseudo_inverse", Cause.CONJUGATED, _REAL)
 def inverse_with_transposed_vectors(matrix: Tensor) -> Tensor:
     """`V^T S^-1 U^T`: the transposes of MATLAB's dot."""
     eps = torch.finfo(matrix.dtype).eps
@@ -94,28 +116,33 @@ def inverse_with_transposed_vectors(matrix: Tensor) -> Tensor:
     return (right.mT * values[..., None, :]) @ left.mT
 
 
+@known_bug("pseudo_inverse", Cause.LOADING_ADDED, "A guard against a singular matrix.")
 def inverse_by_normal_equations(matrix: Tensor) -> Tensor:
     """`(A^H A + 1e-8 I)^-1 A^H`."""
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
     return torch.linalg.solve(matrix.mH @ matrix + 1e-8 * eye, matrix.mH)
 
 
+@known_bug("sample_covariance", Cause.SCALE, _DEFAULT)
 def covariance_without_its_mean(snapshots: Tensor) -> Tensor:
     """`cov`, which removes the mean first."""
     return sample_covariance(snapshots - snapshots.mean(-1, keepdim=True))
 
 
+@known_bug("sample_covariance", Cause.SCALE, _DEFAULT)
 def covariance_by_one_fewer(snapshots: Tensor) -> Tensor:
     """Divided by T - 1, as statistics packages do."""
     count = snapshots.shape[-1]
     return sample_covariance(snapshots) * count / max(count - 1, 1)
 
 
+@known_bug("sample_covariance", Cause.CONJUGATED, _REAL)
 def covariance_conjugated(snapshots: Tensor) -> Tensor:
     """`X* X^T / T`."""
     return sample_covariance(snapshots).conj().resolve_conj()
 
 
+@known_bug("sample_covariance", Cause.LAST_GROUP, "A loop over whole blocks of a stream.")
 def covariance_in_blocks(snapshots: Tensor) -> Tensor:
     """Blocks of 32 snapshots, the last one forgotten."""
     count = snapshots.shape[-1]
@@ -136,16 +163,19 @@ def _shrunk(snapshots: Tensor, count: float, target: float | None = None) -> Ten
     return (1 - weight) * sample + weight * wanted
 
 
+@known_bug("ledoit_wolf", Cause.SCALE, "One of two sums over T is a mean.")
 def shrunk_by_the_error_of_one(snapshots: Tensor) -> Tensor:
     """1 / T in place of 1 / T^2: the error of a snapshot, not of their mean."""
     return _shrunk(snapshots, 1.0)
 
 
+@known_bug("ledoit_wolf", Cause.SCALE, "A recipe for standardised data.")
 def shrunk_to_the_identity(snapshots: Tensor) -> Tensor:
     """The target without its power: right for data of variance one."""
     return _shrunk(snapshots, snapshots.shape[-1], 1.0)
 
 
+@known_bug("ledoit_wolf", Cause.SIGN, "Which of two is rho?")
 def shrunk_the_other_way(snapshots: Tensor) -> Tensor:
     """The weights of sample and target exchanged."""
     sample, right = sample_covariance(snapshots), _shrunk(snapshots, snapshots.shape[-1])
@@ -154,6 +184,7 @@ def shrunk_the_other_way(snapshots: Tensor) -> Tensor:
     return sample + mean * torch.eye(n, dtype=sample.dtype) - right
 
 
+@known_bug("add_loading", Cause.OVERWRITTEN, "No copy for a diagonal.")
 def loaded_in_place(covariance: Any, loading: float | Tensor) -> Any:
     """`R[diag] += loading`: the caller's matrix is loaded too."""
     if isinstance(covariance, LowRankCovariance):
@@ -162,6 +193,7 @@ def loaded_in_place(covariance: Any, loading: float | Tensor) -> Any:
     return covariance
 
 
+@known_bug("add_loading", Cause.SIGN, "A noise floor that is taken off.")
 def loading_subtracted(covariance: Any, loading: float | Tensor) -> Any:
     """`R - loading I`, as if a known noise were taken off."""
     return hermitian(dense(covariance)) - loading * torch.eye(dense(covariance).shape[-1])
@@ -171,6 +203,7 @@ def _factor_hinge(gap: Tensor, margin: Any) -> Tensor:
     return torch.relu(margin - gap).mean()
 
 
+@known_bug("factor_eigengap_loss", Cause.ROOT, "The svd of a factor gives roots of eigenvalues.")
 def factor_hinge_of_singular_values(factor: Tensor, k: Any, margin: Any) -> Tensor:
     """Singular values of F in place of their squares."""
     values = torch.linalg.svdvals(factor)
@@ -178,6 +211,12 @@ def factor_hinge_of_singular_values(factor: Tensor, k: Any, margin: Any) -> Tens
     return _factor_hinge(gap_at(padded, k), margin)
 
 
+@known_bug(
+    "factor_eigengap_loss",
+    Cause.ASCENDING,
+    "The Gram matrix is small, and `eigvalsh` ascends.",
+    number=1,
+)
 def factor_hinge_ascending(factor: Tensor, k: Any, margin: Any) -> Tensor:
     """`eigvalsh` of the Gram matrix as it comes."""
     values = ascending(factor.mH @ factor)[0]
@@ -185,94 +224,17 @@ def factor_hinge_ascending(factor: Tensor, k: Any, margin: Any) -> Tensor:
     return _factor_hinge(gap_at(padded, k), margin)
 
 
+@known_bug("factor_eigengap_loss", Cause.CONJUGATED, _REAL)
 def factor_hinge_of_the_transpose(factor: Tensor, k: Any, margin: Any) -> Tensor:
     """`F F^T`: right for real factors."""
     return _factor_hinge(gap_at(by_magnitude(factor @ factor.mT)[0], k), margin)
 
 
+@known_bug("factor_eigengap_loss", Cause.DETACHED, "Gradients were NaN at a tie, once.")
 def factor_hinge_detached(factor: Tensor, k: Any, margin: Any) -> Tensor:
     """A detach against NaN, and a loss that descends nowhere."""
     values = correct(factor @ factor.mH)[0]
     return _factor_hinge(gap_at(values, k).detach() + 0 * values.sum(), margin)
 
 
-_REAL = "Written and tested with real matrices."
-_DEFAULT = "The default of another function that is taken for this one."
-
-MATRIX_FUNCTION_BUGS: tuple[KnownBug, ...] = (
-    known_bug("matrix_sqrt", Cause.ROOT, root_by_cholesky, "Any root whitens alike."),
-    known_bug("matrix_sqrt", Cause.ROOT, root_of_entries, "`np.sqrt` for `scipy.linalg.sqrtm`."),
-    known_bug("matrix_sqrt", Cause.CONJUGATED, root_with_transposed_vectors, _REAL),
-    known_bug(
-        "psd_projection",
-        Cause.SINGULAR_FOR_EIGEN,
-        projection_by_magnitude,
-        "`V |D| V^H` looks like the repair of a matrix.",
-    ),
-    known_bug(
-        "psd_projection",
-        Cause.LOADING_ADDED,
-        projection_by_a_shift,
-        "The smallest shift that makes it positive, not the nearest matrix.",
-    ),
-    known_bug("psd_projection", Cause.NOT_HERMITIAN, projection_of_the_lower_triangle, _DEFAULT),
-    known_bug("whitening", Cause.ROOT, whitened_by_the_inverse, "`R^-1 x` for `R^-1/2 x`."),
-    known_bug(
-        "whitening",
-        Cause.ROWS,
-        whitened_from_the_wrong_side,
-        "`x L^-H` of rows, `L^-1 x` of columns.",
-    ),
-    known_bug("whitening", Cause.CONJUGATED, whitened_by_values, _REAL),
-    known_bug(
-        "pseudo_inverse",
-        Cause.GUARD,
-        inverse_above_an_absolute_level,
-        "A threshold chosen for data of size one.",
-    ),
-    known_bug("pseudo_inverse", Cause.CONJUGATED, inverse_with_transposed_vectors, _REAL),
-    known_bug(
-        "pseudo_inverse",
-        Cause.LOADING_ADDED,
-        inverse_by_normal_equations,
-        "A guard against a singular matrix.",
-    ),
-    known_bug("sample_covariance", Cause.SCALE, covariance_without_its_mean, _DEFAULT),
-    known_bug("sample_covariance", Cause.SCALE, covariance_by_one_fewer, _DEFAULT),
-    known_bug("sample_covariance", Cause.CONJUGATED, covariance_conjugated, _REAL),
-    known_bug(
-        "sample_covariance",
-        Cause.LAST_GROUP,
-        covariance_in_blocks,
-        "A loop over whole blocks of a stream.",
-    ),
-    known_bug(
-        "ledoit_wolf", Cause.SCALE, shrunk_by_the_error_of_one, "One of two sums over T is a mean."
-    ),
-    known_bug(
-        "ledoit_wolf", Cause.SCALE, shrunk_to_the_identity, "A recipe for standardised data."
-    ),
-    known_bug("ledoit_wolf", Cause.SIGN, shrunk_the_other_way, "Which of two is rho?"),
-    known_bug("add_loading", Cause.OVERWRITTEN, loaded_in_place, "No copy for a diagonal."),
-    known_bug("add_loading", Cause.SIGN, loading_subtracted, "A noise floor that is taken off."),
-    known_bug(
-        "factor_eigengap_loss",
-        Cause.ROOT,
-        factor_hinge_of_singular_values,
-        "The svd of a factor gives roots of eigenvalues.",
-    ),
-    known_bug(
-        "factor_eigengap_loss",
-        Cause.ASCENDING,
-        factor_hinge_ascending,
-        "The Gram matrix is small, and `eigvalsh` ascends.",
-        number=1,
-    ),
-    known_bug("factor_eigengap_loss", Cause.CONJUGATED, factor_hinge_of_the_transpose, _REAL),
-    known_bug(
-        "factor_eigengap_loss",
-        Cause.DETACHED,
-        factor_hinge_detached,
-        "Gradients were NaN at a tie, once.",
-    ),
-)
+MATRIX_FUNCTION_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -13,12 +13,19 @@ from ris_pipeline.spectral import (
     trace,
 )
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
 from ris_pipeline.verification.known_bugs.decompositions import correct, dense, hermitian
+
+known_bug = Catalogue()
+
+_GUARDED = "The guard of a division, chosen where the trace was one."
+_SQUARED = "Measured powers in place of normalised ones, and single precision."
+
 
 GUARD = 1e-12
 
 
+@known_bug("nmse", Cause.GUARD, _SQUARED)
 def nmse_in_watts(estimate: Any, truth: Any, *weights: float) -> Tensor:
     """Squares of 1e-22 W are zero in single precision, and so is the error."""
     first, second = hermitian(dense(estimate)), hermitian(dense(truth))
@@ -37,17 +44,20 @@ def _guarded(covariance: Any) -> Any:
     return _times(covariance, n / (trace(covariance) + GUARD))
 
 
+@known_bug("normalize_trace", Cause.GUARD, _GUARDED)
 def normalized_with_a_guard(covariance: Any) -> Any:
     """`n / (tr R + 1e-12)`: of a weak scene the guard is the trace."""
     return _guarded(covariance)
 
 
+@known_bug("normalize_trace", Cause.GUARD, _SQUARED)
 def normalized_by_squares(covariance: Any) -> Any:
     """`n tr R / (tr R)^2`: right, and its square underflows."""
     total, n = trace(covariance), dense(covariance).shape[-1]
     return _times(covariance, n * total / total.square())
 
 
+@known_bug("blend", Cause.GUARD, _GUARDED)
 def blended_with_a_guard(prediction: Any, sample: Any, beta: float) -> Any:
     """Each scaled by `n / (tr R + 1e-12)`, and blended."""
     first, second = _guarded(prediction), _guarded(sample)
@@ -58,11 +68,13 @@ def blended_with_a_guard(prediction: Any, sample: Any, beta: float) -> Any:
     return LowRankCovariance(torch.cat(parts, dim=-1), loading[..., 0])
 
 
+@known_bug("prepare_covariance", Cause.GUARD, _GUARDED)
 def prepared_with_a_guard(prediction: Any, sample: Any, beta: float, snr_db: Tensor) -> Any:
     """The same, shrunk."""
     return shrink(blended_with_a_guard(prediction, sample, beta), shrinkage_weight(snr_db))
 
 
+@known_bug("signal_power_hinge", Cause.GUARD, _GUARDED)
 def power_share_with_a_guard(covariance: Any, k: Any, margin: float) -> Tensor:
     """`sum lambda / (tr R + 1e-12)`."""
     values = correct(dense(covariance))[0]
@@ -70,6 +82,7 @@ def power_share_with_a_guard(covariance: Any, k: Any, margin: float) -> Tensor:
     return torch.relu(margin - leading.sum(-1) / (values.sum(-1) + GUARD)).mean()
 
 
+@known_bug("soft_alignment", Cause.GUARD, _GUARDED)
 def alignment_with_an_absolute_ridge(
     covariance: LowRankCovariance, steering: Tensor, ridge: float = 1e-3
 ) -> Tensor:
@@ -82,15 +95,4 @@ def alignment_with_an_absolute_ridge(
     return (projected.conj() * solved).real.sum(-2)
 
 
-_GUARDED = "The guard of a division, chosen where the trace was one."
-_SQUARED = "Measured powers in place of normalised ones, and single precision."
-
-RATIO_BUGS: tuple[KnownBug, ...] = (
-    known_bug("nmse", Cause.GUARD, nmse_in_watts, _SQUARED),
-    known_bug("normalize_trace", Cause.GUARD, normalized_with_a_guard, _GUARDED),
-    known_bug("normalize_trace", Cause.GUARD, normalized_by_squares, _SQUARED),
-    known_bug("blend", Cause.GUARD, blended_with_a_guard, _GUARDED),
-    known_bug("prepare_covariance", Cause.GUARD, prepared_with_a_guard, _GUARDED),
-    known_bug("signal_power_hinge", Cause.GUARD, power_share_with_a_guard, _GUARDED),
-    known_bug("soft_alignment", Cause.GUARD, alignment_with_an_absolute_ridge, _GUARDED),
-)
+RATIO_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, known_bug
+from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug, entry
 from ris_pipeline.verification.known_bugs.decompositions import (
     correct,
     dense,
@@ -16,17 +16,23 @@ from ris_pipeline.verification.known_bugs.decompositions import (
     hinge_of,
 )
 
+known_bug = Catalogue()
+
+_THREADS = "Batches shared among threads, tested by values and by backward."
+
 
 def _in_a_thread(matrix: Tensor) -> Tensor:
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(torch.linalg.eigvalsh, matrix).result()
 
 
+@known_bug("eigenvalues", Cause.TRANSFORM, _THREADS)
 def eigenvalues_in_a_thread(matrix: Tensor) -> Tensor:
     """LAPACK in a worker: tangents and maps stay with the thread that called."""
     return _in_a_thread(hermitian(matrix)).flip(-1)
 
 
+@known_bug("eigenvalues", Cause.TRANSFORM, _THREADS)
 def eigenvalues_of_shared_batches(matrix: Tensor) -> Tensor:
     """Half of a large batch in a worker: half of the tangents are zero."""
     matrix = hermitian(matrix)
@@ -36,6 +42,7 @@ def eigenvalues_of_shared_batches(matrix: Tensor) -> Tensor:
     return torch.cat((torch.linalg.eigvalsh(first), _in_a_thread(second))).flip(-1)
 
 
+@known_bug("eigengap", Cause.TRANSFORM, _THREADS, name="gap_in_a_thread")
 def _gap_in_a_thread(covariance: Any, k: int | Tensor) -> Tensor:
     return gap_at(eigenvalues_in_a_thread(dense(covariance)), k)
 
@@ -62,6 +69,7 @@ class _Half(torch.autograd.Function):
         return _Half.apply(matrix), in_dims[0]
 
 
+@known_bug("hermitize", Cause.TRANSFORM, "`in_dims` is an argument that a rule may leave unread.")
 def hermitize_mapped_over_the_first(matrix: Tensor) -> Tensor:
     """A rule for `vmap` that takes the mapped axis for the first, wherever it is."""
     return _Half.apply(matrix)
@@ -96,6 +104,9 @@ class _Gap(torch.autograd.Function):
         return upper - lower, None
 
 
+@known_bug(
+    "eigengap", Cause.TRANSFORM, "An `autograd.Function` saves what the first derivative needs."
+)
 def gap_with_frozen_vectors(covariance: Any, k: int | Tensor) -> Tensor:
     """A derivative of one's own whose eigenvectors are constants: the second one is zero."""
     matrix = dense(covariance)
@@ -126,40 +137,19 @@ class _Projector(torch.autograd.Function):
         return 2 * tangent @ basis.mH
 
 
+@known_bug("projector", Cause.TRANSFORM, "The product rule for real symmetric matrices.")
 def projector_with_half_a_tangent(basis: Tensor) -> Tensor:
     """`dP = 2 dU U^H`: right for what is symmetric, and only the backward had been tested."""
     return _Projector.apply(basis)
 
 
-_THREADS = "Batches shared among threads, tested by values and by backward."
-
 TRANSFORM_BUGS: tuple[KnownBug, ...] = (
-    known_bug("eigenvalues", Cause.TRANSFORM, eigenvalues_in_a_thread, _THREADS),
-    known_bug("eigenvalues", Cause.TRANSFORM, eigenvalues_of_shared_batches, _THREADS),
-    known_bug("eigengap", Cause.TRANSFORM, _gap_in_a_thread, _THREADS, name="gap_in_a_thread"),
-    known_bug(
+    *known_bug,
+    entry(
         "eigengap_loss",
         Cause.TRANSFORM,
         hinge_of(_gap_in_a_thread),
         _THREADS,
         name="hinge_in_a_thread",
-    ),
-    known_bug(
-        "hermitize",
-        Cause.TRANSFORM,
-        hermitize_mapped_over_the_first,
-        "`in_dims` is an argument that a rule may leave unread.",
-    ),
-    known_bug(
-        "eigengap",
-        Cause.TRANSFORM,
-        gap_with_frozen_vectors,
-        "An `autograd.Function` saves what the first derivative needs.",
-    ),
-    known_bug(
-        "projector",
-        Cause.TRANSFORM,
-        projector_with_half_a_tangent,
-        "The product rule for real symmetric matrices.",
     ),
 )

@@ -1,0 +1,289 @@
+"""Mistakes that are made with one function: another form of its formula."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.spectral import eigenvalues, hermitize, projector, signal_subspace
+from ris_pipeline.spectral.hermitian import eigh
+from ris_pipeline.verification.cause import Cause
+
+Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
+
+
+def _with_its_diagonal(matrix: Tensor) -> Tensor:
+    return hermitize(matrix) + 1j * torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1).imag)
+
+
+HERMITIAN_PARTS: Named = (
+    (Cause.NOT_HERMITIAN, "It answers its argument.", lambda r: r.clone()),
+    (Cause.NOT_HERMITIAN, "The diagonal keeps its imaginary part.", _with_its_diagonal),
+    (Cause.SIGN, "It answers the skew part.", lambda r: (r - r.mH) / 2),
+    (Cause.SIGN, "It answers the skew part.", lambda r: (r.mH - r) / 2),
+    (Cause.CONJUGATED, "It adds the transpose.", lambda r: (r + r.mT) / 2),
+    (Cause.ROOT, "It answers R R^H.", lambda r: r @ r.mH),
+    (Cause.ROOT, "It answers R^H R.", lambda r: r.mH @ r),
+)
+
+
+def _centred(snapshots: Tensor) -> Tensor:
+    return snapshots - snapshots.mean(-1, keepdim=True)
+
+
+def _products(snapshots: Tensor) -> Tensor:
+    return snapshots @ snapshots.mH
+
+
+SAMPLE_COVARIANCES: Named = (
+    (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
+    (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
+    (Cause.SCALE, "It divides by T - 1.", lambda x: _products(x) / (x.shape[-1] - 1)),
+    (Cause.SCALE, "It divides by the number of rows.", lambda x: _products(x) / x.shape[-2]),
+    (Cause.SCALE, "It subtracts the mean.", lambda x: _products(_centred(x)) / x.shape[-1]),
+    (
+        Cause.SCALE,
+        "It subtracts the mean and divides by T - 1, as numpy.cov.",
+        lambda x: _products(_centred(x)) / (x.shape[-1] - 1),
+    ),
+    (Cause.ROWS, "It answers X^H X / T.", lambda x: x.mH @ x / x.shape[-1]),
+    (
+        Cause.ROOT,
+        "It answers a correlation, of unit diagonal.",
+        lambda x: _products(x) / (x.norm(dim=-1)[..., None] * x.norm(dim=-1)[..., None, :]),
+    ),
+)
+
+
+def _gap(values: Tensor, k: int) -> Tensor:
+    return values[..., k - 1] - values[..., k]
+
+
+def _ratio(values: Tensor, k: int) -> Tensor:
+    return values[..., k - 1] / values[..., k]
+
+
+GAPS: Named = tuple(
+    (cause, story, lambda r, k, form=form: form(eigenvalues(r), k))
+    for cause, story, form in (
+        (Cause.SCALE, "It divides the gap by the largest.", lambda w, k: _gap(w, k) / w[..., 0]),
+        (Cause.SCALE, "It divides by lambda_k.", lambda w, k: _gap(w, k) / w[..., k - 1]),
+        (Cause.SCALE, "It divides by the trace.", lambda w, k: _gap(w, k) / w.sum(-1)),
+        (Cause.SCALE, "It answers a ratio.", _ratio),
+        (Cause.RECIPROCAL, "It answers the ratio upside down.", lambda w, k: 1 / _ratio(w, k)),
+        (
+            Cause.LOGARITHM,
+            "It answers a difference of logarithms.",
+            lambda w, k: _ratio(w, k).log(),
+        ),
+        (Cause.ROOT, "It answers for R^2.", lambda w, k: _gap(w.square(), k)),
+    )
+)
+
+
+def _every_gap(values: Tensor, k: int, margin: float) -> Tensor:
+    return torch.stack([(margin - _gap(values, j)).relu() for j in range(1, k + 1)])
+
+
+def _upside_down(values: Tensor, k: int) -> Tensor:
+    return _gap(values.flip(-1), k)
+
+
+def _half_detached(values: Tensor, k: int, live: int) -> Tensor:
+    upper, lower = values[..., k - 1], values[..., k]
+    return upper - lower.detach() if live == 0 else upper.detach() - lower
+
+
+_HINGES: tuple[tuple[Cause, str, Callable[[Tensor, int, float], Tensor]], ...] = (
+    (Cause.NEVER_RESTS, "It has no hinge.", lambda w, k, c: c - _gap(w, k)),
+    (Cause.NEVER_RESTS, "It answers |c - gap|.", lambda w, k, c: (c - _gap(w, k)).abs()),
+    (Cause.NEVER_RESTS, "It answers (c - gap)^2.", lambda w, k, c: (c - _gap(w, k)).square()),
+    (Cause.ASCENDING, "Its values ascend.", lambda w, k, c: (c - _upside_down(w, k)).relu()),
+    (Cause.SIGN, "It adds the gap.", lambda w, k, c: (c + _gap(w, k)).relu()),
+    (Cause.SIGN, "It pays for open gaps.", lambda w, k, c: (_gap(w, k) - c).relu()),
+    (
+        Cause.SCALE,
+        "Its margin is a part of the largest eigenvalue.",
+        lambda w, k, c: (c * w[..., 0] - _gap(w, k)).relu(),
+    ),
+    (
+        Cause.SCALE,
+        "Its margin is a part of the mean eigenvalue.",
+        lambda w, k, c: (c * w.mean(-1) - _gap(w, k)).relu(),
+    ),
+    (
+        Cause.SCALE,
+        "Its gap is a part of the largest eigenvalue.",
+        lambda w, k, c: (c - _gap(w, k) / w[..., 0]).relu(),
+    ),
+    (
+        Cause.SCALE,
+        "Its gap is a part of lambda_k.",
+        lambda w, k, c: (c - _gap(w, k) / w[..., k - 1]).relu(),
+    ),
+    (
+        Cause.SCALE,
+        "Its gap is a part of the trace.",
+        lambda w, k, c: (c - _gap(w, k) / w.sum(-1)).relu(),
+    ),
+    (Cause.SCALE, "It divides by the margin.", lambda w, k, c: (1 - _gap(w, k) / c).relu()),
+    (Cause.SCALE, "Its gap is a ratio.", lambda w, k, c: (c - _ratio(w, k)).relu()),
+    (
+        Cause.SCALE,
+        "Its gap is one of decibels.",
+        lambda w, k, c: (c - 10 * _ratio(w, k).log10()).relu(),
+    ),
+    (Cause.SCALE, "Its gap is one of logarithms.", lambda w, k, c: (c - _ratio(w, k).log()).relu()),
+    (Cause.OFF_BY_ONE, "It adds the hinges up to k.", lambda w, k, c: _every_gap(w, k, c).sum(0)),
+    (
+        Cause.OFF_BY_ONE,
+        "It takes the mean of the hinges up to k.",
+        lambda w, k, c: _every_gap(w, k, c).mean(0),
+    ),
+    (
+        Cause.OFF_BY_ONE,
+        "The gap lies between lambda_1 and lambda_k+1.",
+        lambda w, k, c: (c - (w[..., 0] - w[..., k])).relu(),
+    ),
+    (
+        Cause.OFF_BY_ONE,
+        "The gap lies between lambda_k and the smallest.",
+        lambda w, k, c: (c - (w[..., k - 1] - w[..., -1])).relu(),
+    ),
+    (
+        Cause.MEAN_TOO_EARLY,
+        "The hinge of the mean.",
+        lambda w, k, c: (c - _gap(w, k).mean()).relu(),
+    ),
+    (
+        Cause.DETACHED,
+        "lambda_k has no gradient.",
+        lambda w, k, c: (c - _half_detached(w, k, 1)).relu(),
+    ),
+    (
+        Cause.DETACHED,
+        "lambda_k+1 has no gradient.",
+        lambda w, k, c: (c - _half_detached(w, k, 0)).relu(),
+    ),
+)
+
+
+def _hinges(spectrum: Callable[[Tensor], Tensor]) -> Named:
+    return tuple(
+        (cause, story, lambda r, k, c, form=form: form(spectrum(r), k, c).mean())
+        for cause, story, form in _HINGES
+    )
+
+
+def _of_factor(factor: Tensor) -> Tensor:
+    return eigenvalues(factor @ factor.mH)
+
+
+FACTOR_HINGES: Named = (
+    *_hinges(_of_factor),
+    (
+        Cause.ROOT,
+        "It takes singular values of F for eigenvalues of F F^H.",
+        lambda f, k, c: (c - _gap(_of_factor(f).clamp_min(0).sqrt(), k)).relu().mean(),
+    ),
+)
+
+
+def _columns(matrix: Tensor) -> Tensor:
+    """Eigenvectors in descending order of their values."""
+    return eigh(matrix)[1]
+
+
+SIGNAL_BASES: Named = tuple(
+    (cause, story, lambda r, k, form=form: form(_columns(r), k))
+    for cause, story, form in (
+        (Cause.OFF_BY_ONE, "The first column is left out.", lambda v, k: v[..., 1 : k + 1]),
+        (Cause.ASCENDING, "The last k columns.", lambda v, k: v[..., -k:]),
+        (Cause.ROWS, "The first k rows.", lambda v, k: v[..., :k, :].mT),
+        (Cause.ROWS, "The first k rows of V^H.", lambda v, k: v.mH[..., :k].contiguous()),
+    )
+)
+NOISE_BASES: Named = tuple(
+    (cause, story, lambda r, k, form=form: form(_columns(r), k))
+    for cause, story, form in (
+        (Cause.ASCENDING, "The first n - k columns.", lambda v, k: v[..., : v.shape[-1] - k]),
+        (Cause.OFF_BY_ONE, "The last column is left out.", lambda v, k: v[..., k - 1 : -1]),
+        (Cause.ROWS, "The last n - k rows.", lambda v, k: v[..., k:, :].mT),
+        (Cause.ROWS, "The rows in reverse.", lambda v, k: v[..., k:].flip(-2)),
+    )
+)
+PROJECTORS: Named = (
+    (Cause.OFF_BY_ONE, "Of the last column alone.", lambda u: projector(u[..., -1:])),
+    (Cause.OFF_BY_ONE, "Of the first column alone.", lambda u: projector(u[..., :1])),
+    (Cause.OFF_BY_ONE, "The last column is left out.", lambda u: projector(u[..., :-1])),
+    (Cause.CONJUGATED, "It answers U U^T.", lambda u: u @ u.mT),
+    (Cause.ROWS, "It answers U^H U.", lambda u: u.mH @ u),
+    (Cause.SCALE, "It divides by the number of columns.", lambda u: projector(u) / u.shape[-1]),
+)
+
+
+def _form(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
+    """a^H X a of each column."""
+    return (left.conj() * (middle @ right)).sum(-2)
+
+
+_FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
+    (Cause.CONJUGATED, "It takes |a^T X a|.", lambda x, a: _form(a.conj(), x, a).abs()),
+    (Cause.CONJUGATED, "It takes Re a^T X a.", lambda x, a: _form(a.conj(), x, a).real),
+    (Cause.REAL_PART, "It takes a^H Re X a.", lambda x, a: _form(a, x.real.to(a.dtype), a).real),
+    (
+        Cause.REAL_PART,
+        "It takes the real part of a.",
+        lambda x, a: _form(a.real.to(a.dtype), x, a.real.to(a.dtype)).real,
+    ),
+    (Cause.ROOT, "It takes a^H X^2 a.", lambda x, a: _form(a, x @ x, a).real),
+    (
+        Cause.ROOT,
+        "It takes a^H X a / a^H X^2 a.",
+        lambda x, a: (_form(a, x @ x, a) / _form(a, x, a)).real,
+    ),
+    (
+        Cause.MODULUS,
+        "It divides by |a|^2.",
+        lambda x, a: _form(a, x, a).real / a.abs().square().sum(-2),
+    ),
+    (Cause.RECIPROCAL, "It takes a^H X^-1 a.", lambda x, a: _form(a, torch.linalg.inv(x), a).real),
+)
+
+
+def _spectra(of: Callable[..., Tensor]) -> Named:
+    """1 / q of the forms q, and q."""
+    return tuple(
+        (
+            cause,
+            story,
+            lambda r, a, *rest, form=form, upside=upside: form(of(r, *rest), a) ** upside,
+        )
+        for cause, story, form in _FORMS
+        for upside in (-1, 1)
+    )
+
+
+def _noise_projector(matrix: Tensor, k: int) -> Tensor:
+    return torch.eye(matrix.shape[-1]) - projector(signal_subspace(matrix, k))
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    return torch.linalg.inv(hermitize(matrix))
+
+
+NAMED: dict[str, Named] = {
+    "hermitize": HERMITIAN_PARTS,
+    "sample_covariance": SAMPLE_COVARIANCES,
+    "eigengap": GAPS,
+    "eigengap_loss": _hinges(eigenvalues),
+    "factor_eigengap_loss": FACTOR_HINGES,
+    "signal_subspace": SIGNAL_BASES,
+    "noise_subspace": NOISE_BASES,
+    "projector": PROJECTORS,
+    "music_spectrum": _spectra(_noise_projector),
+    "mvdr_spectrum": _spectra(_inverse),
+    "bartlett_spectrum": _spectra(hermitize),
+}
+"""By the names of `target.PLACES`."""
