@@ -131,7 +131,9 @@ def _limits(arrays: Arrays) -> dict[str, Any]:
         if value is None:
             continue
         if name == "wavefront":
-            limits[name] = str(value.reshape(())[()]) if value.size == 1 else str(value)
+            if value.dtype.kind != "U" or value.size != 1:
+                raise InputError(f"{name} has dtype {value.dtype}: allowed is one word")
+            limits[name] = str(value.reshape(())[()])
         elif value.size == 2 and value.dtype.kind in "iuf":
             low, high = value.reshape(-1).tolist()
             limits[name] = float(low), float(high)

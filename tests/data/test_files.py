@@ -26,6 +26,7 @@ from ris_pipeline.data import (
     write_mat,
     write_scenes,
 )
+from ris_pipeline.data.measurements import NAMES
 from ris_pipeline.localization import locate, locate_from_covariance
 from ris_pipeline.scene import Received, simulate
 
@@ -203,6 +204,48 @@ def test_a_file_that_does_not_fit_says_how_to_mend_it(
     assert message in err
     assert err.startswith(f"error: {str(path)!r}: ")
     assert err.count("\n") == 1
+
+
+ODD = {
+    "number": np.array(3.0),
+    "imaginary": np.array(3j),
+    "empty": np.zeros((0, 3)),
+    "word": np.array("x"),
+    "nan": np.full((1, 16, 144), np.nan + 0j),
+    "six axes": np.ones((1,) * 6) + 0j,
+    "flags": np.array([True, False]),
+    "tiny": np.array(1e-300),
+    "huge": np.array([-1e300, 1e300]),
+    "half": np.ones((144, 3), np.float16),
+}
+
+
+def refusal(path: Path) -> str:
+    """Why a file was refused; nothing where its sources were located."""
+    try:
+        found = read_measurements(path)
+        if isinstance(found, OwnCovariance):
+            locate_from_covariance(found.covariance, found.scenario, 1)
+        else:
+            assert locate(found, 1).count.tolist() == [1]
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", NAMES[:11])
+def test_odd_values_are_one_line_or_are_located(
+    name: str, value: np.ndarray, tmp_path: Path, untyped
+) -> None:
+    content = {**arrays(), name: value}
+    if name == "covariance":
+        content = {key: content[key] for key in ("covariance", "positions", "wavelength")}
+    save_npz(tmp_path / "x.npz", content)
+    with untyped():
+        reason = refusal(tmp_path / "x.npz")
+    assert len(reason) < 400
+    assert "\n" not in reason
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -18,6 +18,7 @@ from ris_pipeline.localization import (
     locate_from_covariance,
     misspecified_cramer_rao_bound,
     stochastic_cramer_rao_bound,
+    summarise,
     suppose_sources,
 )
 from ris_pipeline.scene import Panel, Received, SceneBatch, own_scenario, simulate
@@ -46,6 +47,26 @@ def test_locate_finds_the_source_within_its_own_deviations(positions: np.ndarray
     error = torch.stack((found.azimuth, found.elevation, found.distance), -1)[0, 0]
     # Five standard deviations: once in 600,000 for each of three coordinates.
     assert ((error - torch.tensor(SOURCE)).abs() < 5 * found.std[0, 0]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("positions", PANELS.values(), ids=PANELS)
+def test_the_bound_is_met_on_any_panel(positions: np.ndarray) -> None:
+    scenario = own_scenario(positions, WAVELENGTH)
+    sector = {"azimuth_deg": (-60, 60), "elevation_deg": (-30, 30), "distance": (0.8, 6.0)}
+    known = {"sources": (1, 1), "power": "power_control", "snr_db": (10, 10)}
+    truth = scenario.replace(antennas=16, codes=16, codebook="random", **sector, **known)
+    scenes = simulate(truth, 1, torch.arange(60), torch.float64)
+    own = Received.from_arrays(
+        scenes.snapshots,
+        scenes.channel,
+        scenes.codes,
+        positions=positions,
+        wavelength=WAVELENGTH,
+    )
+    result = summarise(locate(own, 1), scenes, 10.0, cramer_rao_bound(scenes))
+    # The rms of 60 normal numbers is 1 to sqrt(1 / 120), here to four of these deviations.
+    assert result.normalised == pytest.approx([1.0] * 3, abs=4 / math.sqrt(120))
 
 
 def test_positions_that_are_the_presets_give_the_presets_answer() -> None:
