@@ -155,7 +155,7 @@ def localize(
 def locate(
     file: Annotated[
         Path,
-        typer.Argument(help="Measurements or a covariance: .safetensors, .npz or .mat, docs/data."),
+        typer.Argument(help="Measurements or a covariance: .safetensors, .npz, .mat."),
     ],
     number: Annotated[int | None, typer.Option(help="Sources, where it is known.")] = None,
     estimator: Annotated[

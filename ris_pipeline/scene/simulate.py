@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
@@ -37,6 +38,9 @@ class Sources:
     gains: Tensor
     symbols: Tensor
     count: Tensor
+
+    def __post_init__(self) -> None:
+        own_tensors(self)
 
     @property
     def active(self) -> Tensor:
