@@ -14,6 +14,7 @@ from ris_pipeline.config import load_settings
 from ris_pipeline.data import write_arrays, write_store
 from ris_pipeline.scene import SceneSet
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 OWN = measured(jittered_grid())
 

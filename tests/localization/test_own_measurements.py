@@ -69,6 +69,7 @@ def test_the_bound_is_met_on_any_panel(positions: np.ndarray) -> None:
     assert result.normalised == pytest.approx([1.0] * 3, abs=4 / math.sqrt(120))
 
 
+@pytest.mark.slow
 def test_positions_that_are_the_presets_give_the_presets_answer() -> None:
     scenario = load_settings("reference").scenario
     scenes = simulate(scenario, 3, torch.arange(4), torch.float64)
