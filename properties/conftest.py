@@ -7,6 +7,7 @@ import os
 from collections.abc import Generator
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import Phase, settings
@@ -28,6 +29,9 @@ settings.register_profile(
 settings.register_profile("nightly", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+MANY = 50
+"""Examples a law."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
@@ -45,5 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    with steering(Phase.target in settings.default.phases):
-        return (yield)
+    profile, unchecked = settings.default, jaxtyping.config.jaxtyping_disable
+    # Shapes are checked by `tests` and by the few examples of `dev`: at 200 a law they would be
+    # half of the time.
+    jaxtyping.config.update("jaxtyping_disable", unchecked or profile.max_examples > MANY)
+    try:
+        with steering(Phase.target in profile.phases):
+            return (yield)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", unchecked)
