@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "ris_pipeline"
 
 ROOMS = (
     "_errors",
+    "_entry",
     "_files",
     "_laws",
     "_validation",

@@ -28,6 +28,7 @@ from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.sector import Sector, make_sector
 from ris_pipeline.localization import Estimates, SteeringGrid, beamwidths, locate, search_domain
 from ris_pipeline.localization.coordinates import Domain
+from ris_pipeline.localization.grid_search.grid import grid_size
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.least_squares.refinement import refine
 from ris_pipeline.localization.maximum_likelihood.report import report
@@ -216,7 +217,13 @@ def _merged(better: Tensor, first: Estimates, second: Estimates) -> Estimates:
 
 
 def _propose(
-    atoms: Atoms, usable: Tensor, found: Estimates, data: Measurement, domain: Domain, width: float
+    atoms: Atoms,
+    usable: Tensor,
+    found: Estimates,
+    data: Measurement,
+    domain: Domain,
+    width: float,
+    places: int,
 ) -> tuple[Estimates, Tensor]:
     """Least squares from the network's places where that fits better, and where it does."""
     slots = found.azimuth.shape[1]
@@ -229,7 +236,7 @@ def _propose(
     before = linearise(data, _parameters(found, domain), found.active).objective
     worth = _WORTH_TAKING * found.noise_variance.double()
     better = mine & (refined.fit.objective < before - worth)
-    own = report(data, refined, active, domain, width, found.azimuth.dtype)
+    own = report(data, refined, active, domain, width, places, found.azimuth.dtype)
     return _merged(better, own, found), better
 
 
@@ -254,7 +261,8 @@ def localise(
     data, domain = measure(scenes), search_domain(scenes.scenario, scenes.snapshots.device)
     data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
     width = max(beamwidths(scenes.scenario))
-    estimates, taken = _propose(atoms, usable, found, data, domain, width)
+    places = grid_size(scenes.scenario) if grid is None else grid.size
+    estimates, taken = _propose(atoms, usable, found, data, domain, width, places)
     learned = _narrowed(atoms, usable)
     fitted, error = fit_error(
         data,

@@ -1,6 +1,9 @@
 """Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
+from inspect import isfunction
+
 from ris_pipeline._arrays import open_doors
+from ris_pipeline._entry import checked
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
@@ -103,4 +106,7 @@ __all__ = [
     "whiten",
 ]
 
+globals().update(
+    {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
+)
 open_doors(globals(), __all__)

@@ -22,7 +22,8 @@ class Status(IntEnum):
     EDGE = 1
     """A minimum on the border of the domain; that coordinate was held, the optimum lies beyond."""
     UNRESOLVED = 2
-    """No such minimum was reached, it is flatter than a beamwidth, or the slot holds no source."""
+    """No such minimum was reached, it is flatter than a beamwidth, noise alone would explain as
+    much, or the slot holds no source."""
 
 
 def status_of(
@@ -42,7 +43,9 @@ class Estimates(Tabular):
     distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
     NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,); confidence (B,) that
     `count` is right, 0..1, see `number_confidence`: NaN where the number was given, or an estimator
-    does not say.
+    does not say; false_alarm (B, K): probability that the best of all places would have explained
+    as much had the slot been given nothing but noise, see `false_alarm_probability`; NaN where an
+    estimator does not say.
     """
 
     azimuth: Tensor
@@ -54,6 +57,7 @@ class Estimates(Tabular):
     status: Tensor
     noise_variance: Tensor
     confidence: Tensor
+    false_alarm: Tensor
 
     def __post_init__(self) -> None:
         own_tensors(self)
@@ -63,6 +67,13 @@ class Estimates(Tabular):
         """The estimates of all parts of a batch, in order."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+    def put(self, index: Tensor, others: "Estimates") -> "Estimates":
+        """The same with the scenes `index` replaced by others of as many slots."""
+        changed = {field.name: getattr(self, field.name).clone() for field in fields(self)}
+        for name, values in changed.items():
+            values[index] = getattr(others, name)
+        return Estimates(**changed)
 
     @property
     def active(self) -> Tensor:
@@ -143,6 +154,7 @@ def strongest_first(
     wavefront: Wavefront,
     dtype: torch.dtype,
     std: Float[Tensor, "b k 3"] | None = None,
+    false_alarm: Float[Tensor, "b k"] | None = None,
 ) -> Estimates:
     """Estimates in real `dtype`, sorted by power, empty slots last.
 
@@ -150,10 +162,12 @@ def strongest_first(
         parameters: azimuth (rad), elevation (rad), inverse distance (1/m); a plane wavefront has no
             distance, whatever stands there.
         std: of azimuth (rad), elevation (rad) and distance (m); None: not known.
+        false_alarm: that noise explains as much as a source does; None: not known.
     """
     azimuth, elevation, inverse = parameters.unbind(-1)
     distance = torch.full_like(inverse, torch.nan) if wavefront == "plane" else 1 / inverse
     std = torch.full_like(parameters, torch.nan) if std is None else std
+    alarm = torch.full_like(inverse, torch.nan) if false_alarm is None else false_alarm
     order = torch.where(active, power, -1.0).argsort(dim=1, descending=True)
     blank = torch.where(active, 0.0, torch.nan)
 
@@ -170,4 +184,5 @@ def strongest_first(
         status=status.gather(1, order),
         noise_variance=noise.to(dtype),
         confidence=torch.full_like(noise, torch.nan, dtype=dtype),
+        false_alarm=slot(alarm),
     )

@@ -16,7 +16,9 @@ A source has d coordinates (3, or 2 for a plane wavefront), informed by all 2 T 
 and one complex amplitude a block, informed by the 2 L M of its block: at T = 1 BIC is 5 ln(2 L M).
 The threshold makes the generalised likelihood ratio a test of constant false alarm: of white noise
 of any level in the n_k complex numbers that k sources leave free, one place explains a part with
-that Beta distribution, and the best of G searched places exceeds b_k with probability at most P_fa.
+that Beta distribution, and the best of G points of a grid exceeds b_k with probability at most
+P_fa. Between the points there is more: `Threshold` takes b_k from the whole domain
+(`random_field`), which costs an integral a scene; as the least that BIC asks for G will do.
 BIC is an expansion for many numbers, in which a search costs nothing; where they are few, noise
 alone would pay for a source (reference preset with one code: BIC costs 17, the threshold 27 and
 more).
@@ -36,13 +38,15 @@ from itertools import accumulate
 
 import torch
 from jaxtyping import Float
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._validation import check_range
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.random_field import alarm_level
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
 
 RESIDUAL_CRITERIA = ("bic", "aic", "threshold")
@@ -57,6 +61,7 @@ class Threshold:
     false_alarm: float = 0.01
 
     def __post_init__(self) -> None:
+        check_range("false_alarm", self.false_alarm, 0, 1)
         if not 0 < self.false_alarm < 1:
             raise InputError(f"false_alarm = {self.false_alarm}: allowed is 0..1, both excluded")
 
@@ -101,6 +106,21 @@ def threshold_penalty(
     return -2 * blocks * rows * math.log(left)
 
 
+def false_alarm_probability(
+    explained: Float[Tensor, "b k"], blocks: int, free: Float[Tensor, "b #k"], places: int
+) -> Float[Tensor, "b k"]:
+    """`min(1, G P(Beta(T, n - T) > explained))`, the threshold's test turned round.
+
+    Args:
+        explained: part of what one source fewer leaves that this source explains, 0..1.
+        free: complex numbers n that the other sources leave free.
+        places: G, where the source was searched for.
+    """
+    rest = (free - blocks).clamp_min(0.5).expand_as(explained)
+    tail = betainc(rest.cpu().numpy(), float(blocks), (1 - explained).clamp(0, 1).cpu().numpy())
+    return (places * torch.from_numpy(tail)).clamp_max(1).to(explained)
+
+
 def source_costs(
     criterion: str | Threshold, blocks: int, rows: int, coordinates: int, places: int, most: int
 ) -> tuple[float, ...]:
@@ -119,8 +139,29 @@ def source_costs(
     return tuple(accumulate(costs, initial=0.0))
 
 
+def threshold_costs(
+    measurement: Measurement,
+    sizes: Float[Tensor, "b d"],
+    coordinates: int,
+    test: Threshold,
+    most: int,
+) -> Float[Tensor, "b n"]:
+    """What 0, 1, .. `most` sources cost each scene by a `Threshold`.
+
+    Args:
+        sizes: of the domain that is searched, see `random_field`.
+    """
+    taken = measurement.blocks + coordinates / 2
+    costs = [torch.zeros_like(sizes[:, 0])]
+    for k in range(most):
+        free = measurement.samples - k * taken
+        level = alarm_level(sizes, measurement.blocks, free, test.false_alarm)
+        costs.append(costs[-1] + 2 * measurement.samples * level)
+    return torch.stack(costs, dim=1)
+
+
 def penalised_likelihood(
-    measurement: Measurement, rss: Float[Tensor, " b"], cost: float
+    measurement: Measurement, rss: Float[Tensor, " b"], cost: float | Float[Tensor, " b"]
 ) -> Float[Tensor, " b"]:
     """`2 T L M ln rss + cost`: -2 ln likelihood up to a constant.
 

@@ -18,7 +18,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
-from ris_pipeline._errors import check_choice
+from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._validation import check_range, numbers
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.scene._phasor import phasor
 
@@ -66,7 +67,12 @@ def uniform_linear_array(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Panel:
-    """Antennas along x at half a wavelength, centred."""
+    """Antennas along x at half a wavelength, centred.
+
+    Raises:
+        InputError: no antennas.
+    """
+    check_range("antennas", antennas, 1, math.inf)
     x = (torch.arange(antennas, dtype=dtype, device=device) - (antennas - 1) / 2) * wavelength / 2
     return Panel(torch.stack((x, torch.zeros_like(x), torch.zeros_like(x)), dim=-1), wavelength)
 
@@ -155,6 +161,19 @@ _CURVATURES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, 
 }
 
 
+def _reach(distance: Tensor, wavefront: str) -> Tensor:
+    """The distance, (..., 1), no more than what can be squared: there a wave is plane to rounding.
+
+    Raises:
+        InputError: a distance that is not positive. NaN goes on: training looks for it at its end.
+    """
+    if wavefront != "plane":
+        known = numbers(distance)
+        if known is not None and bool((known <= 0).any()):
+            raise InputError(f"distance holds {known.min().item()}: allowed is above 0")
+    return distance[..., None].clamp_max(torch.finfo(distance.dtype).max ** 0.5 / 4)
+
+
 def _along(vector: Tensor, positions: Tensor) -> Tensor:
     """`q_n . vector`, (..., N)."""
     return vector @ positions.mT
@@ -184,15 +203,15 @@ def steering_vector(
     Args:
         panel: positions (N, 3), or (B, N, 3) with angles of shape (B, K).
         azimuth, elevation: radians.
-        distance: metres.
+        distance: metres, above 0; infinite: the plane wave. A plane wavefront does not look at it.
 
     Raises:
-        InputError: unknown wavefront.
+        InputError: unknown wavefront, or a distance that is not positive.
     """
     check_choice("wavefront", wavefront, _PATHS)
     s = _along(direction_cosines(azimuth, elevation), panel.positions)
     square = _squares(panel)
-    phase = _wavenumber(panel) * _PATHS[wavefront](s, square, distance[..., None])
+    phase = _wavenumber(panel) * _PATHS[wavefront](s, square, _reach(distance, wavefront))
     return phasor(phase, 1 / math.sqrt(panel.elements))
 
 
@@ -210,7 +229,7 @@ def steering_derivatives(
     """
     a = steering_vector(panel, azimuth, elevation, distance, wavefront)
     s, turns = _path_turns(panel, azimuth, elevation)
-    slopes = _path_slopes(s, turns, _squares(panel), distance[..., None], wavefront)
+    slopes = _path_slopes(s, turns, _squares(panel), _reach(distance, wavefront), wavefront)
     return a, 1j * (_wavenumber_of_slopes(panel) * slopes) * a[..., None, :]
 
 
@@ -231,7 +250,7 @@ def steering_second_derivatives(
     """
     a = steering_vector(panel, azimuth, elevation, distance, wavefront)
     s, turns = _path_turns(panel, azimuth, elevation)
-    square, r = _squares(panel), distance[..., None]
+    square, r = _squares(panel), _reach(distance, wavefront)
     slopes = _path_slopes(s, turns, square, r, wavefront)
     by_s = _SLOPES[wavefront](s, square, r)[0]
     by_ss, by_sr, by_rr = _CURVATURES[wavefront](s, square, r)

@@ -11,20 +11,32 @@ from jaxtyping import Complex
 from scipy.linalg import hadamard
 from torch import Tensor
 
+from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
 
 
 def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tensor, "*shape"]:
-    """Nearest of the `2^bits` phases `2 pi m / 2^bits`, at unit modulus."""
+    """Nearest of the `2^bits` phases `2 pi m / 2^bits`, at unit modulus.
+
+    Raises:
+        InputError: bits outside 1..16.
+    """
+    check_range("bits", bits, 1, 16)
     step = 2 * math.pi / 2**bits
     phase = torch.round(codes.angle() / step) * step
     return phasor(phase)
 
 
 def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tensor, "codes n"]:
-    """All `P * Q` two-dimensional DFT codes of a panel, complex128, p running fastest."""
+    """All `P * Q` two-dimensional DFT codes of a panel, complex128, p running fastest.
+
+    Raises:
+        InputError: a side below 1.
+    """
+    for name, sides in (("panel", panel), ("shape", shape)):
+        check_range(name, min(sides), 1, math.inf)
     (n_h, n_v), (size_h, size_v) = panel, shape
     p, q, i_h, i_v = (torch.arange(n, dtype=torch.float64) for n in (size_h, size_v, n_h, n_v))
     horizontal = torch.exp(2j * math.pi * p[:, None] * i_h / size_h)
@@ -33,14 +45,25 @@ def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tens
 
 
 def random_codebook(count: int, elements: int, seed: int) -> Complex[Tensor, "codes n"]:
-    """Codes of independent uniform phases, complex128."""
+    """Codes of independent uniform phases, complex128.
+
+    Raises:
+        InputError: a count or elements below 1.
+    """
+    check_range("count", count, 1, math.inf)
+    check_range("elements", elements, 1, math.inf)
     random = SceneRandom(seed, torch.zeros(1, dtype=torch.int64), torch.float64)
     phase = random.between(Stream.CODEBOOK, -math.pi, math.pi, count, elements)[0]
     return phasor(phase)
 
 
 def hadamard_codebook(elements: int) -> Complex[Tensor, "codes n"]:
-    """Rows of the smallest Sylvester Hadamard matrix that covers the panel, complex128."""
+    """Rows of the smallest Sylvester Hadamard matrix that covers the panel, complex128.
+
+    Raises:
+        InputError: elements below 1.
+    """
+    check_range("elements", elements, 1, math.inf)
     size = 1 << max(0, (elements - 1).bit_length())
     return torch.from_numpy(hadamard(size)[:, :elements].astype(np.complex128))
 

@@ -1,12 +1,13 @@
 """A data set is a scenario, a seed and a size; nothing is stored."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
 
-from ris_pipeline._validation import check_range
+from ris_pipeline._validation import check_integer
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.simulate import SceneBatch, simulate
 
@@ -21,7 +22,11 @@ class Split(IntEnum):
 
 @dataclass(frozen=True)
 class SceneSet:
-    """Scenes 0..size-1 of one split of a seed."""
+    """Scenes 0..size-1 of one split of a seed.
+
+    Raises:
+        InputError: a seed that is no integer, or a size that is none of at least 0.
+    """
 
     scenario: Scenario
     seed: int
@@ -29,6 +34,10 @@ class SceneSet:
     split: Split = Split.TRAIN
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_integer("seed", self.seed, -math.inf, math.inf))
+        object.__setattr__(self, "size", check_integer("size", self.size, 0, math.inf))
 
     def __len__(self) -> int:
         return self.size
@@ -39,12 +48,17 @@ class SceneSet:
         Raises:
             InputError: outside 0..size.
         """
-        check_range("start", start, 0, stop)
-        check_range("stop", stop, start, self.size)
+        stop = check_integer("stop", stop, 0, self.size)
+        start = check_integer("start", start, 0, stop)
         index = torch.arange(start, stop, dtype=torch.int64, device=self.device)
         return simulate(self.scenario, (self.seed << 8) | self.split, index, self.dtype)
 
     def batches(self, batch_size: int) -> Iterator[SceneBatch]:
-        """All scenes in order; the last batch may be smaller."""
-        for start in range(0, self.size, batch_size):
-            yield self.scenes(start, min(start + batch_size, self.size))
+        """All scenes in order; the last batch may be smaller.
+
+        Raises:
+            InputError: a batch size that is no integer of at least 1.
+        """
+        step = check_integer("batch_size", batch_size, 1, math.inf)
+        starts = range(0, self.size, step)
+        return (self.scenes(start, min(start + step, self.size)) for start in starts)

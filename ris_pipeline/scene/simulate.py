@@ -12,7 +12,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._validation import check_indices, check_integer
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
@@ -138,13 +139,19 @@ def simulate(
     index: Tensor,
     dtype: torch.dtype = torch.float32,
 ) -> SceneBatch:
-    """Scenes `index` (B,) int64 of `seed`, drawn on the device of `index`.
+    """Scenes `index` (B,), integers, of `seed`, drawn on the device of `index`.
 
     Scene i of a seed is the same whatever batch it is drawn in: its random numbers to the bit, what
     is computed from them to the last digit (the body of a vectorised loop and its tail may round a
     product differently). `dtype` is the real dtype.
+
+    Raises:
+        InputError: an index that is no tensor of integers with one axis, a seed that is no integer,
+            another dtype.
     """
-    random = SceneRandom(seed, index, dtype)
+    index = check_indices("index", index)
+    check_choice("dtype", dtype, (torch.float32, torch.float64))
+    random = SceneRandom(check_integer("seed", seed, -math.inf, math.inf), index, dtype)
     sources = draw_sources(random, scenario)
     channel = rician_channel(random, scenario)
     codes = ris_codes(scenario, channel.dtype).to(index.device)

@@ -5,7 +5,7 @@ Every spectrum of this package is in DESCENDING order. `torch.linalg.eigh` ascen
 """
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
 
 from ris_pipeline._validation import check_complex, check_finite, check_square, transformed
@@ -56,8 +56,8 @@ def eigh(
 
 
 def eigh_of_gram(
-    matrix: Complex[Tensor, "*batch n n"],
-) -> tuple[Float[Tensor, "*batch n"], Complex[Tensor, "*batch n n"]]:
+    matrix: Inexact[Tensor, "*batch n n"],
+) -> tuple[Float[Tensor, "*batch n"], Inexact[Tensor, "*batch n n"]]:
     """`eigh` of a matrix that is Hermitian by construction, as `F^H F` is: its upper triangle is
     not read, nothing is checked."""
     if transformed(matrix):

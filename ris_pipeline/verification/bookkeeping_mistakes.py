@@ -1,5 +1,6 @@
 """What is written for the mean of an epoch and for the norm of a group of gradients."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -138,7 +139,16 @@ def _native(gradients: list[Tensor]) -> float:
     return math.hypot(*(norm for norm in norms if math.isfinite(norm)))
 
 
-NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
+def _of_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
+    return GroupNorm(_of(p.detach() for p in parameters), 0)
+
+
+def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
+    counted = itertools.takewhile(lambda p: p.grad is not None, parameters)
+    return GroupNorm(_of(_finite([p.grad for p in counted if p.grad is not None])), 0)
+
+
+_OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
     (cause, story, _norm(combine))
     for cause, story, combine in (
         (Cause.ROOT, "The sum of the norms.", lambda g: sum(_of([one]) for one in _finite(g))),
@@ -197,4 +207,9 @@ NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
         ),
         (Cause.SINGLE, "In the gradients' own precision.", _native),
     )
+)
+NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
+    *_OF_GRADIENTS,
+    (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
+    (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
 )

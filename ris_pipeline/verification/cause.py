@@ -69,6 +69,7 @@ class Cause(StrEnum):
     SECOND = "second derivative lost"
     SIDE_EFFECT = "changes the process around it"
     RANDOM = "another answer each time"
+    REMEMBERS = "remembers an earlier argument"
     MODE = "depends on the mode of torch"
     RANGE = "cut to a range"
     STATISTIC = "another statistic or norm"

@@ -55,6 +55,7 @@ INDEPENDENT = {
     # Nothing else can be said of its numbers.
     Cause.RANDOM: "The same argument has two answers.",
     Cause.OVERWRITTEN: "Its argument is another one afterwards.",
+    Cause.REMEMBERS: "It answers for an argument that it was given before.",
 }
 """What no right function does, whatever it answers."""
 

@@ -96,7 +96,14 @@ def _factor_losses() -> Iterator[Case]:
         for margin in (0.5, 100.0):
             for shape in ((N, N), (2, N, 3)):
                 factor = torch.from_numpy(_gaussian(*shape))
-                yield Case(lambda function, f=factor, k=k, c=margin: _slope(function, f, k, c))
+                resting = (Cause.NEVER_RESTS,) * (margin < 1)
+                where = "an open gap" if resting else "a closed gap"
+                yield Case(_run(factor, k, margin), resting, where)
+                yield Case(
+                    lambda function, f=factor, k=k, c=margin: _slope(function, f, k, c),
+                    (Cause.DETACHED, *resting),
+                    f"the gradient at {where}",
+                )
 
 
 def _slope(
@@ -106,8 +113,7 @@ def _slope(
     loss = function(leaf, k, margin)
     if loss.requires_grad:
         loss.backward()
-    slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-    return np.concatenate((row(loss), row(slope)))
+    return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
 def _waves() -> Iterator[Case]:

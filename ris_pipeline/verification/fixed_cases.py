@@ -209,6 +209,7 @@ def _norms() -> Iterator[Case]:
         ([], torch.float64, Cause.NAN, "no gradient at all"),
         ([[1.0 + 5 * i % 13] for i in range(13)], torch.float64, Cause.SIZE, "thirteen gradients"),
         ([3.0, [12.0], [[4.0]]], torch.float64, Cause.LEFT_OUT, "a scalar and a vector"),
+        ([None, [3.0], None, [4.0]], torch.float64, Cause.LEFT_OUT, "some without a gradient"),
         ([[3.0 + 4.0j], [12.0]], torch.complex128, Cause.REAL_PART, "complex gradients"),
         ([[1.0, 8.0j], [4.0]], torch.complex128, Cause.REAL_PART, "imaginary gradients"),
         ([[300.0, 400.0]], torch.float16, Cause.SINGLE, "half precision"),
@@ -229,9 +230,10 @@ def _norm(
 ) -> Numbers:
     parameters = []
     for gradient in group:
-        values = torch.tensor(gradient, dtype=dtype)
-        parameters.append(torch.zeros_like(values, requires_grad=True))
-        parameters[-1].grad = values
+        values = torch.tensor([7.0] if gradient is None else gradient, dtype=dtype)
+        # Parameters that are not zero, whose own norm would be one.
+        parameters.append(torch.full_like(values, 2.0, requires_grad=True))
+        parameters[-1].grad = None if gradient is None else values
     # One without a gradient.
     parameters.append(torch.zeros(1, dtype=torch.float64, requires_grad=True))
     try:

@@ -116,6 +116,7 @@ def circumstances(name: str) -> Iterator[Case]:
     slopes. What explains more comes first."""
     usual = (
         (Cause.RANDOM, "the same argument twice", _again),
+        (Cause.REMEMBERS, "one matrix after another", _after_another),
         (Cause.OVERWRITTEN, "the argument afterwards", _left_alone),
         (Cause.ALIAS, "the answer, once the argument is overwritten", _no_window),
         (Cause.SIDE_EFFECT, "the state of the process afterwards", _process),
@@ -173,6 +174,26 @@ def _far_apart(name: str, function: Callable[..., Any]) -> Numbers:
     return _with_values(name, function, (8000.0, 400.0, 20.0, 1.0))
 
 
+def _ill_conditioned(name: str, function: Callable[..., Any]) -> Numbers:
+    """A condition of 10^6, in units of the smallest eigenvalue."""
+    return _with_values(name, function, (1e6, 5e5, 2.0, 1.0))
+
+
+def _least_value(name: str, function: Callable[..., Any]) -> Numbers:
+    """The smallest of values over six decades, times a million."""
+    values = (1.0, 0.5, 0.25, 1e-6)
+    return 1e6 * _with_values(name, function, values)[-1:]
+
+
+def _on_a_peak(name: str, function: Callable[..., Any]) -> Numbers:
+    """A steering vector a thousandth off the signal subspace."""
+    given = problem(USUAL)
+    off = given.vectors[:, 0] + 1e-3 * given.vectors[:, -1]
+    steering = torch.from_numpy(off[:, None] / np.linalg.norm(off))
+    got = comparable(name, function(fresh(given).argument(name), *given.more(name, steering)))
+    return 1e6 * np.asarray(got, dtype=np.complex128).ravel()
+
+
 def _indefinite(name: str, function: Callable[..., Any]) -> Numbers:
     """The second value by magnitude is the last in order."""
     return _with_values(name, function, (4.0, 3.0, 0.5, -3.5))
@@ -188,6 +209,20 @@ def _with_values(name: str, function: Callable[..., Any], values: tuple[float, .
     given = replace(usual, drawn=drawn)
     return comparable(name, function(given.argument(name), *given.more(name))).ravel()
 
+
+OF_VALUES: tuple[tuple[str, Cause, tuple[str, ...], Callable[..., Numbers]], ...] = (
+    ("an indefinite matrix", Cause.SINGULAR_FOR_EIGEN, ("music_spectrum",), _indefinite),
+    ("on a peak", Cause.GUARD, ("music_spectrum",), _on_a_peak),
+    ("a condition of 10^6", Cause.GUARD, ("mvdr_spectrum", "pseudo_inverse"), _ill_conditioned),
+    ("a condition of 10^6", Cause.UNCONVERGED, ("matrix_sqrt",), _ill_conditioned),
+    (
+        "the smallest of four values",
+        Cause.CANCELLATION,
+        ("singular_values", "eigenvalues"),
+        _least_value,
+    ),
+)
+"""Matrices of certain eigenvalues, and the functions that they may be too much for."""
 
 Act = Callable[[str, Callable[..., Any], Problem], Numbers]
 
@@ -304,6 +339,16 @@ def _again(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
         for _ in range(2)
     )
     return row(torch.tensor(same(first, second)))
+
+
+def _after_another(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether another matrix, of other vectors and a greater power, has the same answer."""
+    turned = fresh(problem(replace(USUAL, batch=(2,), scale=3.0)))
+    first, second = (
+        comparable(name, function(one, *given.more(name)))
+        for one in (given.argument(name), turned.argument(name)[1])
+    )
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
 
 
 def _process(name: str, function: Callable[..., Any], given: Problem) -> Numbers:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.spectral import hermitize
+from ris_pipeline.verification.array_mistakes import ARRAYS
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.named_mistakes import NAMED
@@ -193,7 +194,7 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
 
     if name in OF_HERMITIAN:
         yield from made(BEFORE, _asked)
-    yield from (Mistake(*entry) for entry in NAMED.get(name, ()))
+    yield from (Mistake(*entry) for entry in (*NAMED.get(name, ()), *ARRAYS.get(name, ())))
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))
     if name not in BASES and name not in own and name not in ("esprit", "root_music", "mdl", "aic"):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import eigenvalues, hermitize, projector, signal_subspace
+from ris_pipeline.spectral import eigenvalues, hermitize, matrix_sqrt, projector, signal_subspace
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 
@@ -78,6 +78,9 @@ GAPS: Named = tuple(
             lambda w, k: _ratio(w, k).log(),
         ),
         (Cause.ROOT, "It answers for R^2.", lambda w, k: _gap(w.square(), k)),
+        (Cause.STATISTIC, "The largest gap, whatever k.", lambda w, k: -w.diff(dim=-1).amin(-1)),
+        (Cause.OFF_BY_ONE, "From lambda_1 to lambda_k+1.", lambda w, k: w[..., 0] - w[..., k]),
+        (Cause.OFF_BY_ONE, "From lambda_k to the last.", lambda w, k: w[..., k - 1] - w[..., -1]),
     )
 )
 
@@ -195,14 +198,27 @@ def _columns(matrix: Tensor) -> Tensor:
     return eigh(matrix)[1]
 
 
-SIGNAL_BASES: Named = tuple(
-    (cause, story, lambda r, k, form=form: form(_columns(r), k))
-    for cause, story, form in (
-        (Cause.OFF_BY_ONE, "The first column is left out.", lambda v, k: v[..., 1 : k + 1]),
-        (Cause.ASCENDING, "The last k columns.", lambda v, k: v[..., -k:]),
-        (Cause.ROWS, "The first k rows.", lambda v, k: v[..., :k, :].mT),
-        (Cause.ROWS, "The first k rows of V^H.", lambda v, k: v.mH[..., :k].contiguous()),
-    )
+def _scaled(matrix: Tensor, k: int) -> Tensor:
+    values, vectors = eigh(matrix)
+    return vectors[..., :k] * values[..., None, :k].abs()
+
+
+SIGNAL_BASES: Named = (
+    (Cause.NOT_ORTHONORMAL, "Its columns are times lambda.", _scaled),
+    (
+        Cause.NOT_ORTHONORMAL,
+        "Its columns are times sqrt(lambda).",
+        lambda r, k: _scaled(matrix_sqrt(r), k),
+    ),
+    *(
+        (cause, story, lambda r, k, form=form: form(_columns(r), k))
+        for cause, story, form in (
+            (Cause.OFF_BY_ONE, "The first column is left out.", lambda v, k: v[..., 1 : k + 1]),
+            (Cause.ASCENDING, "The last k columns.", lambda v, k: v[..., -k:]),
+            (Cause.ROWS, "The first k rows.", lambda v, k: v[..., :k, :].mT),
+            (Cause.ROWS, "The first k rows of V^H.", lambda v, k: v.mH[..., :k].contiguous()),
+        )
+    ),
 )
 NOISE_BASES: Named = tuple(
     (cause, story, lambda r, k, form=form: form(_columns(r), k))
@@ -265,6 +281,17 @@ def _spectra(of: Callable[..., Tensor]) -> Named:
     )
 
 
+def _signal_spectrum(matrix: Tensor, a: Tensor, k: int) -> Tensor:
+    return 1 / _form(a, projector(signal_subspace(matrix, k)), a).real
+
+
+def _weighted_noise(matrix: Tensor, k: int) -> Tensor:
+    """The EV method of Johnson and DeGraaf, 1982."""
+    values, vectors = eigh(matrix)
+    noise = vectors[..., k:]
+    return (noise / values[..., None, k:]) @ noise.mH
+
+
 def _noise_projector(matrix: Tensor, k: int) -> Tensor:
     return torch.eye(matrix.shape[-1]) - projector(signal_subspace(matrix, k))
 
@@ -282,7 +309,15 @@ NAMED: dict[str, Named] = {
     "signal_subspace": SIGNAL_BASES,
     "noise_subspace": NOISE_BASES,
     "projector": PROJECTORS,
-    "music_spectrum": _spectra(_noise_projector),
+    "music_spectrum": (
+        *_spectra(_noise_projector),
+        (Cause.OTHER_SUBSPACE, "It takes the signal for the noise.", _signal_spectrum),
+        (
+            Cause.STATISTIC,
+            "It weights by 1 / lambda, as the EV method.",
+            lambda r, a, k: 1 / _form(a, _weighted_noise(r, k), a).real,
+        ),
+    ),
     "mvdr_spectrum": _spectra(_inverse),
     "bartlett_spectrum": _spectra(hermitize),
 }

@@ -71,6 +71,7 @@ PLACES = {
     "covariance_factor": "ris_pipeline.scene.simulate:covariance_factor",
     "match_sources": "ris_pipeline.localization.scoring.matching:match_sources",
     "gospa_metric": "ris_pipeline.localization.scoring.gospa:gospa_metric",
+    "locate": "ris_pipeline.localization.maximum_likelihood.locate:locate",
     "cramer_rao_bound": "ris_pipeline.localization.bounds.deterministic:cramer_rao_bound",
     "stochastic_cramer_rao_bound": (
         "ris_pipeline.localization.bounds.stochastic:stochastic_cramer_rao_bound"

@@ -40,6 +40,7 @@ def off_by(scenes: SceneBatch, angle: float) -> Estimates:
         status=torch.full_like(truth.azimuth, int(Status.CONVERGED), dtype=torch.int64),
         noise_variance=scenes.noise_variance,
         confidence=torch.full_like(scenes.noise_variance, torch.nan),
+        false_alarm=torch.full_like(truth.azimuth, torch.nan),
     )
 
 

@@ -58,7 +58,8 @@ def columns(scenes, parameters):
         scenes.panel,
         parameters[..., 0],
         parameters[..., 1],
-        1 / parameters[..., 2],
+        # A difference may step over infinity, where nobody looks at what it gives.
+        1 / parameters[..., 2].clamp_min(1e-12),
         scenes.scenario.wavefront,
     )
     return sensing_matrix(scenes.channel, scenes.codes) @ a.mT[:, None]

@@ -268,10 +268,12 @@ def test_smoothing_separates_coherent_plane_waves() -> None:
 
 def test_forward_backward_keeps_a_plane_wave_and_mirrors_a_curved_one() -> None:
     panel = ideal_panel(SCENARIO, torch.float64)
-    cases: tuple[tuple[Wavefront, int], ...] = (("plane", 1), ("fresnel", -1))
-    for wavefront, sign in cases:
+    wavefronts: tuple[Wavefront, ...] = ("plane", "fresnel")
+    for wavefront in wavefronts:
         a = steering_vector(panel, AZIMUTH, ELEVATION, DISTANCE, wavefront).mT[..., :1]
-        mirror = steering_vector(panel, AZIMUTH, ELEVATION, sign * DISTANCE, wavefront).mT[..., :1]
+        # Towards a focus as far behind the panel: s stays, and the curvature changes sign.
+        opposite = steering_vector(panel, -AZIMUTH, -ELEVATION, DISTANCE, wavefront)
+        mirror = opposite.conj().mT[..., :1]
         both = forward_backward(LowRankCovariance(a)).dense()
         expected = (a @ a.mH + mirror @ mirror.mH) / 2
         # A phase of k R, rounded.

@@ -9,6 +9,7 @@ from ris_pipeline.localization.coordinates import free_coordinates
 from ris_pipeline.localization.least_squares.refinement import refine, standard_deviations
 from ris_pipeline.localization.measurement.noise import noise_estimate
 
+FREE = torch.ones(3, dtype=torch.bool)
 PUSH = torch.tensor([0.02, 0.02, 0.03], dtype=torch.float64)
 """rad, rad, 1/m: about a twentieth of what a 6 x 6 panel resolves."""
 
@@ -49,7 +50,7 @@ def test_a_coordinate_beyond_the_border_is_held_there():
     assert (refined.parameters >= narrow.lower).all()
     assert (refined.parameters <= narrow.upper).all()
     assert refined.held[:, 0, 0].all()
-    std = standard_deviations(refined, torch.ones(6, dtype=torch.float64))
+    std = standard_deviations(refined, torch.ones(6, dtype=torch.float64), FREE)
     assert (std[refined.held] == 0).all()
 
 
@@ -68,7 +69,7 @@ def test_deviations_are_the_bound_at_the_estimate():
     active = scenes.sources.active
     data = measure(scenes)
     refined = refine(data, true_parameters(scenes), active, search_domain(scenes.scenario))
-    std = standard_deviations(refined, scenes.noise_variance)
+    std = standard_deviations(refined, scenes.noise_variance, FREE)
     std[..., 2] *= refined.parameters[..., 2] ** -2
     free = ~refined.held.flatten(1).any(1)
     ratio = std[free] / cramer_rao_bound(scenes)[free].sqrt()

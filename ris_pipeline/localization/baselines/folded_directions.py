@@ -62,6 +62,7 @@ def doubled_search(scenario: Scenario, dtype: torch.dtype, device: torch.device)
         panel=size,
         spacing=tuple(2 * d for d in scenario.spacing),
         positions=None,
+        sources=(1, 1),
         wavefront="plane",
     )
     widths, limits = beamwidths(double), cosine_limits(search_domain(scenario, device))

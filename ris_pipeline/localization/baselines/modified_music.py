@@ -162,7 +162,7 @@ def modified_music_finder(
         slots = int(number.max()) if number.numel() else 0
         most = min(doubled.windows.shape)
         # Coherent sources leave a ghost between each two of them.
-        waves = (number * (number + 1) // 2).clamp_max(most - 1)
+        waves = (number * (number + 1) // 2).clamp(1, max(1, most - 1))
         peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music")
         directions, inside = aliases(peaks.parameters[..., :2], doubled.period, domain)
         valid = (inside & peaks.found[..., None]).flatten(1)

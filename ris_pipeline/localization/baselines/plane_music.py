@@ -5,7 +5,12 @@ from torch import Tensor
 from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.localization.spectra.search import default_search, narrowest, spectrum_positions
+from ris_pipeline.localization.spectra.search import (
+    default_search,
+    largest_order,
+    narrowest,
+    spectrum_positions,
+)
 from ris_pipeline.localization.spectra.sub_panels import smooth_panel, sub_panel_size
 from ris_pipeline.scene import Received
 from ris_pipeline.spectral import forward_backward
@@ -22,7 +27,10 @@ def _plane_music(scenes: Received, measurement: Measurement) -> Find:
     smooth, part = smooth_panel(aperture_covariance(scenes, measurement), scenario, size)
     covariance = narrowest(forward_backward(smooth))
     search = default_search(part, scenes.snapshots.real.dtype, scenes.snapshots.device)
-    return lambda number: spectrum_positions(covariance, search, number, number, "music")
+    most = largest_order(covariance)
+    return lambda number: spectrum_positions(
+        covariance, search, number.clamp_max(most), number, "music"
+    )
 
 
 def plane_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:

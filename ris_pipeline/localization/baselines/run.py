@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX
+from ris_pipeline.localization.cholesky import blind_coordinates, unit_diagonal
 from ris_pipeline.localization.coordinates import free_coordinates, search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
 from ris_pipeline.localization.grid_search.grid import grid_size
@@ -26,6 +27,7 @@ from ris_pipeline.localization.measurement.checks import (
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.units import answer
 from ris_pipeline.localization.measurement.whitening import diffuse_ratio
 from ris_pipeline.localization.source_number import penalised_likelihood, source_costs
 from ris_pipeline.localization.spectra.search import Positions
@@ -57,26 +59,25 @@ def aperture_covariance(scenes: Received, measurement: Measurement) -> LowRankCo
     return sample_covariance(measurement, ratio, scenes.snapshots.dtype)
 
 
-def _fit(measurement: Measurement, positions: Positions) -> tuple[Tensor, Tensor]:
-    """Amplitudes (B, T, K) and residual (B,) of least squares at the positions.
+def _estimates(
+    measurement: Measurement, positions: Positions, free: Bool[Tensor, "3"], dtype: torch.dtype
+) -> Estimates:
+    """Powers and noise of least squares at the positions; a source is not resolved where the data
+    say nothing about one of its coordinates.
 
-    Sources that coincide to rounding explain no more than one of them: their residual is infinite.
+    Sources that coincide to rounding explain no more than one of them: the residual is infinite.
     """
     fit = linearise(measurement, positions.parameters, positions.found)
-    return fit.amplitudes, fit.rss
-
-
-def _estimates(
-    measurement: Measurement, positions: Positions, coordinates: int, dtype: torch.dtype
-) -> Estimates:
-    amplitudes, rss = _fit(measurement, positions)
-    power = amplitudes.abs().square().mean(1)
-    noise = noise_estimate(measurement, rss, positions.found.sum(1), coordinates)
+    number = positions.found.sum(1)
+    noise = noise_estimate(measurement, fit.rss, number, int(free.sum()))
+    unknown = free.repeat(positions.found.shape[1])
+    blind = blind_coordinates(*unit_diagonal(fit.information, unknown, fit.whole)) & unknown
+    lost = blind.reshape_as(positions.parameters).any(-1)
     return strongest_first(
         positions.parameters,
         positions.found,
-        power,
-        positions.status,
+        fit.amplitudes.abs().square().mean(1),
+        torch.where(lost, int(Status.UNRESOLVED), positions.status),
         noise,
         measurement.wavefront,
         dtype,
@@ -98,7 +99,7 @@ def _of_least_cost(measurement: Measurement, find: Find, costs: Sequence[float])
     )
     for k in range(1, most + 1):
         positions = find(torch.full_like(chosen, k))
-        rss = _fit(measurement, positions)[1]
+        rss = linearise(measurement, positions.parameters, positions.found).rss
         value = penalised_likelihood(measurement, rss, costs[k])
         better = (value < best) & (positions.found.sum(1) == k)
         best = torch.where(better, value, best)
@@ -124,22 +125,26 @@ def run_baseline(
         most = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
     domain = search_domain(scenes.scenario, scenes.snapshots.device)
     wavefront = "plane" if plane else scenes.scenario.wavefront
-    coordinates = int(free_coordinates(domain, wavefront).sum())
+    free = free_coordinates(domain, wavefront)
     places = grid_size(scenes.scenario.replace(wavefront=wavefront))
-    costs = source_costs("bic", blocks, rows, coordinates, places, most)
+    costs = source_costs("bic", blocks, rows, int(free.sum()), places, most)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
-    parts = []
-    for start in range(0, max(1, scenes.size), step):
-        part = scenes.between(start, start + step)
+
+    def estimate(part: Received, some: Tensor | None) -> Estimates:
         measurement = measure(part)
         find = prepare(part, measurement)
         measurement = replace(measurement, wavefront=wavefront)
-        if known is None:
+        if some is None:
             positions = _of_least_cost(measurement, find, costs)
         else:
-            positions = _padded(find(known[start : start + step]), most)
-        dtype = scenes.snapshots.real.dtype
-        parts.append(_estimates(measurement, positions, coordinates, dtype))
+            positions = _padded(find(some), most)
+        return _estimates(measurement, positions, free, part.snapshots.real.dtype)
+
+    parts = []
+    for start in range(0, max(1, scenes.size), step):
+        part = scenes.between(start, start + step)
+        some = None if known is None else known[start : start + step]
+        parts.append(answer(part, some, most, estimate))
     return Estimates.joined(parts)
 
 

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from ris_pipeline.localization.cholesky import invert_information, unit_diagonal
 from ris_pipeline.localization.coordinates import inverse_by_distance
-from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
+from ris_pipeline.localization.least_squares.linearisation import (
+    eliminate,
+    fisher_core,
+    known_amplitude_information,
+)
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns, of_source
 from ris_pipeline.localization.measurement.measure import measure
@@ -42,11 +46,16 @@ def by_distance(
     return information * chain[:, :, None] * chain[:, None, :]
 
 
-def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
+def variances(
+    information: Float[Tensor, "b d d"], whole: Float[Tensor, "b d"], scenes: SceneBatch
+) -> Float[Tensor, "b k 3"]:
     """Diagonal of the inverse Fisher information of (azimuth, elevation, distance), per source.
 
-    NaN in empty slots; infinite where the information is singular, and for the distance of a plane
-    wavefront.
+    NaN in empty slots; infinite for coordinates that the information says nothing about, and for
+    the distance of a plane wavefront.
+
+    Args:
+        whole: diagonal of the information that nuisances, when known, would leave.
     """
     active = scenes.sources.active
     coordinates = of_source(active)
@@ -54,10 +63,9 @@ def variances(information: Float[Tensor, "b d d"], scenes: SceneBatch) -> Float[
         coordinates = coordinates & (torch.arange(3, device=active.device) < 2).repeat(
             active.shape[1]
         )
-    unit, scale = unit_diagonal(information, coordinates)
+    unit, scale = unit_diagonal(information, coordinates, whole)
     two = torch.full_like(unit[:, 0, 0], 2.0)
     variance = invert_information(unit, scale, two).square()
-    variance = torch.where(scale > 0, variance, torch.inf)
     variance = torch.where(of_source(active), variance, torch.nan)
     return variance.reshape(*active.shape, 3)
 
@@ -68,13 +76,21 @@ def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
     them where two sources coincide. The panel is the one the receiver assumes.
     """
+    return _information(scenes)[0]
+
+
+def _information(scenes: SceneBatch) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
+    """`fisher_information`, and the diagonal of that at known amplitudes."""
     sources, measurement = scenes.sources, measure(scenes)
-    parameters = true_parameters(sources)
+    parameters, amplitudes = true_parameters(sources), true_amplitudes(sources)
     columns = model_columns(measurement, parameters, sources.active)
-    _, schur, regular = eliminate(measurement.inner(columns), sources.active)
-    core = fisher_core(schur, true_amplitudes(sources))
-    core = torch.where(regular[:, None, None], core, torch.zeros_like(core))
-    return by_distance(core * (2 / scenes.noise_variance.double())[:, None, None], parameters)
+    inner, k = measurement.inner(columns), sources.active.shape[1]
+    _, schur, regular = eliminate(inner, sources.active)
+    core = fisher_core(schur, amplitudes) * regular[:, None, None]
+    whole = known_amplitude_information(inner[..., k:, k:], amplitudes)
+    unit = (2 / scenes.noise_variance.double())[:, None]
+    chain = inverse_by_distance(parameters).flatten(1).square()
+    return by_distance(core * unit[..., None], parameters), whole * unit * chain
 
 
 def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
@@ -83,10 +99,11 @@ def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
         diag(((2 / sigma^2) Re sum_t D_t^H P_t D_t)^-1),   D_t scaled by the amplitudes
 
     Unlike the estimator it uses the truth and the noise variance of `scenes`. NaN in empty slots;
-    infinite where the information is singular, and for the distance of a plane wavefront.
+    infinite for coordinates that the data say nothing about, and for the distance of a plane
+    wavefront.
 
     Raises:
         InputError: as `locate` for the receiver's part of the scenes.
     """
     check_scenes(scenes)
-    return variances(fisher_information(scenes), scenes)
+    return variances(*_information(scenes), scenes)

@@ -38,10 +38,18 @@ from torch import Tensor
 
 from ris_pipeline._tables import Row, Tabular, known
 from ris_pipeline.localization.bounds.deterministic import true_parameters
-from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline.localization.cholesky import (
+    positive_definite,
+    regular_cholesky,
+    unit_diagonal,
+)
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
 from ris_pipeline.localization.estimates import Status, status_of
-from ris_pipeline.localization.least_squares.linearisation import eliminate, fisher_core
+from ris_pipeline.localization.least_squares.linearisation import (
+    eliminate,
+    fisher_core,
+    known_amplitude_information,
+)
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE, refine
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns, of_source, owner
@@ -193,10 +201,18 @@ def _expand(
     n = (weights.conj()[..., None] * inner[..., k:, :k] @ solved).real.sum(1)
     q = (c @ solved).real.sum(1)
     s = _curvature(measurement, parameters, (error.conj().mT @ x).mT)
-    inverse, minimum = _restricted_inverse(f - s + n + n.mT - q, free)
+    whole = known_amplitude_information(inner[..., k:, k:], x)
+    whole = whole + s.diagonal(dim1=1, dim2=2).abs()
+    inverse, minimum = _restricted_inverse(f - s + n + n.mT - q, whole, free)
+    # What moves nothing in the data has no place of its own, whatever rounding makes of its slope.
+    told = positive_definite(unit_diagonal(f + q, free, whole)[0])
     score = (weights * slopes).real.sum(1)
     return _Expansion(
-        parameters=parameters, score=score, core=f + q, inverse=inverse, minimum=minimum & regular
+        parameters=parameters,
+        score=score,
+        core=f + q,
+        inverse=inverse,
+        minimum=minimum & regular & told,
     )
 
 
@@ -223,12 +239,13 @@ def _curvature(
 
 
 def _restricted_inverse(
-    hessian: Float[Tensor, "b d d"], free: Bool[Tensor, "b d"]
+    hessian: Float[Tensor, "b d d"], whole: Float[Tensor, "b d"], free: Bool[Tensor, "b d"]
 ) -> tuple[Float[Tensor, "b d d"], Bool[Tensor, " b"]]:
-    """`H^-1` on the free coordinates and zero on the others; where H was positive definite."""
-    unit, scale = unit_diagonal(hessian, free)
+    """`H^-1` on the free coordinates and zero on the others; where H was positive definite, by more
+    than the rounding of the terms that it is the sum of."""
+    unit, scale = unit_diagonal(hessian, free, whole)
     factor, regular = regular_cholesky(unit)
-    definite = regular & ((scale > 0) | ~free).all(1)
+    definite = regular & positive_definite(unit) & ((scale > 0) | ~free).all(1)
     inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
     return torch.where(definite[:, None, None], inverse, torch.zeros_like(inverse)), definite
 

@@ -35,6 +35,7 @@ from torch import Tensor
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization.bounds.deterministic import by_distance, true_parameters, variances
 from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline.localization.coordinates import inverse_by_distance
 from ris_pipeline.localization.least_squares.linearisation import eliminate
 from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns, of_source, owner
@@ -48,6 +49,11 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
     them where two sources coincide. The panel is the one the receiver assumes.
     """
+    return _information(scenes)[0]
+
+
+def _information(scenes: SceneBatch) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
+    """`stochastic_fisher_information`, and the diagonal of that with the nuisances known."""
     sources, measurement = scenes.sources, measure(scenes)
     active = sources.active
     k = active.shape[1]
@@ -63,9 +69,11 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     outside = _outside(weight, schur, powers, noise)
     count = active.sum(1)
     spare = measurement.blocks * (measurement.rows - count) / noise.square()
-    information = outside + _inside(weight, inside, inverse, powers, spare)
-    information = torch.where(regular[:, None, None], information, torch.zeros_like(information))
-    return by_distance(information, parameters)
+    within, whole = _inside(weight, inside, inverse, powers, spare)
+    whole = whole + _outside(weight, inner[..., k:, k:], powers, noise).diagonal(dim1=1, dim2=2)
+    information = (outside + within) * regular[:, None, None]
+    chain = inverse_by_distance(parameters).flatten(1).square()
+    return by_distance(information, parameters), whole * chain
 
 
 def _signal_information(
@@ -94,8 +102,8 @@ def _inside(
     inverse: Complex[Tensor, "b t k k"],
     powers: Float[Tensor, "b k"],
     spare: Float[Tensor, " b"],
-) -> Float[Tensor, "b d d"]:
-    """The part on the span of B_t, with P and sigma^2 eliminated.
+) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
+    """The part on the span of B_t, with P and sigma^2 eliminated, and its diagonal before they are.
 
     `tr(U E U E') = <L^H E L, L^H E' L>` with `U = L L^H`: real vectors of 2 K^2 entries a block,
     whose Gram matrix is wanted.
@@ -110,7 +118,8 @@ def _inside(
     vectors = torch.view_as_real(lower.mH @ directions @ lower).flatten(3)
     gram = (vectors @ vectors.mT).sum(1)
     gram[:, -1, -1] += spare
-    return _eliminate_last(gram, inside.shape[-1])
+    kept = inside.shape[-1]
+    return _eliminate_last(gram, kept), gram.diagonal(dim1=1, dim2=2)[:, :kept]
 
 
 def _hermitian_basis(k: int, like: Tensor) -> Complex[Tensor, "kk k k"]:
@@ -158,4 +167,4 @@ def stochastic_cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
     if bool((scenes.sources.count >= rows).any()):
         most = int(scenes.sources.count.max())
         raise InputError(f"sources.count holds {most}: allowed are fewer than L M = {rows}")
-    return variances(stochastic_fisher_information(scenes), scenes)
+    return variances(*_information(scenes), scenes)

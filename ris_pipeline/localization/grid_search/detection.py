@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
@@ -151,10 +152,11 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
     a = source_columns(measurement, parameters, active).to(measurement.matched.dtype)
     image = measurement.normal(a)
     inner = a.mH[:, None] @ image
-    # Sources that the refinement has drawn together would make this singular to rounding.
+    # Sources that the refinement has drawn together would make this singular to rounding. A source
+    # that does not show has an image of zero, and takes nothing with it.
     size = inner.diagonal(dim1=-2, dim2=-1).real
     ridge = (~active)[:, None] + a.shape[1] * torch.finfo(a.dtype).eps * size
-    factor = torch.linalg.cholesky(inner + torch.diag_embed(ridge).to(a.dtype))
+    factor, _ = regular_cholesky(inner + torch.diag_embed(ridge).to(a.dtype))
     basis = torch.linalg.solve_triangular(factor.mH, image, upper=True, left=False)
     seen = torch.linalg.solve_triangular(factor, measurement.correlate(a)[..., None], upper=False)
     residual = measurement.matched[..., None] - basis @ seen

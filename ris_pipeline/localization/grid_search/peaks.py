@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_shape
+from ris_pipeline._validation import check_range, check_shape
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.scene import direction_cosines
 
@@ -40,7 +40,15 @@ def direction_grid(
     peak_separation: tuple[float, float],
     period: tuple[float, float] = (torch.inf, torch.inf),
 ) -> DirectionGrid:
-    """Find the neighbours of every direction, across the border of the period too."""
+    """Find the neighbours of every direction, across the border of the period too.
+
+    Raises:
+        InputError: a separation or a period that is not positive.
+    """
+    least = torch.finfo(torch.float64).tiny
+    for name, pair in (("peak_separation", peak_separation), ("period", period)):
+        for value in pair:
+            check_range(name, value, least, torch.inf)
     turn = torch.tensor(period, dtype=torch.float64)
     periodic = torch.isfinite(turn)
     scale = torch.where(periodic, turn, 1.0)

@@ -35,11 +35,13 @@ class Fit(Expansion):
 
     objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the residual alone, both
     infinite where the sources coincide to rounding; score (B, 3K); information (B, 3K, 3K);
-    amplitudes (B, T, K). Entries of inactive slots are zero.
+    amplitudes (B, T, K); whole (B, 3K), the diagonal of the information that known amplitudes would
+    leave. Entries of inactive slots are zero.
     """
 
     amplitudes: Tensor
     rss: Tensor
+    whole: Tensor
 
 
 def eliminate(
@@ -71,6 +73,15 @@ def fisher_core(
     return (x.conj()[..., :, None] * schur * x[..., None, :]).real.sum(1)
 
 
+def known_amplitude_information(
+    inner: Complex[Tensor, "b t d d"], amplitudes: Complex[Tensor, "b t k"]
+) -> Float[Tensor, "b d"]:
+    """Diagonal of `Re sum_t (conj(x_t) x_t^T) o (D_t^H D_t)`: what there is to be known before the
+    amplitudes take their part."""
+    power = of_source(amplitudes).abs().square()
+    return (power * inner.diagonal(dim1=-2, dim2=-1).real).sum(1)
+
+
 def linearise(
     measurement: Measurement, parameters: Float[Tensor, "b k 3"], active: Bool[Tensor, "b k"]
 ) -> Fit:
@@ -90,4 +101,5 @@ def linearise(
         information=fisher_core(schur, amplitudes),
         amplitudes=amplitudes,
         rss=objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),
+        whole=known_amplitude_information(inner[..., k:, k:], amplitudes),
     )

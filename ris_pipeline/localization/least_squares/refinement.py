@@ -11,10 +11,15 @@ method and its applications", Inverse Problems 19, 2003; K. Madsen, H. B. Nielse
 
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import invert_information
+from ris_pipeline.localization.cholesky import (
+    blind_coordinates,
+    invert_information,
+    unit_diagonal,
+)
 from ris_pipeline.localization.coordinates import Domain, free_coordinates
 from ris_pipeline.localization.least_squares.linearisation import Fit, linearise
 from ris_pipeline.localization.levenberg_marquardt import (
@@ -22,7 +27,6 @@ from ris_pipeline.localization.levenberg_marquardt import (
     Rules,
     Slope,
     minimise,
-    slope_of,
 )
 from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -110,11 +114,20 @@ def refine(
     )
 
 
-def standard_deviations(refined: Refined, noise: Float[Tensor, " b"]) -> Float[Tensor, "b k 3"]:
+def standard_deviations(
+    refined: Refined, noise: Float[Tensor, " b"], free: Bool[Tensor, "3"]
+) -> Float[Tensor, "b k 3"]:
     """Square roots of the diagonal of `(sigma^2 / 2) F^-1`, for (azimuth, elevation, 1/distance).
 
-    A held coordinate has no deviation of its own (0: the border is where it is); an unidentifiable
-    one has an infinite one.
+    A held coordinate has no deviation of its own (0: the border is where it is); one that the data
+    say nothing about has an infinite one, wherever it ended.
+
+    Args:
+        free: coordinates that are unknown; of the others the deviation is 0.
     """
-    slope = slope_of(refined.fit, refined.held.flatten(1))
-    return invert_information(slope.unit, slope.scale, noise).reshape_as(refined.parameters)
+    fit, held = refined.fit, refined.held.flatten(1)
+    unit, scale = unit_diagonal(fit.information, ~held, fit.whole)
+    deviation = torch.where(held, 0.0, invert_information(unit, scale, noise))
+    unknown = free.repeat(refined.parameters.shape[1])
+    blind = blind_coordinates(*unit_diagonal(fit.information, unknown, fit.whole)) & unknown
+    return torch.where(blind, torch.inf, deviation).reshape_as(refined.parameters)

@@ -41,8 +41,6 @@ class Plan:
     half_cell: Tensor
     width: float
     """The larger beamwidth."""
-    costs: tuple[float, ...]
-    """What 0..slots sources cost, by the criterion; see `source_number`."""
     one_more: bool
     """Whether the data could hold one source beyond `slots`."""
 
@@ -114,15 +112,15 @@ def grow(search: Search, plan: Plan) -> Numbers:
     index = torch.arange(search.white.scenes, device=energy.device)
     numbers = Numbers.none(search.white.scenes, plan.slots, search.domain)
     found = Found(numbers.places[:, :0], energy)
-    numbers.offer(index, found.parameters, _criterion(search, found, plan))
+    numbers.offer(index, found.parameters, _criterion(search, found))
     rises = torch.zeros_like(index)
     for k in range(1, plan.slots + 1):
         found = add_source(search, found.parameters)
-        better = numbers.offer(index, found.parameters, _criterion(search, found, plan))
+        better = numbers.offer(index, found.parameters, _criterion(search, found))
         rises = torch.where(better, 0, rises + 1)
         if k > 1:
             fewer = drop_weakest(search, found.parameters)
-            numbers.offer(index, fewer.parameters, _criterion(search, fewer, plan))
+            numbers.offer(index, fewer.parameters, _criterion(search, fewer))
         if k == plan.slots:
             break
         wanted = (rises < _PATIENCE) & ~_settled(search, index, found, numbers, plan)
@@ -133,8 +131,8 @@ def grow(search: Search, plan: Plan) -> Numbers:
     return numbers
 
 
-def _criterion(search: Search, found: Found, plan: Plan) -> Float[Tensor, " b"]:
-    cost = plan.costs[found.parameters.shape[1]]
+def _criterion(search: Search, found: Found) -> Float[Tensor, " b"]:
+    cost = search.costs[:, found.parameters.shape[1]]
     return penalised_likelihood(search.white, found.objective, cost)
 
 
@@ -148,19 +146,19 @@ def _settled(
     k = found.parameters.shape[1]
     settled = consistent(search, found.objective, k, plan.coordinates)
     quiet = torch.nonzero(settled)[:, 0]
-    hoped = _hoped(search.take(quiet), found.take(quiet), plan)
+    hoped = _hoped(search.take(quiet), found.take(quiet))
     hopeless = hoped >= numbers.least(index[quiet])
     numbers.note(index[quiet[hopeless]], k + 1, hoped[hopeless])
     settled[quiet] = hopeless
     return settled
 
 
-def _hoped(search: Search, found: Found, plan: Plan) -> Float[Tensor, " b"]:
+def _hoped(search: Search, found: Found) -> Float[Tensor, " b"]:
     """The least criterion that one source more could give, as far as the grid shows."""
     places = found.parameters
     _, score = next_source(search.detector, search.white, search.white_gains, places, found.active)
     least = (found.objective - score / _SEEN).clamp_min(0)
-    return penalised_likelihood(search.white, least, plan.costs[places.shape[1] + 1])
+    return penalised_likelihood(search.white, least, search.costs[:, places.shape[1] + 1])
 
 
 def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
@@ -178,7 +176,7 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
         start = drop_weakest(part, places[index, :k]).parameters
         fewer = refined_sources(part.white, plan.domain, start)
         fewer = search_again(part, fewer, plan.coordinates, one_more=False)
-        value = _criterion(part, fewer, plan)
+        value = _criterion(part, fewer)
         better = value < values[index, k]
         values[index, k - 1] = torch.minimum(values[index, k - 1], value)
         count[index[better]] = k - 1

@@ -1,8 +1,10 @@
 """The whole estimator: detect, refine jointly, decide how many, report what can be trusted."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -32,6 +34,9 @@ from ris_pipeline.localization.measurement.checks import (
     identifiable_sources,
 )
 from ris_pipeline.localization.measurement.measure import measure
+from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.units import answer
+from ris_pipeline.localization.random_field import field_sizes
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
     Threshold,
@@ -39,6 +44,7 @@ from ris_pipeline.localization.source_number import (
     eigenvalue_number,
     number_confidence,
     source_costs,
+    threshold_costs,
 )
 from ris_pipeline.scene import Received
 
@@ -52,7 +58,6 @@ def _plan(
     codes: Tensor,
     grid: SteeringGrid,
     slots: int,
-    costs: tuple[float, ...],
     one_more: bool,
 ) -> Plan:
     domain = search_domain(scenario, codes.device)
@@ -63,9 +68,23 @@ def _plan(
         coordinates=int(free_coordinates(domain, scenario.wavefront).sum()),
         half_cell=resolution_cell(scenario, codes.device) / 2,
         width=max(beamwidths(scenario)),
-        costs=costs,
         one_more=one_more,
     )
+
+
+def _costs(
+    measurement: Measurement, criterion: str | Threshold, plan: Plan
+) -> Float[Tensor, "b n"] | None:
+    """What 0, 1, .. sources cost; None where the residual does not say how many."""
+    if criterion in EIGENVALUE_CRITERIA:
+        return None
+    if criterion == "threshold" or isinstance(criterion, Threshold):
+        test = criterion if isinstance(criterion, Threshold) else Threshold()
+        sizes = field_sizes(measurement, plan.domain, 2 * plan.half_cell)
+        return threshold_costs(measurement, sizes, plan.coordinates, test, plan.slots)
+    blocks, rows, places = measurement.blocks, measurement.rows, plan.detector.grid.size
+    costs = source_costs(criterion, blocks, rows, plan.coordinates, places, plan.slots)
+    return measurement.energy.new_tensor(costs).repeat(measurement.scenes, 1)
 
 
 def _locate_chunk(
@@ -73,7 +92,10 @@ def _locate_chunk(
 ) -> Estimates:
     measurement = measure(scenes)
     interference = known is None or plan.slots > 1
-    search = prepare_search(plan.detector, measurement, plan.domain, plan.half_cell, interference)
+    costs = None if known is not None else _costs(measurement, criterion, plan)
+    search = prepare_search(
+        plan.detector, measurement, plan.domain, plan.half_cell, interference, costs
+    )
     if known is not None:
         count, confidence = known, torch.full_like(measurement.energy, torch.nan)
         places = grow_known(search, count, plan)
@@ -88,7 +110,9 @@ def _locate_chunk(
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
     refined = refine(search.white, places, active, plan.domain)
     dtype = scenes.snapshots.real.dtype
-    estimates = report(measurement, refined, active, plan.domain, plan.width, dtype)
+    estimates = report(
+        measurement, refined, active, plan.domain, plan.width, plan.detector.grid.size, dtype
+    )
     return replace(estimates, confidence=confidence.to(dtype))
 
 
@@ -150,16 +174,13 @@ def locate(
     if number is not None:
         known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
         slots = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
-    coordinates = int(free_coordinates(search_domain(scenes.scenario), grid.wavefront).sum())
-    costs = source_costs(criterion, blocks, rows, coordinates, grid.size, slots)
-    plan = _plan(scenes.scenario, scenes.codes, grid, slots, costs, identifiable > slots)
+    plan = _plan(scenes.scenario, scenes.codes, grid, slots, identifiable > slots)
     step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
         part = scenes.between(start, start + step)
+        some = None if known is None else known[start : start + step]
         parts.append(
-            _locate_chunk(
-                part, None if known is None else known[start : start + step], criterion, plan
-            )
+            answer(part, some, slots, partial(_locate_chunk, criterion=criterion, plan=plan))
         )
     return Estimates.joined(parts)

@@ -54,6 +54,8 @@ class Search:
     white_gains: Tensor
     whitened: Measurement
     whitened_gains: Tensor
+    costs: Tensor
+    """What 0, 1, .. sources cost in each scene, by the criterion (B, most + 1)."""
     outside: Tensor | None
     """Energy outside the range of Phi (B,), see `Measurement.outside_energy`."""
     domain: Domain
@@ -70,6 +72,7 @@ class Search:
             white_gains=self.white_gains[index],
             whitened=self.whitened.take(index),
             whitened_gains=self.whitened_gains[index],
+            costs=self.costs[index],
             outside=None if self.outside is None else self.outside[index],
         )
 
@@ -109,11 +112,13 @@ def prepare_search(
     domain: Domain,
     half_cell: Tensor,
     interference: bool = True,
+    costs: Float[Tensor, "b n"] | None = None,
 ) -> Search:
     """Whiten the data and evaluate the grid once for all searches of a batch.
 
     Args:
         interference: False where no scene has more than one source: the white filter is then exact.
+        costs: of the numbers of sources; by default nothing.
     """
     gains = grid_gains(detector, measurement)
     whitened, whitened_gains = measurement, gains
@@ -129,6 +134,7 @@ def prepare_search(
         white_gains=gains,
         whitened=whitened,
         whitened_gains=whitened_gains,
+        costs=measurement.energy.new_zeros(measurement.scenes, 1) if costs is None else costs,
         outside=outside,
         domain=domain,
         half_cell=half_cell,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 
@@ -67,9 +68,9 @@ class GramMeasurement(Measurement):
             return None
         trace = self.gram.diagonal(dim1=-2, dim2=-1).real.sum((-2, -1))
         # A rank-deficient W must not stop the factorisation; this moves sigma^2 by its own
-        # rounding.
+        # rounding. Where W is zero z is, and the factor is of no account.
         ridge = self.elements * torch.finfo(trace.dtype).eps * trace
-        factor = torch.linalg.cholesky(self._plus(ridge[..., None, None, None]))
+        factor, _ = regular_cholesky(self._plus(ridge[..., None, None, None]))
         split = self.by_class(self.matched)[..., None]
         seen = torch.linalg.solve_triangular(factor, split, upper=False)
         return (self.energy - seen.abs().square().sum((1, 2, 3, 4))).clamp_min(0)
@@ -90,9 +91,10 @@ class GramMeasurement(Measurement):
         return replace(self, gram=eye - level * inverse, matched=self._solved(factor))
 
     def _regularised_factor(self, ratio: Tensor, dtype: torch.dtype) -> Tensor:
-        """Cholesky factors of `W_t + eps I` on the classes."""
+        """Cholesky factors of `W_t + eps I` on the classes; of I where that is singular in `dtype`,
+        which leaves the matched filter as it is."""
         level = ratio[:, None, None, None, None].to(dtype)
-        return torch.linalg.cholesky(replace(self, gram=self.gram.to(dtype))._plus(level))
+        return regular_cholesky(replace(self, gram=self.gram.to(dtype))._plus(level))[0]
 
     def _solved(self, factor: Tensor) -> Complex[Tensor, "b t n"]:
         split = self.by_class(self.matched).to(factor.dtype)[..., None]

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 
@@ -66,6 +67,6 @@ class SensingMeasurement(Measurement):
 
 
 def _outer_factor(sensing: Tensor, ridge: Tensor) -> Tensor:
-    """Cholesky factors of `Phi_t Phi_t^H + eps I`."""
+    """Cholesky factors of `Phi_t Phi_t^H + eps I`; of I where that is singular to rounding."""
     eye = torch.eye(sensing.shape[-2], dtype=sensing.dtype, device=sensing.device)
-    return torch.linalg.cholesky(sensing @ sensing.mH + ridge * eye)
+    return regular_cholesky(sensing @ sensing.mH + ridge * eye)[0]

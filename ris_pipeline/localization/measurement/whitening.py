@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ris_pipeline._validation import check_shape
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 DIFFUSE_PART = 0.5
@@ -79,5 +80,10 @@ def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[T
 
 def whiten(measurement: Measurement, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> Measurement:
     """The measurement seen through `C_t^-1/2`, up to a factor; complex `dtype`, for detection
-    only."""
+    only.
+
+    Raises:
+        InputError: not one ratio a scene.
+    """
+    check_shape("ratio", ratio, (measurement.scenes,))
     return measurement.whitened(ratio, dtype)

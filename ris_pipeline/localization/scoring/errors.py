@@ -77,7 +77,7 @@ def estimation_errors(
         angle: largest angle (rad) at which a source counts as detected.
 
     Raises:
-        InputError: estimates of another number of scenes.
+        InputError: estimates of another number of scenes, or a NaN among their angles.
     """
     truth = scenes.sources
     check_shape("estimates.count", estimates.count, (scenes.size,))

@@ -8,12 +8,15 @@ Source: A. S. Rahmathullah, A. F. Garcia-Fernandez, L. Svensson, "Generalized op
 assignment metric", FUSION 2017, eq. (3) and proposition 1.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_range
 from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.scoring.errors import DETECTION_ANGLE
 from ris_pipeline.localization.scoring.matching import every_angle
@@ -39,8 +42,10 @@ def gospa_metric(
         cutoff: angle (rad) from which an estimate is no estimate of a source.
 
     Raises:
-        InputError: shapes that do not fit, or a cutoff that is not positive.
+        InputError: shapes that do not fit, an angle of a filled slot that is not finite, a cutoff
+            that is not positive.
     """
+    check_range("cutoff", cutoff, -math.inf, math.inf)
     if not cutoff > 0:
         raise InputError(f"cutoff = {cutoff}: allowed is above 0")
     angles = every_angle(azimuth, elevation, active, true_azimuth, true_elevation, true_active)
@@ -61,7 +66,7 @@ def gospa(
     """`gospa_metric` between estimates and the true sources of each scene.
 
     Raises:
-        InputError: estimates of another number of scenes.
+        InputError: estimates of another number of scenes, or a NaN among them.
     """
     truth = scenes.sources
     return gospa_metric(

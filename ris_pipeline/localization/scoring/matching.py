@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_shape
 from ris_pipeline.scene import direction_cosines
 
@@ -43,19 +44,36 @@ def every_angle(
     """Angle (rad, float64, on the CPU) between every true source and every estimate of its scene.
 
     Raises:
-        InputError: shapes that do not fit.
+        InputError: shapes that do not fit, or an angle of a filled slot that is not finite.
     """
     for name, value in (("elevation", elevation), ("active", active)):
         check_shape(name, value, tuple(azimuth.shape))
     check_shape("true_azimuth", true_azimuth, (azimuth.shape[0], None))
     for name, value in (("true_elevation", true_elevation), ("true_active", true_active)):
         check_shape(name, value, tuple(true_azimuth.shape))
+    for name, value, filled in (
+        ("azimuth", azimuth, active),
+        ("elevation", elevation, active),
+        ("true_azimuth", true_azimuth, true_active),
+        ("true_elevation", true_elevation, true_active),
+    ):
+        _check_filled(name, value, filled)
     return great_circle(
         azimuth.double()[:, None],
         elevation.double()[:, None],
         true_azimuth.double()[:, :, None],
         true_elevation.double()[:, :, None],
     ).cpu()
+
+
+def _check_filled(name: str, value: Tensor, filled: Tensor) -> None:
+    bad = filled & ~value.isfinite()
+    if bool(bad.any()):
+        scene, slot = (int(i) for i in bad.nonzero()[0])
+        raise InputError(
+            f"{name} is {value[scene, slot].item()} in slot {slot} of scene {scene}, which holds a "
+            "source: allowed are finite angles"
+        )
 
 
 def match_sources(
@@ -72,7 +90,7 @@ def match_sources(
         azimuth, elevation: radians; entries of inactive slots are not looked at.
 
     Raises:
-        InputError: shapes that do not fit.
+        InputError: shapes that do not fit, or an angle of a filled slot that is not finite.
     """
     angles = every_angle(azimuth, elevation, active, true_azimuth, true_elevation, true_active)
     match = torch.full(true_azimuth.shape, -1, dtype=torch.int64)

@@ -5,13 +5,13 @@ first where sources are coherent.
 """
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
 from ris_pipeline.config import K_MAX, Scenario
-from ris_pipeline.localization.estimates import Estimates, strongest_first
+from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.checks import check_number
 from ris_pipeline.localization.spectra.search import (
@@ -29,6 +29,7 @@ from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
     bartlett_spectrum,
+    eigengap,
     eigenvalues,
     trace,
 )
@@ -78,7 +79,7 @@ def locate_from_covariance(
     estimate may be off depends on the number of snapshots, which a covariance does not tell. A
     scene with fewer peaks than sources has a `count` below `number`. Status CONVERGED: a top inside
     the domain; EDGE: on its border; UNRESOLVED: no top within a resolution cell, the position is
-    the grid's.
+    the grid's; or nothing to be told: no power at the peak, no gap below MUSIC's eigenvalues.
 
     Args:
         covariance: (B, N, N) complex or factored with one batch axis, of `panel`.
@@ -123,7 +124,10 @@ def locate_from_covariance(
         level = None if noise is None else noise[index]
         part = take(narrow, index)
         found = spectrum_positions(part, search, known[index], known[index], method, level)
-        parts.append(_estimates(part, search, found, number))
+        told = torch.ones_like(index, dtype=torch.bool)
+        if method == "music":
+            told = _has_subspace(part, known[index])
+        parts.append(_estimates(part, search, found, told[:, None]))
     return Estimates.joined(parts)
 
 
@@ -155,8 +159,9 @@ def _check_invertible(covariance: Covariance) -> None:
 
 
 def _estimates(
-    covariance: Covariance, search: SpectrumSearch, found: Positions, number: int | Tensor
+    covariance: Covariance, search: SpectrumSearch, found: Positions, told: Bool[Tensor, "b 1"]
 ) -> Estimates:
+    """Read off peaks; not resolved where `told` is False, and where a peak holds no power."""
     scenario, active = search.scenario, found.found
     azimuth, elevation, inverse = found.parameters.unbind(-1)
     panel = believed_panel(scenario, torch.float64, azimuth.device).panel
@@ -164,6 +169,17 @@ def _estimates(
     values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     dtype = values.real.dtype
     power, noise = source_powers(covariance, (a * active[..., None]).mT.to(values.dtype), active)
+    rounding = scenario.elements * torch.finfo(dtype).eps * trace(covariance)
+    told = told & (power > rounding[:, None])
+    status = torch.where(told, found.status, int(Status.UNRESOLVED))
     return strongest_first(
-        found.parameters, active, power, found.status, noise, scenario.wavefront, dtype
+        found.parameters, active, power, status, noise, scenario.wavefront, dtype
     )
+
+
+def _has_subspace(covariance: Covariance, order: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """Whether the gap below the `order` largest eigenvalues is more than the rounding of the
+    largest (Weyl's inequality): with none, any basis of a larger space is as good."""
+    values = eigenvalues(covariance)
+    gap = eigengap(covariance, order)
+    return gap > values.shape[-1] * torch.finfo(values.dtype).eps * values[:, 0].abs()

@@ -43,8 +43,9 @@ def ula_steering(
     """Steering vectors as columns: plane waves, the first antenna as the reference, |a|^2 = N.
 
     Raises:
-        InputError: a spacing that is not positive.
+        InputError: no antennas, or a spacing that is not positive.
     """
+    check_range("antennas", antennas, 1, math.inf)
     check_range("spacing", spacing, torch.finfo(angles.dtype).tiny, math.inf)
     places = spacing * torch.arange(antennas, dtype=angles.dtype, device=angles.device)
     line = torch.stack((places, torch.zeros_like(places), torch.zeros_like(places)), dim=-1)

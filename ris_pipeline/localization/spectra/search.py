@@ -191,6 +191,14 @@ def narrowest(covariance: Covariance) -> Covariance:
     return LowRankCovariance(factor, torch.where(least > rounding, least, 0.0)[:, 0])
 
 
+def largest_order(covariance: Covariance) -> int:
+    """Largest order that MUSIC has on covariances of that form: eigenvectors that there are, and
+    one left for noise."""
+    if isinstance(covariance, LowRankCovariance):
+        return min(covariance.rank, covariance.size - 1)
+    return covariance.shape[-1] - 1
+
+
 def quadratic_form(
     covariance: Covariance,
     number: Int[Tensor, " b"],

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._validation import check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene import on_even_grid
 from ris_pipeline.spectral import spatial_smoothing
@@ -23,9 +24,10 @@ from ris_pipeline.spectral.low_rank import AnyForm
 
 
 def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
-    """The size next to `share` of each side, at least one element."""
+    """The size next to `share` of each side, at least one element; all of a panel of which that
+    would be a single one, which has no direction."""
     n_h, n_v = (max(1, round(share * side)) for side in panel)
-    return n_h, n_v
+    return (n_h, n_v) if n_h * n_v > 1 else panel
 
 
 def check_even_grid(scenario: Scenario) -> None:
@@ -69,6 +71,7 @@ def smooth_panel(
             on no even grid.
     """
     values = covariance if isinstance(covariance, Tensor) else covariance.factor
+    check_shape("covariance", values, (None, None))
     if values.shape[-2] != scenario.elements:
         raise InputError(
             f"covariance is of order {values.shape[-2]}: allowed is {scenario.elements}"

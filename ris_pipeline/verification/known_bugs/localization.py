@@ -6,15 +6,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound
+from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
     MisspecifiedBound,
     misspecified_cramer_rao_bound,
 )
 from ris_pipeline.localization.bounds.stochastic import stochastic_cramer_rao_bound
+from ris_pipeline.localization.estimates import Estimates, Status
+from ris_pipeline.localization.maximum_likelihood.locate import locate
 from ris_pipeline.localization.scoring.gospa import gospa_metric
 from ris_pipeline.localization.scoring.matching import great_circle, match_sources
+from ris_pipeline.localization.source_number import Threshold
 from ris_pipeline.scene import (
+    Received,
     SceneBatch,
     sensing_matrix,
     steering_derivatives,
@@ -275,6 +279,55 @@ def misspecified_bound_without_bias(scenes: SceneBatch) -> MisspecifiedBound:
 def misspecified_bound_of_the_perfect_panel(scenes: SceneBatch) -> MisspecifiedBound:
     """The right bias beside the Cramer-Rao bound of the panel that the receiver assumes."""
     return replace(misspecified_cramer_rao_bound(scenes), variance=cramer_rao_bound(scenes))
+
+
+@known_bug(
+    "locate",
+    Cause.ZERO_TERM,
+    "A coordinate without information was left out of the inverse, and its place filled with zero: "
+    "this package did.",
+)
+def locate_with_nothing_for_infinite(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """What cannot be told has a deviation of zero, and is resolved."""
+    found = locate(scenes, number, criterion=criterion)
+    blind = found.std.isinf()
+    status = torch.where(blind.any(-1), int(Status.CONVERGED), found.status)
+    return replace(found, std=found.std.masked_fill(blind, 0.0), status=status)
+
+
+@known_bug("locate", Cause.SCALE, "An epsilon that was small beside the data of the day.")
+def locate_with_a_floor(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """Snapshots below an absolute size count as nothing."""
+    loud = scenes.snapshots.abs() > 1e-9
+    quiet = replace(scenes, snapshots=scenes.snapshots * loud)
+    return locate(quiet, number, criterion=criterion)
+
+
+@known_bug("locate", Cause.BROADCAST, "The textbook threshold is that of one cell under test.")
+def locate_testing_one_place(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """The level of a test at one place, used for the best of a dozen."""
+    if isinstance(criterion, Threshold):
+        criterion = Threshold(min(0.9, 12 * criterion.false_alarm))
+    return locate(scenes, number, criterion=criterion)
+
+
+@known_bug(
+    "cramer_rao_bound",
+    Cause.ZERO_TERM,
+    "`inv` raised for a singular information, and `pinv` did not.",
+)
+def bound_by_pseudo_inverse(scenes: SceneBatch) -> Tensor:
+    """`diag(pinv F)`: zero, or what little is known of a sum, where nothing is known."""
+    information = fisher_information(scenes)
+    inverse = torch.linalg.pinv(information, hermitian=True)
+    variance = inverse.diagonal(dim1=1, dim2=2).reshape(*scenes.sources.active.shape, 3)
+    return torch.where(scenes.sources.active[..., None], variance, torch.nan)
 
 
 LOCALIZATION_BUGS: tuple[KnownBug, ...] = (*known_bug,)

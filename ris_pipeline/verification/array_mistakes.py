@@ -1,0 +1,408 @@
+"""Mistakes made with snapshots, loading, averages, roots, model order and linear arrays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ris_pipeline.localization.spectra.linear_array import (
+    esprit,
+    root_music,
+    ula_bartlett,
+    ula_music,
+    ula_mvdr,
+)
+from ris_pipeline.spectral import eigenvalue_aic, eigenvalues, hermitize, sample_covariance
+from ris_pipeline.spectral.hermitian import eigh
+from ris_pipeline.verification.cause import Cause
+
+Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
+
+
+def _mean_power(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+
+
+def _eye(matrix: Tensor) -> Tensor:
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+
+
+LOADINGS: Named = (
+    (Cause.BROADCAST, "It adds the loading to every entry.", lambda r, d: r + d),
+    (Cause.SIGN, "It subtracts the loading.", lambda r, d: r - d * _eye(r)),
+    (Cause.ROOT, "It adds the square of the loading.", lambda r, d: r + d**2 * _eye(r)),
+    (Cause.ROOT, "It adds the root of the loading.", lambda r, d: r + d**0.5 * _eye(r)),
+    (Cause.HALF, "It adds half of the loading.", lambda r, d: r + d / 2 * _eye(r)),
+    (Cause.HALF, "It adds twice the loading.", lambda r, d: r + 2 * d * _eye(r)),
+    (Cause.LOADING_LOST, "It adds nothing.", lambda r, d: r.clone()),
+    (
+        Cause.SCALE,
+        "Its loading is a part of the mean power.",
+        lambda r, d: r + d * _mean_power(r) * _eye(r),
+    ),
+    (
+        Cause.SCALE,
+        "Its loading is a part of the largest eigenvalue.",
+        lambda r, d: r + d * eigenvalues(r)[..., :1, None] * _eye(r),
+    ),
+    (
+        Cause.SCALE,
+        "It keeps the trace.",
+        lambda r, d: (r + d * _eye(r)) * _mean_power(r) / (_mean_power(r) + d),
+    ),
+)
+
+
+def _turned(matrix: Tensor, *axes: int) -> Tensor:
+    return matrix.conj().resolve_conj().flip(axes) if axes else matrix.conj().resolve_conj()
+
+
+BACKWARDS: Named = (
+    (Cause.CONJUGATED, "It adds J R J.", lambda r: (r + r.flip(-1, -2)) / 2),
+    (Cause.REAL_PART, "It adds R^*.", lambda r: (r + _turned(r)) / 2),
+    (Cause.AXES, "It turns the columns alone.", lambda r: (r + _turned(r, -1)) / 2),
+    (Cause.AXES, "It turns the rows alone.", lambda r: (r + _turned(r, -2)) / 2),
+    (Cause.LEFT_OUT, "It answers the backward part.", lambda r: _turned(r, -1, -2)),
+    (Cause.LEFT_OUT, "It answers the forward part.", lambda r: r.clone()),
+    (Cause.BATCH, "It turns the batch too.", lambda r: (r + _turned(r, *range(r.ndim))) / 2),
+)
+
+
+def _blocks(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return matrix[..., rows[:, :, None], columns[:, None, :]]
+
+
+SMOOTHINGS: Named = (
+    (Cause.SUM_FOR_MEAN, "It sums the windows.", lambda r, w: _blocks(r, w, w).sum(-3)),
+    (
+        Cause.FENCEPOST,
+        "It leaves the last window out.",
+        lambda r, w: _blocks(r, w, w)[..., : max(1, len(w) - 1), :, :].mean(-3),
+    ),
+    (
+        Cause.FENCEPOST,
+        "It leaves the first window out.",
+        lambda r, w: _blocks(r, w, w)[..., min(1, len(w) - 1) :, :, :].mean(-3),
+    ),
+    (
+        Cause.LEFT_OUT,
+        "It takes the first window alone.",
+        lambda r, w: _blocks(r, w, w)[..., 0, :, :],
+    ),
+    (
+        Cause.FENCEPOST,
+        "Its windows do not overlap.",
+        lambda r, w: _blocks(r, w, w)[..., :: w.shape[-1], :, :].mean(-3),
+    ),
+    (
+        Cause.ROWS,
+        "The columns do not move with the rows.",
+        lambda r, w: _blocks(r, w, w[:1].expand_as(w)).mean(-3),
+    ),
+    (
+        Cause.ROWS,
+        "The columns move one further than the rows.",
+        lambda r, w: _blocks(r, w, w.roll(-1, 0)).mean(-3),
+    ),
+    (Cause.ROWS, "The columns come in reverse.", lambda r, w: _blocks(r, w, w.flip(0)).mean(-3)),
+)
+
+
+def _of_values(power: float) -> Callable[[Tensor], Tensor]:
+    """`V D^p V^T`."""
+
+    def made(matrix: Tensor) -> Tensor:
+        values, vectors = eigh(matrix)
+        return (vectors * values.clamp_min(0)[..., None, :] ** power) @ vectors.mT
+
+    return made
+
+
+def _cholesky(matrix: Tensor) -> Tensor:
+    return torch.linalg.cholesky(hermitize(matrix))
+
+
+def _deviations(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).real.clamp_min(0).sqrt()
+
+
+WHITENINGS: Named = (
+    (Cause.ROWS, "It answers L^-H.", lambda r: torch.linalg.inv(_cholesky(r)).mH),
+    (Cause.RECIPROCAL, "It answers L.", _cholesky),
+    (Cause.CONJUGATED, "It answers V D^-1/2 V^T.", _of_values(-0.5)),
+    (Cause.ROOT, "It answers R^-1.", lambda r: torch.linalg.inv(hermitize(r))),
+    (Cause.ROOT, "It answers R^-1/4.", lambda r: _power(r, -0.25)),
+    (
+        Cause.STATISTIC,
+        "It divides by deviations: correlations stay.",
+        lambda r: torch.diag_embed(1 / _deviations(r)).to(r.dtype),
+    ),
+)
+
+
+def _power(matrix: Tensor, power: float) -> Tensor:
+    values, vectors = eigh(matrix)
+    return (vectors * values.clamp_min(0)[..., None, :] ** power) @ vectors.mH
+
+
+ROOTS: Named = (
+    (Cause.ROOT, "It answers the Cholesky factor.", _cholesky),
+    (Cause.ROOT, "It answers the adjoint of the Cholesky factor.", lambda r: _cholesky(r).mH),
+    (Cause.ROOT, "It takes the root of every entry.", lambda r: hermitize(r).sqrt()),
+    (Cause.CONJUGATED, "It answers V D^1/2 V^T.", _of_values(0.5)),
+    (Cause.ROOT, "It answers V D^1/2.", lambda r: eigh(r)[1] * eigh(r)[0].sqrt()[..., None, :]),
+)
+PROJECTIONS: Named = (
+    (
+        Cause.LOADING_ADDED,
+        "It lifts every eigenvalue by the lowest.",
+        lambda r: hermitize(r) - eigenvalues(r)[..., -1:, None].clamp_max(0) * _eye(r),
+    ),
+    (Cause.CONJUGATED, "It answers V D V^T.", _of_values(1.0)),
+    (Cause.SIGN, "It answers the negative part.", lambda r: _power(-r, 1.0)),
+)
+INVERSES: Named = (
+    (Cause.RECIPROCAL, "It answers A^H.", lambda a: a.mH.contiguous()),
+    (Cause.CONJUGATED, "It answers the inverse of A^T.", lambda a: torch.linalg.pinv(a).mT),
+    (
+        Cause.LOADING_ADDED,
+        "It answers (A^H A + 1e-6 I)^-1 A^H.",
+        lambda a: torch.linalg.solve(a.mH @ a + 1e-6 * _eye(a), a.mH),
+    ),
+)
+
+
+def _shrunk(
+    weight: Callable[[Tensor, Tensor, int], Tensor],
+    level: Callable[[Tensor], Tensor] = _mean_power,
+    swapped: bool = False,
+) -> Callable[[Tensor], Tensor]:
+    """Ledoit and Wolf's estimate by another weight of error and distance, to another level."""
+
+    def made(snapshots: Tensor) -> Tensor:
+        sample, count = sample_covariance(snapshots), snapshots.shape[-1]
+        target = level(sample) * _eye(sample)
+        distance = (sample - target).abs().square().sum((-2, -1))
+        fourth = snapshots.abs().square().sum(-2).square().mean(-1)
+        share = weight(fourth - sample.abs().square().sum((-2, -1)), distance, count)
+        part = share[..., None, None]
+        return (
+            part * sample + (1 - part) * target if swapped else part * target + (1 - part) * sample
+        )
+
+    return made
+
+
+def _usual(error: Tensor, distance: Tensor, count: int) -> Tensor:
+    return (error / count / distance).clamp(0, 1)
+
+
+def _of_the_batch(error: Tensor, distance: Tensor, count: int) -> Tensor:
+    return (error.mean() / count / distance.mean()).clamp(0, 1).expand_as(error)
+
+
+SHRINKAGES: Named = (
+    (
+        Cause.SCALE,
+        "Its error is that of one snapshot.",
+        _shrunk(lambda e, d, t: (e / d).clamp(0, 1)),
+    ),
+    (
+        Cause.SCALE,
+        "It divides the error by T^2.",
+        _shrunk(lambda e, d, t: (e / t**2 / d).clamp(0, 1)),
+    ),
+    (Cause.RANGE, "Its weight may be more than one.", _shrunk(lambda e, d, t: e / t / d)),
+    (Cause.SIGN, "It exchanges the weights.", _shrunk(_usual, swapped=True)),
+    (Cause.SCALE, "It shrinks to the identity.", _shrunk(_usual, torch.ones_like)),
+    (
+        Cause.SCALE,
+        "It shrinks to tr R I.",
+        _shrunk(_usual, lambda s: s.shape[-1] * _mean_power(s)),
+    ),
+    (Cause.BATCH, "It takes one weight for the batch.", _shrunk(_of_the_batch)),
+    (Cause.ZERO_TERM, "It does not shrink.", sample_covariance),
+    (Cause.ROOT, "Its weight is a root.", _shrunk(lambda e, d, t: _usual(e, d, t).sqrt())),
+)
+
+
+def _criterion(
+    combine: Callable[[Tensor, Tensor, int], Tensor],
+) -> Callable[[Tensor, int], Tensor]:
+    """The k of the smallest of another sum of the likelihood and k."""
+
+    def made(values: Tensor, samples: int) -> Tensor:
+        m = values.shape[-1]
+        k = torch.arange(m, dtype=values.dtype)
+        likelihood = eigenvalue_aic(values, samples) / 2 - k * (2 * m - k)
+        return combine(likelihood, k, m).argmin(-1)
+
+    return made
+
+
+def _weighted(weight: Callable[[int], float]) -> Callable[[Tensor, int], Tensor]:
+    """Another price of a parameter, by the number of samples."""
+    return lambda values, samples: _criterion(
+        lambda likelihood, k, m: likelihood + weight(samples) * k * (2 * m - k)
+    )(values, samples)
+
+
+def _numbers(price: Callable[[int], float]) -> Named:
+    """Of a criterion with that price of a parameter."""
+    right = _weighted(price)
+
+    def less(values: Tensor, samples: int) -> Tensor:
+        m = values.shape[-1]
+        return (
+            _criterion(
+                lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
+                    ..., : m - 1
+                ]
+            )(values, samples)
+            if m > 1
+            else right(values, samples)
+        )
+
+    def real(values: Tensor, samples: int) -> Tensor:
+        return _criterion(
+            lambda likelihood, k, m: likelihood + price(samples) * k * (2 * m - k + 1) / 2
+        )(values, samples)
+
+    def largest(values: Tensor, samples: int) -> Tensor:
+        return _criterion(
+            lambda likelihood, k, m: -(likelihood + price(samples) * k * (2 * m - k))
+        )(values, samples)
+
+    def later(values: Tensor, samples: int) -> Tensor:
+        return _criterion(
+            lambda likelihood, k, m: (
+                torch.cat((likelihood[..., 1:], torch.zeros_like(likelihood[..., :1])), -1)
+                + price(samples) * k * (2 * m - k)
+            )
+        )(values, samples)
+
+    def priced_by(count: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
+        return lambda values, samples: _criterion(
+            lambda likelihood, k, m: likelihood + price(samples) * count(k, m)
+        )(values, samples)
+
+    return (
+        (Cause.ZERO_TERM, "It has no penalty.", _weighted(lambda n: 0.0)),
+        (Cause.HALF, "Its penalty is half of ours.", _weighted(lambda n: price(n) / 2)),
+        (Cause.HALF, "Its penalty is twice ours.", _weighted(lambda n: 2 * price(n))),
+        (Cause.LOGARITHM, "Its logarithm is decimal.", _weighted(lambda n: math.log10(n) / 2)),
+        (Cause.LOGARITHM, "Its logarithm is binary.", _weighted(lambda n: math.log2(n) / 2)),
+        (Cause.SCALE, "It answers AIC.", _weighted(lambda n: 1.0)),
+        (Cause.SCALE, "It answers MDL.", _weighted(lambda n: math.log(n) / 2)),
+        (Cause.REAL_PART, "It counts the parameters of real data.", real),
+        (Cause.SIGN, "It takes the largest.", largest),
+        (Cause.OFF_BY_ONE, "It answers k + 1.", lambda v, n: right(v, n) + 1),
+        (Cause.OFF_BY_ONE, "It answers k - 1.", lambda v, n: right(v, n) - 1),
+        (Cause.OFF_BY_ONE, "It never asks for m - 1.", less),
+        (Cause.OFF_BY_ONE, "Its tail begins one later.", later),
+        (
+            Cause.OFF_BY_ONE,
+            "It counts k (2 m - k + 1).",
+            priced_by(lambda k, m: k * (2 * m - k + 1)),
+        ),
+        (Cause.SCALE, "It counts k.", priced_by(lambda k, m: k)),
+        (Cause.SCALE, "It counts 2 k m.", priced_by(lambda k, m: 2 * k * m)),
+    )
+
+
+def _directions(find: Callable[..., Tensor]) -> Named:
+    """Of k angles, ascending."""
+
+    def by_sines(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+        return lambda r, k: change(find(r, k).sin()).clamp(-1, 1).asin()
+
+    return (
+        (Cause.SIGN, "Its angles have the other sign.", lambda r, k: -find(r, k).flip(-1)),
+        (Cause.DEGREES, "It answers in degrees.", lambda r, k: find(r, k).rad2deg()),
+        (Cause.AXES, "It answers sines.", lambda r, k: find(r, k).sin()),
+        (Cause.AXES, "It takes the arc tangent of the sine.", lambda r, k: find(r, k).sin().atan()),
+        (Cause.AXES, "It counts from the axis.", lambda r, k: (math.pi / 2 - find(r, k)).flip(-1)),
+        (Cause.AXES, "It counts from the axis.", lambda r, k: math.pi / 2 - find(r, k)),
+        (Cause.HALF, "Its sines are twice ours.", by_sines(lambda s: 2 * s)),
+        (Cause.HALF, "Its sines are half of ours.", by_sines(lambda s: s / 2)),
+        (
+            Cause.UNITS,
+            "It takes 2 pi for pi: radians of phase.",
+            lambda r, k: find(r, k).sin() * math.pi,
+        ),
+        (Cause.ASCENDING, "Its angles descend.", lambda r, k: find(r, k).flip(-1)),
+        (Cause.OTHER_SUBSPACE, "It takes the noise for the signal.", lambda r, k: find(-r, k)),
+        (Cause.CONJUGATED, "It answers for R^*.", lambda r, k: find(_turned(r), k)),
+        (Cause.REAL_PART, "It answers for Re R.", lambda r, k: find(r.real.to(r.dtype), k)),
+    )
+
+
+def _spectra(find: Callable[..., Tensor]) -> Named:
+    """Of (matrix, [k], angles)."""
+
+    def asked(change: Callable[[Tensor], Tensor], spacing: float = 0.5) -> Callable[..., Tensor]:
+        return lambda r, *rest: find(r, *rest[:-1], change(rest[-1]), spacing)
+
+    def scaled(power: int) -> Callable[..., Tensor]:
+        return lambda r, *rest: find(r, *rest) * float(r.shape[-1]) ** power
+
+    return (
+        (Cause.CONJUGATED, "Its angles have the other sign.", asked(torch.neg)),
+        (Cause.DEGREES, "It takes radians for degrees.", asked(torch.deg2rad)),
+        (Cause.AXES, "It counts from the axis.", asked(lambda t: math.pi / 2 - t)),
+        (Cause.AXES, "It takes angles for sines.", asked(lambda t: t.clamp(-1, 1).asin())),
+        (Cause.UNITS, "Its spacing is a wavelength.", asked(lambda t: t, 1.0)),
+        (Cause.UNITS, "Its spacing is a quarter of a wavelength.", asked(lambda t: t, 0.25)),
+        *((Cause.SCALE, f"It is N^{p} times ours.", scaled(p)) for p in (-2, -1, 1, 2)),
+    )
+
+
+def _factored(matrix: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The hinge of another product of the factor."""
+
+    def made(factor: Tensor, k: int, margin: float) -> Tensor:
+        values = eigenvalues(matrix(factor))
+        return (margin - values[..., k - 1] + values[..., k]).relu().mean()
+
+    return made
+
+
+FACTORS: Named = (
+    (Cause.CONJUGATED, "It takes F F^T.", _factored(lambda f: f @ f.mT)),
+    (Cause.ROWS, "It takes F^H F.", _factored(lambda f: f.mH @ f)),
+    (
+        Cause.SCALE,
+        "It divides by the number of columns.",
+        _factored(lambda f: f @ f.mH / f.shape[-1]),
+    ),
+    (Cause.SCALE, "It divides by the trace.", _factored(lambda f: f @ f.mH / _trace_of(f))),
+    (Cause.DETACHED, "One of the factors has no gradient.", _factored(lambda f: f @ f.detach().mH)),
+    (Cause.REAL_PART, "It takes the real part.", _factored(lambda f: (f @ f.mH).real.to(f.dtype))),
+)
+
+
+def _trace_of(factor: Tensor) -> Tensor:
+    return factor.abs().square().sum((-2, -1), keepdim=True)
+
+
+ARRAYS: dict[str, Named] = {
+    "add_loading": LOADINGS,
+    "forward_backward": BACKWARDS,
+    "spatial_smoothing": SMOOTHINGS,
+    "whitening": WHITENINGS,
+    "matrix_sqrt": ROOTS,
+    "psd_projection": PROJECTIONS,
+    "pseudo_inverse": INVERSES,
+    "ledoit_wolf": SHRINKAGES,
+    "mdl": _numbers(lambda n: math.log(n) / 2),
+    "aic": _numbers(lambda n: 1.0),
+    "esprit": _directions(esprit),
+    "root_music": _directions(root_music),
+    "ula_bartlett": _spectra(ula_bartlett),
+    "ula_mvdr": _spectra(ula_mvdr),
+    "ula_music": _spectra(ula_music),
+    "factor_eigengap_loss": FACTORS,
+}
+"""By the names of `target.PLACES`."""

@@ -1,0 +1,13 @@
+"""Every public function answers bad arguments in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_every_argument_of_every_public_function_is_answered_for():
+    program = Path(__file__).with_name("walk_public_entries.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    # A walk that calls nothing proves nothing.
+    assert int(done.stdout.split()[-4]) > 3000, done.stdout
