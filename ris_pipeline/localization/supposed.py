@@ -7,6 +7,7 @@ taken where the sources are thought to be: at what an estimator found, or at a p
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -21,10 +22,10 @@ from ris_pipeline.scene import Received, SceneBatch, Sources
 
 def suppose_sources(
     scenes: Received,
-    azimuth: Tensor,
-    elevation: Tensor,
-    distance: Tensor,
-    noise_variance: Tensor | None = None,
+    azimuth: Float[Tensor, "b k"],
+    elevation: Float[Tensor, "b k"],
+    distance: Float[Tensor, "b k"],
+    noise_variance: Float[Tensor, " b"] | None = None,
 ) -> SceneBatch:
     """The same scenes with sources at given places; their amplitudes are fitted.
 

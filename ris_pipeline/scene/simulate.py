@@ -177,7 +177,12 @@ def simulate(
 def true_panel(
     scenario: Scenario, seed: int, index: Tensor, dtype: torch.dtype = torch.float32
 ) -> TruePanel:
-    """The panel as it is in the scenes `index` (B,) of `seed`: the `truth` of `simulate`."""
+    """The panel as it is in the scenes `index` (B,) of `seed`: the `truth` of `simulate`.
+
+    Raises:
+        InputError: indices that are no integers, or have other axes.
+    """
+    check_indices("index", index)
     return draw_panel(SceneRandom(seed, index, dtype), scenario)
 
 
