@@ -182,7 +182,7 @@ def true_panel(
     Raises:
         InputError: indices that are no integers, or have other axes.
     """
-    check_indices("index", index)
+    index = check_indices("index", index)
     return draw_panel(SceneRandom(seed, index, dtype), scenario)
 
 
