@@ -78,6 +78,10 @@ def test_no_pseudo_true_place_where_the_panel_sees_none(elements: int, seed: int
     scenario = SMALL.replace(panel=(elements, 1), impairments=error)
     scenes = simulate(scenario, seed, torch.arange(SCENES), torch.float64)
     bound = TARGET.misspecified_cramer_rao_bound(scenes)
-    assert_true("no variance", bool(bound.variance.isnan().all()), bound.variance)
-    lost = bound.status == int(Status.UNRESOLVED)
-    assert_true("not resolved", bool(lost.all()), bound.status)
+    # A descent may end at the border, where what is held has no finite variance.
+    held = (bound.status == int(Status.EDGE))[..., None]
+    known = bound.variance.isfinite()
+    assert_true("no variance", not bool((known & ~held).any()), bound.variance)
+    assert_true("one is held", not bool((known & held).all(-1).any()), bound.variance)
+    assert_true("none negative", not bool((bound.variance < 0).any()), bound.variance)
+    assert_true("not found", bool((bound.status != int(Status.CONVERGED)).all()), bound.status)
