@@ -1,27 +1,31 @@
 """`pytest golden` compares, `pytest golden --update` rewrites what moved and says how far."""
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
+from ris_pipeline._curves import read_curve
+from ris_pipeline._errors import InputError
+from ris_pipeline._files import write_text
 from ris_pipeline.config import Settings
 from ris_pipeline.report.figures import save_figure
 from ris_pipeline.verification.figures import mismatch_figure
 from ris_pipeline.verification.golden import (
     CURVE_ATOL,
     CURVE_RTOL,
+    ColumnMove,
     Curve,
     column_moves,
     describe_curve,
     describe_mismatch,
     orphans,
     page_text,
+    read_stored,
     structure_faults,
     version_notes,
 )
@@ -73,8 +77,10 @@ def stored_curve() -> Callable[[str], Curve]:
     """A stored curve by its name."""
 
     def read(name: str) -> Curve:
-        frame = pd.read_csv(FOLDER / f"{name}.csv", index_col=0)
-        return {column: frame[column].to_numpy() for column in frame.columns}
+        try:
+            return read_curve(FOLDER / f"{name}.csv")
+        except InputError as error:
+            pytest.fail(str(error), pytrace=False)
 
     return read
 
@@ -87,21 +93,30 @@ def check_curve(num_regression, request, stored_curve) -> Callable[[str, Curve, 
     def check(name: str, curve: Curve, settings: Settings) -> None:
         page, page_path = describe_curve(curve, settings), FOLDER / f"{name}.json"
         data = {column: np.asarray(values) for column, values in curve.items()}
+        old_page: dict[str, Any] = {}
+        old: Curve = {}
+        moves: list[ColumnMove] = []
+        text = ""
         picture = MISMATCHES / f"{name}.png"
         picture.unlink(missing_ok=True)
         if not (page_path.exists() and (FOLDER / f"{name}.csv").exists()):
             if not update:
                 pytest.fail(f"{name}: no such curve is stored; `pytest golden --update` stores it")
-            faults, moves, text, old_page = ["new"], [], "", {}
-            torn: list[str] = []
+            faults, torn = ["new"], True
         else:
-            old_page = json.loads(page_path.read_text(encoding="utf-8"))
-            old = stored_curve(name)
-            faults = structure_faults(page, old_page)
-            if torn := sorted(old.keys() ^ old_page["columns"].keys()):
-                faults.append(f"the CSV and its page differ in the columns {torn}")
-            moves = [move for move in column_moves(curve, old) if move.first_epoch]
-            text = describe_mismatch(moves, version_notes(page, old_page)) if moves else ""
+            try:
+                old_page, old = read_stored(FOLDER, name)
+            except InputError as error:
+                if not update:
+                    pytest.fail(f"{error}; `pytest golden --update` stores it anew", pytrace=False)
+                faults, torn = [str(error)], True
+            else:
+                faults = structure_faults(page, old_page)
+                if differ := sorted(old.keys() ^ old_page["columns"].keys()):
+                    faults.append(f"the CSV and its page differ in the columns {differ}")
+                torn = bool(differ)
+                moves = [move for move in column_moves(curve, old) if move.first_epoch]
+                text = describe_mismatch(moves, version_notes(page, old_page)) if moves else ""
         if not (faults or moves):
             if not update:
                 num_regression.check(
@@ -112,7 +127,7 @@ def check_curve(num_regression, request, stored_curve) -> Callable[[str, Curve, 
         if update:
             if torn or moves or any(page[key] != old_page.get(key) for key in _STRUCTURE):
                 num_regression.check(data, basename=name)
-            page_path.write_text(page_text(page), encoding="utf-8")
+            write_text(page_path, page_text(page))
             said.append(message)
             return
         if moves:

@@ -12,6 +12,7 @@ ROOMS = (
     "_errors",
     "_entry",
     "_files",
+    "_curves",
     "_laws",
     "_sealed",
     "_validation",

@@ -1,7 +1,5 @@
 """`ris-pipeline doctor`: a run's checklist, or that of the installation."""
 
-import csv
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -10,9 +8,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from ris_pipeline._curves import read_curve
+from ris_pipeline._files import json_text
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
 from ris_pipeline.watch.doctor import OK, UNKNOWN, WRONG, Check, as_json, checklist, read_run
+from ris_pipeline.watch.journal import strict
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "curves" / "thirty_epochs.csv"
 GOLDEN_EPOCHS = 2
@@ -34,7 +35,9 @@ def run_doctor(console: Console, run: Path | None, json_wanted: bool) -> bool:
     checks = installation() if run is None else checklist(read_run(run))
     report = as_json("" if run is None else str(run), checks)
     if json_wanted:
-        console.print(json.dumps(report), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            json_text(strict(report), None), markup=False, highlight=False, soft_wrap=True
+        )
     else:
         _print(console, checks)
     return not report["wrong"]
@@ -72,16 +75,14 @@ def _golden() -> Check:
     name = f"{GOLDEN_EPOCHS} epochs in double precision give the stored curve"
     if not GOLDEN.is_file():
         return Check(name, UNKNOWN, "the curve comes with a clone, not with the package")
-    with GOLDEN.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[:GOLDEN_EPOCHS]
+    expected = read_curve(GOLDEN)
     trainer = Trainer(load_settings("golden"))
-    for _ in rows:
+    for _ in range(GOLDEN_EPOCHS):
         trainer.train_epoch()
     curve = history_curve(trainer.history)
     worst = 0.0
     for column, values in curve.items():
-        for value, row in zip(values, rows, strict=True):
-            stored = float(row[column])
+        for value, stored in zip(values, expected[column], strict=False):
             worst = max(worst, abs(value - stored) / max(abs(stored), 1e-300))
     good = math.isfinite(worst) and worst <= GOLDEN_RTOL
     return Check(name, OK if good else WRONG, f"largest relative difference {worst:.1e}")

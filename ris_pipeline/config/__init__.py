@@ -4,6 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
+from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
     LossConfig,
@@ -14,6 +15,7 @@ from ris_pipeline.config.learning import (
     Training,
 )
 from ris_pipeline.config.presets import (
+    check_used,
     load_settings,
     override_settings,
     parse_settings,
@@ -32,6 +34,7 @@ from ris_pipeline.config.scenario import (
 
 __all__ = [
     "K_MAX",
+    "LARGEST",
     "CodebookName",
     "CurriculumPhase",
     "Impairments",
@@ -45,6 +48,8 @@ __all__ = [
     "Settings",
     "Training",
     "Wavefront",
+    "check_training_memory",
+    "check_used",
     "load_settings",
     "override_settings",
     "parse_settings",

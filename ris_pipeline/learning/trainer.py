@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ris_pipeline._errors import InputError, RunFailed
-from ris_pipeline.config import LossWeights, Settings
+from ris_pipeline.config import LossWeights, Settings, check_training_memory
 from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
@@ -81,6 +81,7 @@ class Trainer:
         on_batch: Callable[[int, Tensor], None] | None = None,
     ) -> None:
         training = settings.training
+        check_training_memory(settings)
         self.settings = with_scales(settings)
         self.fabric = fabric or make_fabric(training.precision)
         if training.batch_size % self.fabric.world_size:

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Complex
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file
+from ris_pipeline._files import write_bytes
 from ris_pipeline._validation import check_finite, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.array import Panel, ideal_panel
@@ -51,11 +51,10 @@ def save_panel(path: Path, believed: BelievedPanel) -> None:
         "positions": believed.panel.positions.detach().cpu().double().contiguous(),
         "response": torch.view_as_real(believed.response.detach().cpu().to(torch.complex128)),
     }
+    wavelength = repr(float(believed.panel.wavelength))
     try:
-        with whole_file(path) as temporary:
-            wavelength = repr(float(believed.panel.wavelength))
-            save_file(tensors, temporary, metadata={"wavelength": wavelength})
-    except (InputError, SafetensorError) as error:
+        write_bytes(path, save(tensors, metadata={"wavelength": wavelength}))
+    except InputError as error:
         raise InputError(f"panel file {error}") from None
 
 

@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ris_pipeline._curves import read_curve
+from ris_pipeline._errors import InputError
+from ris_pipeline._files import parse_json, read_text
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Settings
 
@@ -59,6 +63,61 @@ def describe_curve(curve: Curve, settings: Settings) -> dict[str, Any]:
             "torch": torch.__version__.partition("+")[0],
         },
     }
+
+
+class _Versions(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ris_pipeline: str
+    numpy: str
+    python: str
+    torch: str
+
+
+class _Page(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    columns: dict[str, str]
+    length: dict[str, int]
+    settings_sha256: str
+    versions: _Versions
+
+
+def read_page(path: Path) -> dict[str, Any]:
+    """The stored page of a curve, strict JSON with the keys of `describe_curve`.
+
+    Raises:
+        InputError: it cannot be read, or is another; the first entry that is wrong is named.
+    """
+    named = f"page {str(path)!r}"
+    try:
+        return _Page.model_validate(parse_json(read_text(path, "page"))).model_dump()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"{named}, {key[:80] or 'all of it'}: {first['msg']}") from None
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{named} is not strict JSON: {str(error)[:200]}") from None
+
+
+def read_stored(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """Page and curve of a name.
+
+    Raises:
+        InputError: one line that names the file and the cell that is wrong.
+    """
+    page, path = read_page(folder / f"{name}.json"), folder / f"{name}.csv"
+    curve = read_curve(path)
+    for column, values in curve.items():
+        length = page["length"].get(column, len(values))
+        if length != len(values):
+            raise InputError(
+                f"curve {str(path)!r} has {len(values)} rows of {column[:40]!r}: its page says "
+                f"{length}"
+            )
+    return page, curve
 
 
 def structure_faults(page: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
@@ -140,4 +199,4 @@ def orphans(folder: Path, names: Iterable[str]) -> list[Path]:
 
 def page_text(page: Mapping[str, Any]) -> str:
     """The JSON page as it is stored."""
-    return json.dumps(page, indent=1, sort_keys=True) + "\n"
+    return json.dumps(page, indent=1, sort_keys=True, allow_nan=False) + "\n"
