@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ris_pipeline._curves import read_curve
 from ris_pipeline.report.figures import save_figure
 from ris_pipeline.verification.figures import post_mortem_figure
+from ris_pipeline.verification.golden import read_curve
 from ris_pipeline.verification.post_mortem import first_log
 
 HERE = Path(__file__).parent

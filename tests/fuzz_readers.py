@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ris_pipeline._curves import read_curve
 from ris_pipeline._errors import InputError
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline.config import Scenario, load_settings, preset_names
@@ -29,7 +28,7 @@ from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.records import Counters, EpochRecord
 from ris_pipeline.scene import ideal_panel
 from ris_pipeline.scene.believed import BelievedPanel, load_panel, save_panel
-from ris_pipeline.verification.golden import read_page
+from ris_pipeline.verification.golden import read_curve, read_page
 from ris_pipeline.watch.doctor import read_run
 from ris_pipeline.watch.journal import Journal, read_journal
 

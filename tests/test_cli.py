@@ -55,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
         (["demo", "--scenes", "many"], "many"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
-        (["locate"], "allowed are bench, calibrate, demo, doctor, evaluate, localize"),
+        (["locat"], "allowed are bench, calibrate, demo, doctor, evaluate, localize, locate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

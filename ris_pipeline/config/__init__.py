@@ -4,6 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
+from ris_pipeline.config._base import Interval
 from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
@@ -38,6 +39,7 @@ __all__ = [
     "CodebookName",
     "CurriculumPhase",
     "Impairments",
+    "Interval",
     "LossConfig",
     "LossWeights",
     "ModelConfig",

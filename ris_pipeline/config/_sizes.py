@@ -45,7 +45,7 @@ def scene_arrays(scenario: "Scenario") -> dict[str, float]:
 
 
 def _grid_points(scenario: "Scenario") -> float:
-    """At most so many: even in u and v, and in 1/r as the depth of focus asks."""
+    """At most so many on a regular panel: even in u and v, in 1/r as the depth of focus asks."""
     (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
     points = 1.0
     for count, spacing, limits in (
@@ -54,6 +54,9 @@ def _grid_points(scenario: "Scenario") -> float:
     ):
         low, high = (math.sin(math.radians(limit)) for limit in limits)
         points *= _DENSITY * (high - low) * max(0.5, count * spacing) + 2
+    if scenario.positions is not None:
+        # `panel` is their number alone, and `spacing` means nothing.
+        return 0.0
     near, far = scenario.distance
     corner = scenario.wavelength * math.hypot((n_h - 1) * d_h, (n_v - 1) * d_v) / 2
     depths = _DENSITY * (1 / near - 1 / far) * (corner / scenario.wavelength) * corner / 2
