@@ -5,6 +5,7 @@ import math
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ris_pipeline import _sealed
 from ris_pipeline._errors import InputError
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, load_checkpoint, load_model, save_checkpoint
+from ris_pipeline.learning import trainer as training_loop
 from ris_pipeline.learning.page import pack, unpack
 from ris_pipeline.learning.records import Counters, EpochRecord
 
@@ -202,6 +205,31 @@ def test_every_flipped_bit_and_every_cut_is_noticed(saved: Path, trainer: Traine
             load_checkpoint(saved)
     saved.write_bytes(raw)
     assert load_checkpoint(saved).progress == trainer.counters
+
+
+def test_a_checksum_of_the_page_alone_would_be_found_out(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, trainer: Trainer
+) -> None:
+    monkeypatch.setattr(_sealed, "_digest", lambda page, arrays: str(hash(page)))
+    save_checkpoint(saved, trainer.checkpoint())
+    raw = bytearray(saved.read_bytes())
+    raw[-3] ^= 1
+    saved.write_bytes(raw)
+    load_checkpoint(saved)
+
+
+def test_a_restore_in_place_would_be_found_out(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = read_sealed(saved, "checkpoint")
+    del sealed.arrays["optimiser/0.exp_avg"]
+    write_sealed(saved, sealed.arrays, sealed.json())
+    monkeypatch.setattr(training_loop, "check_tensors", lambda *_: None)
+    fresh = Trainer(SETTINGS)
+    before = state(fresh)
+    with suppress(RuntimeError, KeyError):
+        fresh.restore(load_checkpoint(saved))
+    assert state(fresh) != before
 
 
 def test_a_checkpoint_is_readable_as_other_files_are(saved: Path) -> None:
