@@ -145,7 +145,11 @@ def parse_json(text: str) -> Any:
     """
     try:
         return json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+            text,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_once,
         )
     except _UNREADABLE as error:
         raise ValueError(str(error) or type(error).__name__) from None
@@ -160,6 +164,12 @@ def _finite(token: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"{token:.40} is beyond float64")
     return value
+
+
+def _whole(token: str) -> int:
+    # float() is asked first: it knows every number of digits, int() does not.
+    _finite(token)
+    return int(token)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

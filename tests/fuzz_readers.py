@@ -23,7 +23,7 @@ from ris_pipeline.evaluation import Task, UnitStore
 from ris_pipeline.evaluation.plan import Evaluation, Series, check_folder
 from ris_pipeline.evaluation.records import Records
 from ris_pipeline.evaluation.tables import sweep
-from ris_pipeline.learning import load_checkpoint, save_checkpoint
+from ris_pipeline.learning import load_checkpoint, save_checkpoint, tuning
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.records import Counters, EpochRecord
 from ris_pipeline.scene import ideal_panel
@@ -36,7 +36,8 @@ ROOT = Path(__file__).parents[1]
 TINY = Scenario(panel=(2, 3), antennas=2, codes=2, sources=(1, 2))
 TASK = Task(TINY, "omp", True, 0, 0, 3)
 WORDS = (
-    b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 40, b"0", b'""', b"[]", b"{}",
+    b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 40, b"9" * 400, b"0", b'""',
+    b"[]", b"9" * 5000, b"1e5", b"{}",
     b"[" * 2000, b"{\"a\":" * 2000, b"\xff\xfe", b"\x00", b"\n", b",", b'"', b"=", b"0x", b"I64",
     b"\xed\xa0\x80", b"\\ud800", b"F8_E4M3", b"U64", b"C64", b"__metadata__",
 )  # fmt: skip
@@ -125,6 +126,10 @@ def copy(name: str) -> Callable[[Path], object]:
     return lambda path: path.write_bytes((ROOT / "golden" / "curves" / name).read_bytes())
 
 
+def use_study(path: Path) -> None:
+    tuning.open_study(path, load_settings("golden"))
+
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -145,6 +150,7 @@ READERS = {
         Reader("watch.jsonl", save_journal, read_journal),
         Reader("run/watch.jsonl", save_journal, read_run),
         Reader("metrics.jsonl", save_metrics, read_run),
+        Reader("study.journal", use_study, use_study),
     )
 }
 
