@@ -478,7 +478,10 @@ def _say_what_can_be_said() -> None:
 def _stopped_by_sigterm() -> Iterator[list[int]]:
     """SIGTERM ends a command as Ctrl-C does, everything put away; the list then holds it."""
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    # One process of several may wait for the others where no handler is ever called: torchrun has
+    # to be able to end it. Files are written whole either way.
+    launched = "RANK" in os.environ or "LOCAL_RANK" in os.environ
+    if launched or threading.current_thread() is not threading.main_thread():
         yield received
         return
 
