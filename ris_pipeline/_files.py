@@ -26,7 +26,7 @@ else:
 
 
 LOCK = ".lock"
-"""The file in a run's folder that its process holds; empty, and left there."""
+"""The file in a run's folder while its process holds it; empty."""
 
 _UNREADABLE = (ValueError, RecursionError)
 """What a parser raises at text that is not of its language; a stack that ends is one of them."""
@@ -196,15 +196,29 @@ def only_run_in(folder: Path) -> Iterator[None]:
         InputError: another process holds it, or it cannot be written.
     """
     path = folder / LOCK
-    try:
-        file = path.open("ab")
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    with file:
+    with _locked(path):
+        try:
+            yield
+        finally:
+            # While it is held: whoever waits for this file finds that it is no longer the one.
+            with suppress(OSError):
+                path.unlink()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    while True:
+        try:
+            file = path.open("ab")
+        except OSError as error:
+            raise cannot_write(path, error) from None
         try:
             _take(file)
         except OSError:
+            file.close()
             raise InputError(
-                f"{str(folder)!r} is in use by another run: allowed is one at a time"
+                f"{str(path.parent)!r} is in use by another run: allowed is one at a time"
             ) from None
-        yield
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()

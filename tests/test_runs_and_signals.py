@@ -6,11 +6,13 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from ris_pipeline import _files
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import LOCK, append_text, only_run_in, parse_json, write_text
 from ris_pipeline._sealed import write_sealed
@@ -67,7 +69,38 @@ def test_the_lock_is_held_by_one_and_dies_with_its_process(tmp_path: Path) -> No
     holder.communicate()
     with only_run_in(tmp_path):
         pass
-    assert [p.name for p in tmp_path.iterdir()] == [LOCK]
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_many_at_once_one_holds_the_folder(tmp_path: Path) -> None:
+    inside, most, refused = 0, 0, 0
+
+    def enter() -> None:
+        nonlocal inside, most, refused
+        for _ in range(200):
+            try:
+                with only_run_in(tmp_path):
+                    inside += 1
+                    most = max(most, inside)
+                    inside -= 1
+            except InputError:
+                refused += 1
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_lock_that_locks_nothing_would_be_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files, "_take", lambda file: None)
+    with only_run_in(tmp_path), only_run_in(tmp_path):
+        pass
 
 
 def test_the_processes_of_one_training_are_one_run(
