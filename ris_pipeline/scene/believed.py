@@ -6,6 +6,7 @@ A panel file is a safetensors file with `positions` (N, 3) in metres and `respon
 imaginary part of e_n, in double precision, and the wavelength in its header.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +77,15 @@ def load_panel(path: Path) -> BelievedPanel:
         raise InputError(f"panel file {str(path)!r}: no such file") from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"panel file {str(path)!r} is not a panel file: {error}") from None
+    named = f"panel file {str(path)!r}"
+    for name, value in (("positions", positions), ("response", response)):
+        if value.dtype != torch.float64 or value.ndim != 2:
+            raise InputError(
+                f"{named}: {name} is {value.dtype} of shape {tuple(value.shape)}: allowed is "
+                "float64 with two axes"
+            )
+    if not 0 < wavelength < math.inf:
+        raise InputError(f"{named}: wavelength = {wavelength}: allowed are positive numbers")
     check_shape("positions", positions, (positions.shape[0], 3))
     check_shape("response", response, (positions.shape[0], 2))
     check_finite("positions", positions)
