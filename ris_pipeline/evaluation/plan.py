@@ -120,8 +120,9 @@ def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
     except (AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"{str(path)!r} cannot be read: name another folder") from None
     if changed:
+        said = "; ".join(changed)[:400]
         raise InputError(
-            f"--resume: {shown} holds another evaluation ({'; '.join(changed)}): allowed is the "
+            f"--resume: {shown} holds another evaluation ({said}): allowed is the "
             "same, or the same with more scenes, estimators or tables"
         )
 
