@@ -1,12 +1,17 @@
 """The command line: parses, calls, prints.
 
-Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr), 130 Ctrl-C.
+Exit codes: 0 done, 1 a run that failed its own check, 2 bad input (one line on stderr), 130 Ctrl-C,
+143 SIGTERM.
 """
 
+import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +22,14 @@ from rich.console import Console
 
 from ris_pipeline._errors import InputError, RunFailed, check_choice
 from ris_pipeline._version import __version__
-from ris_pipeline.config import Settings, load_settings, parse_value, preset_names
+from ris_pipeline.config import Settings, check_used, load_settings, parse_value, preset_names
+
+
+def _path(text: str | Path) -> Path:
+    if not str(text).strip():
+        raise typer.BadParameter(f"{text!r}: allowed is a path")
+    return Path(text)
+
 
 app = typer.Typer(
     add_completion=False,
@@ -41,9 +53,9 @@ def _settings(preset: str, overrides: Sequence[str] | None, seed: int | None) ->
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results; replaced.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results; replaced.", parser=_path, metavar="PATH")
+    ] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of training: 2 take about a minute.")] = 2,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
@@ -78,7 +90,12 @@ def overfit(
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for metrics, checkpoint and figure.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for metrics, checkpoint and figure.", parser=_path, metavar="PATH"
+        ),
+    ],
     preset: Preset = "small",
     set_: Overrides = None,
     seed: Seed = None,
@@ -92,29 +109,41 @@ def train(
     from ris_pipeline.report.run_folder import RunFolder
 
     settings = _settings(preset, set_, seed)
-    folder = RunFolder(out)
-    if folder.checkpoint.exists() and not resume:
-        raise InputError(f"--out {str(out)!r} holds a checkpoint: add --resume, or name another")
-    if resume and not folder.checkpoint.exists():
-        raise InputError(f"--resume: {str(out)!r} holds no checkpoint")
-    console = Console()
-    trainer = train_with_progress(
-        console,
-        settings,
-        folder=folder,
-        resume=resume,
-        accelerator=accelerator,
-        devices=devices,
-        hosts=hosts,
-    )
+    folder, console = RunFolder(out), Console()
+    with folder.held():
+        if folder.checkpoint.exists() and not resume:
+            raise InputError(
+                f"--out {str(out)!r} holds a checkpoint: add --resume, or name another"
+            )
+        if resume and not folder.checkpoint.exists():
+            raise InputError(f"--resume: {str(out)!r} holds no checkpoint")
+        trainer = train_with_progress(
+            console,
+            settings,
+            folder=folder,
+            resume=resume,
+            accelerator=accelerator,
+            devices=devices,
+            hosts=hosts,
+        )
     if trainer.fabric.is_global_zero:
         console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
 
 
 @app.command()
 def tune(
-    study: Annotated[Path, typer.Option(help="Journal of the search; shared and resumable.")],
-    out: Annotated[Path, typer.Option(help="TOML preset of the best trial, for `train`.")],
+    study: Annotated[
+        Path,
+        typer.Option(
+            help="Journal of the search; shared and resumable.", parser=_path, metavar="PATH"
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="TOML preset of the best trial, for `train`.", parser=_path, metavar="PATH"
+        ),
+    ],
     preset: Preset = "small",
     set_: Overrides = None,
     seed: Seed = None,
@@ -203,7 +232,10 @@ def simulate(
 
 @app.command()
 def calibrate(
-    out: Annotated[Path, typer.Option(help="Panel file, for scenario.panel_file.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Panel file, for scenario.panel_file.", parser=_path, metavar="PATH"),
+    ],
     preset: Preset = "reference",
     set_: Overrides = None,
     seed: Seed = None,
@@ -214,6 +246,7 @@ def calibrate(
     """Estimate element responses and positions of a fixed, miscalibrated panel."""
     from ris_pipeline.commands.calibrate import run_calibrate
 
+    check_used(set_ or (), "calibrate", ("scenario", "seed"))
     settings = _settings(preset, set_, seed)
     run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
 
@@ -230,7 +263,12 @@ def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) 
 
 @app.command()
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for tables, figures and the units.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for tables, figures and the units.", parser=_path, metavar="PATH"
+        ),
+    ],
     sweep: Annotated[
         list[str] | None, typer.Option(help="Property to vary; can be given several times.")
     ] = None,
@@ -263,6 +301,7 @@ def evaluate(
     from ris_pipeline.evaluation.estimators import ESTIMATORS
     from ris_pipeline.evaluation.plan import Evaluation, make_series
 
+    check_used(set_ or (), "evaluate", ("scenario", "seed"))
     settings = _settings(preset, set_, seed)
     names = list(sweep or ([] if battery else ["snr"]))
     if values is not None and len(names) != 1:
@@ -408,13 +447,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read by OpenMP when torch is loaded. Threads that spin while they wait made training on a
     # busy two-core machine four times slower than threads that sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _say_what_can_be_said()
     command = typer.main.get_command(app)
     try:
-        code = command.main(
-            args=list(arguments) if arguments is not None else None,
-            prog_name="ris-pipeline",
-            standalone_mode=False,
-        )
+        with _stopped_by_sigterm() as received:
+            code = command.main(
+                args=list(arguments) if arguments is not None else None,
+                prog_name="ris-pipeline",
+                standalone_mode=False,
+            )
     except InputError as error:
         _fail(str(error))
     except RunFailed as error:
@@ -422,7 +463,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         _fail(_usage_line(error))
     else:
-        sys.exit(code if isinstance(code, int) else 0)
+        stopped = 128 + signal.SIGTERM if received else code
+        sys.exit(stopped if isinstance(stopped, int) else 0)
+
+
+def _say_what_can_be_said() -> None:
+    """A terminal that lacks a character shows a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[list[int]]:
+    """SIGTERM ends a command as Ctrl-C does, everything put away; the list then holds it."""
+    received: list[int] = []
+    # One process of several may wait for the others where no handler is ever called: torchrun has
+    # to be able to end it. Files are written whole either way.
+    launched = "RANK" in os.environ or "LOCAL_RANK" in os.environ
+    if launched or threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _fail(message: str, code: int = 2) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from ris_pipeline._files import LOCK
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
 from ris_pipeline.commands.train import train_with_progress
@@ -81,7 +82,13 @@ def run_demo(console: Console, out: Path, settings: Settings, scenes: int) -> No
         InputError: a folder that cannot be written, or fewer than one scene.
     """
     check_range("scenes", scenes, 1, 10**6)
-    folder, start = RunFolder(out), time.perf_counter()
+    folder = RunFolder(out)
+    with folder.held():
+        _demo(console, folder, settings, scenes)
+
+
+def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) -> None:
+    start = time.perf_counter()
     console.print("[bold]1. Train the covariance network on small scenes[/bold]")
     trainer = train_with_progress(console, settings, folder)
     name, weights = trainer.best_weights()
@@ -113,5 +120,5 @@ def run_demo(console: Console, out: Path, settings: Settings, scenes: int) -> No
             "seconds": {"train": trained - start, "locate": located - trained},
         }
     )
-    files = ", ".join(sorted(path.name for path in folder.path.iterdir()))
+    files = ", ".join(sorted(p.name for p in folder.path.iterdir() if p.name != LOCK))
     console.print(f"[bold]3. Written to {folder.path}[/bold]: {files}")

@@ -1,7 +1,6 @@
 """`ris-pipeline doctor`: a run's checklist, or that of the installation."""
 
 import csv
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -10,9 +9,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from ris_pipeline._files import json_text
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
 from ris_pipeline.watch.doctor import OK, UNKNOWN, WRONG, Check, as_json, checklist, read_run
+from ris_pipeline.watch.journal import strict
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "curves" / "thirty_epochs.csv"
 GOLDEN_EPOCHS = 2
@@ -34,7 +35,9 @@ def run_doctor(console: Console, run: Path | None, json_wanted: bool) -> bool:
     checks = installation() if run is None else checklist(read_run(run))
     report = as_json("" if run is None else str(run), checks)
     if json_wanted:
-        console.print(json.dumps(report), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            json_text(strict(report), None), markup=False, highlight=False, soft_wrap=True
+        )
     else:
         _print(console, checks)
     return not report["wrong"]

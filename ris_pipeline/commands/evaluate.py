@@ -1,13 +1,12 @@
 """An evaluation seen from a terminal: progress, tables, CSV files and figures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ris_pipeline._files import write_text
+from ris_pipeline._files import json_text, write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.evaluation import Missing, Table, Task, UnitStore, check_workers, run_tasks
 from ris_pipeline.evaluation.plan import Evaluation, check_folder, check_once
@@ -57,9 +56,19 @@ def run_evaluation(
     check_workers(workers)
     check_once("sweep", [table.name for table in evaluation.tables])
     folder = RunFolder(out)
-    check_folder(folder.path, evaluation, resume)
-    plan = json.dumps(evaluation.described(), indent=1)
-    write_text(folder.path / "plan.json", plan + "\n")
+    with folder.held():
+        check_folder(folder.path, evaluation, resume)
+        return _evaluate(console, folder, evaluation, workers, scheduler)
+
+
+def _evaluate(
+    console: Console,
+    folder: RunFolder,
+    evaluation: Evaluation,
+    workers: int,
+    scheduler: str | None,
+) -> bool:
+    write_text(folder.path / "plan.json", json_text(evaluation.described()) + "\n")
     store = UnitStore(folder.path / "units")
     missing = _run(console, store, evaluation, workers, scheduler)
     results = Results(evaluation, store, missing)
@@ -84,6 +93,10 @@ def _run(
     scheduler: str | None,
 ) -> dict[Task, Missing]:
     tasks = evaluation.tasks()
+    for why in store.damaged(tasks):
+        console.print(
+            f"computed again: {why}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
     done = sum(task in store for task in tasks)
     cells = len({(task.scenario, task.receiver_scenario) for task in tasks})
     scenes = sum(task.stop - task.start for task in tasks)

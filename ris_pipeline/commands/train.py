@@ -101,7 +101,11 @@ def train_with_progress(
         written = folder if fabric.is_global_zero else None
         if written is not None:
             trainer.start_watch(written.path)
-        trainer.fit(written.write_epoch if written is not None else None)
+        try:
+            trainer.fit(written.write_epoch if written is not None else None)
+        except KeyboardInterrupt:
+            console.print(_kept(folder, trainer), highlight=False)
+            raise
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False)
     # Every process takes part in the choice, one writes it.
@@ -111,3 +115,13 @@ def train_with_progress(
         written.write_loss_curve(trainer.history, title)
         written.write_model(trainer.settings, weights)
     return trainer
+
+
+def _kept(folder: RunFolder | None, trainer: Trainer) -> str:
+    """What a run that is broken off leaves, and how to go on."""
+    done = trainer.counters.epoch
+    if folder is None or not folder.checkpoint.is_file():
+        return "stopped: nothing is kept"
+    return (
+        f"stopped: {done} of {trainer.settings.training.epochs} epochs are kept: --resume goes on"
+    )

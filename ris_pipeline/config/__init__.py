@@ -5,6 +5,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 """
 
 from ris_pipeline.config._base import Interval
+from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
     LossConfig,
@@ -15,6 +16,7 @@ from ris_pipeline.config.learning import (
     Training,
 )
 from ris_pipeline.config.presets import (
+    check_used,
     load_settings,
     override_settings,
     parse_settings,
@@ -33,6 +35,7 @@ from ris_pipeline.config.scenario import (
 
 __all__ = [
     "K_MAX",
+    "LARGEST",
     "CodebookName",
     "CurriculumPhase",
     "Impairments",
@@ -47,6 +50,8 @@ __all__ = [
     "Settings",
     "Training",
     "Wavefront",
+    "check_training_memory",
+    "check_used",
     "load_settings",
     "override_settings",
     "parse_settings",

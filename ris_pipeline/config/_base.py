@@ -1,17 +1,35 @@
 """What every group of settings is made of: frozen, validated at construction, in one clear line."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from numbers import Integral
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from ris_pipeline._errors import InputError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Interval = tuple[float, float]
+
+def _plain(value: Any) -> Any:
+    # Numpy's whole numbers are whole numbers; a truth value is none.
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+Integer = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63), BeforeValidator(_plain)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+Positive = Annotated[Real, Field(gt=0)]
+NonNegative = Annotated[Real, Field(ge=0)]
+Count = Annotated[Integer, Field(ge=1)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+Interval = tuple[Real, Real]
+
+_SHOWN = 60
+"""Characters of a value that an error shows."""
+
+_LISTED = 8
+"""Faults that one line lists."""
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -36,23 +54,54 @@ def check_interval(name: str, interval: Interval, low: float, high: float) -> No
 
 
 def validated(model: type[_M], tree: Mapping[str, Any]) -> _M:
+    """An instance of a model.
+
+    Raises:
+        InputError: one line with every key and value that is not allowed.
+    """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ")
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            allowed = _allowed_keys(model, first["loc"][:-1])
-            raise InputError(f"{key}: no such setting; {allowed}") from None
-        if first["type"] == "value_error":
-            raise InputError(f"{key + ': ' if key else ''}{message}") from None
-        raise InputError(f"{key} = {first['input']!r}: {message}") from None
+        faults = [_fault(model, detail) for detail in error.errors(include_url=False)]
+        said = "; ".join(faults[:_LISTED])
+        more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+        raise InputError(said + more) from None
 
 
-def _allowed_keys(model: Any, path: Sequence[str | int]) -> str:
+def _fault(model: Any, detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        leaf = str(detail["loc"][-1])
+        return (
+            f"{shown_key(key)}: no such setting; {_allowed_keys(model, detail['loc'][:-1], leaf)}"
+        )
+    if detail["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{message}"
+    return f"{shown_key(key)} = {shown_value(detail['input'])}: {message}"
+
+
+def shown_key(key: str) -> str:
+    """A key, cut where it is longer than any key is."""
+    return key if len(key) <= 2 * _SHOWN else f"{key[: 2 * _SHOWN]}..."
+
+
+def shown_value(value: Any) -> str:
+    """A value in an error, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Integers of thousands of digits have no text, and nests of thousands of levels none.
+        return f"a {type(value).__name__} beyond any size"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _allowed_keys(model: Any, path: Sequence[str | int], leaf: str) -> str:
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None
     fields = getattr(model, "model_fields", None)
-    return f"allowed are {', '.join(fields)}" if fields else "see ris_pipeline/config"
+    if not fields:
+        return "see ris_pipeline/config"
+    close = get_close_matches(leaf[:_SHOWN], fields, 1)
+    return f"did you mean {close[0]}?" if close else f"allowed are {', '.join(fields)}"

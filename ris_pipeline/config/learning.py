@@ -4,7 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ris_pipeline.config._base import Count, Fraction, Frozen, NonNegative, Positive
+from ris_pipeline.config._base import (
+    Count,
+    Fraction,
+    Frozen,
+    Integer,
+    NonNegative,
+    Positive,
+    Real,
+    Switch,
+)
 from ris_pipeline.config.scenario import Scenario
 
 
@@ -44,6 +53,12 @@ class LossWeights(Frozen):
     alignment: NonNegative = 0.05
     peak_contrast: NonNegative = 0.02
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not any(dict(self).values()):
+            raise ValueError("every weight is 0: allowed is at least one that is positive")
+        return self
+
 
 class LossConfig(Frozen):
     """Weights and shape parameters of the loss."""
@@ -54,7 +69,7 @@ class LossConfig(Frozen):
     of training."""
     diagonal_weight: NonNegative = 1.0
     off_diagonal_weight: NonNegative = 1.0
-    gap_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    gap_fraction: Annotated[Real, Field(gt=0, le=1)] = 0.5
     """Eigengap margin, as a fraction of the true covariance's own gap."""
     power_margin: Fraction = 0.95
     """Fraction of the trace that the K leading eigenvalues should hold."""
@@ -78,7 +93,7 @@ class CurriculumPhase(Frozen):
     """A span of training in which some weights are multiplied."""
 
     name: Phase
-    until: Annotated[float, Field(gt=0, le=1)]
+    until: Annotated[Real, Field(gt=0, le=1)]
     """Fraction of the epochs at which the phase ends."""
     scale: dict[str, NonNegative] = Field(default_factory=dict)
     """Multipliers of the loss weights, by term; a term not named keeps its weight."""
@@ -101,17 +116,17 @@ class Training(Frozen):
     """Batches of an epoch; every epoch draws new scenes unless `fixed_scenes`."""
     batch_size: Count = 128
     validation_scenes: Count = 1024
-    fixed_scenes: bool = False
+    fixed_scenes: Switch = False
     """Show the same scenes in every epoch (the overfit test)."""
     accumulation: Count = 1
     lr_backbone: Positive = 2e-4
     lr_heads: Positive = 8e-4
     weight_decay: NonNegative = 1e-4
     clip_norm: Positive = 1.0
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    warmup: Annotated[Real, Field(ge=0, lt=1)] = 0.1
     """Fraction of the optimiser steps over which the rates rise linearly."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    swa_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    swa_fraction: Annotated[Real, Field(ge=0, lt=1)] = 0.2
     """Last fraction of the epochs whose weights are averaged."""
     patience: Count | None = None
     """Epochs without a better validation loss before training stops; absent means never."""
@@ -129,7 +144,7 @@ class Training(Frozen):
 class Settings(Frozen):
     """Everything that defines a run."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = 0
     scenario: Scenario = Scenario()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
@@ -142,4 +157,11 @@ class Settings(Frozen):
                 f"model.atoms = {self.model.atoms}: allowed is at least "
                 f"scenario.sources = {self.scenario.sources[1]}"
             )
+        for phase in self.training.curriculum:
+            left = [w * phase.scale.get(n, 1.0) for n, w in self.loss.weights]
+            if not any(left):
+                raise ValueError(
+                    f"training.curriculum: every weight is 0 in {phase.name}: allowed is at least "
+                    "one that is positive"
+                )
         return self

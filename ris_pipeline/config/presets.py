@@ -2,12 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.config._base import validated
+from ris_pipeline._errors import InputError
+from ris_pipeline._files import read_text
+from ris_pipeline.config._base import shown_key, shown_value, validated
 from ris_pipeline.config.learning import Settings
 
 _UNITS_OF = "scenario.", "model.cells", "model.depths"
@@ -52,43 +54,60 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
     """Validate a nested mapping.
 
     Raises:
-        InputError: one line naming the first offending key, its value and what is allowed.
+        InputError: one line naming the offending keys, their values and what is allowed.
     """
     return validated(Settings, tree)
 
 
 def _read_toml(preset: str) -> dict[str, Any]:
-    path = Path(preset)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise InputError(f"preset {preset!r}: no such file")
-        text = path.read_text(encoding="utf-8")
+    if preset.endswith(".toml"):
+        text = read_text(Path(preset), "preset")
     else:
-        check_choice("preset", preset, preset_names())
+        if preset not in preset_names():
+            close = get_close_matches(preset[:60], preset_names(), 1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            raise InputError(
+                f"preset = {shown_value(preset)}: {meant}allowed are {', '.join(preset_names())}, "
+                "or the path of a .toml file"
+            )
         folder = resources.files("ris_pipeline") / "presets"
         text = (folder / f"{preset}.toml").read_text(encoding="utf-8")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"preset {preset!r} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        said = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"preset {preset!r} is not TOML: {said:.200}") from None
 
 
 def parse_value(text: str) -> Any:
     """A TOML value; a bare word is taken as a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise InputError(f"override {override!r}: allowed is key=value")
+        raise InputError(f"override {shown_value(override)}: allowed is key=value")
     value = parse_value(text)
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
-            raise InputError(f"override {override!r}: {parent} is a value, not a table")
+            raise InputError(
+                f"override {shown_value(override)}: {shown_key(parent)} is a value, not a table"
+            )
     tree[leaf] = value
+
+
+def check_used(overrides: Sequence[str], command: str, used: Sequence[str]) -> None:
+    """Raise `InputError` for an override outside the tables that a command uses."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.partition(".")[0] not in used and key.partition(".")[0] in Settings.model_fields:
+            raise InputError(
+                f"--set {shown_value(override)}: {command} does not use it; allowed are "
+                f"{', '.join(used)}"
+            )

@@ -9,11 +9,15 @@ from ris_pipeline.config._base import (
     Count,
     Fraction,
     Frozen,
+    Integer,
     Interval,
     NonNegative,
     Positive,
+    Real,
+    Switch,
     check_interval,
 )
+from ris_pipeline.config._sizes import check_memory, scene_arrays
 
 K_MAX = 5
 """Largest number of simultaneous sources; the localisation and learning rooms are sized by it."""
@@ -21,7 +25,7 @@ K_MAX = 5
 Wavefront = Literal["spherical", "fresnel", "plane"]
 CodebookName = Literal["dft", "random", "hadamard", "mixed"]
 PowerLaw = Literal["path_loss", "power_control"]
-Position = tuple[float, float, float]
+Position = tuple[Real, Real, Real]
 
 
 class PhaseAmplitude(Frozen):
@@ -34,7 +38,7 @@ class PhaseAmplitude(Frozen):
     """
 
     minimum: Fraction = 0.2
-    offset_rad: float = 1.35
+    offset_rad: Real = 1.35
     steepness: NonNegative = 1.6
 
 
@@ -49,14 +53,14 @@ class Impairments(Frozen):
     """Standard deviation of the element amplitude."""
     dead_fraction: Fraction = 0.0
     """Probability that an element does not reflect."""
-    wavelength_offset: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
+    wavelength_offset: Annotated[Real, Field(gt=-0.5, lt=0.5)] = 0.0
     """Relative offset of the true wavelength."""
-    spacing_error: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
+    spacing_error: Annotated[Real, Field(gt=-0.5, lt=0.5)] = 0.0
     """Relative offset of the true element spacing."""
     phase_amplitude: PhaseAmplitude | None = None
-    fixed: bool = True
+    fixed: Switch = True
     """One panel for every scene (a miscalibrated panel) rather than a new draw per scene."""
-    panel_seed: int = 0
+    panel_seed: Integer = 0
     """Which panel, when it is fixed."""
 
     @property
@@ -81,12 +85,12 @@ class Scenario(Frozen):
     """RIS codes within one coherence block."""
     codebook: CodebookName = "dft"
     dft_shape: tuple[Count, Count] = (8, 8)
-    codebook_seed: int = 0
-    phase_bits: Annotated[int, Field(ge=1, le=16)] | None = 3
+    codebook_seed: Integer = 0
+    phase_bits: Annotated[Integer, Field(ge=1, le=16)] | None = 3
     """Quantisation of the code phases; absent means none."""
     rician_k: Interval = (0.5, 10.0)
     """Rician K-factor, linear, uniform."""
-    sources: tuple[int, int] = (1, K_MAX)
+    sources: tuple[Integer, Integer] = (1, K_MAX)
     """Fewest and most sources of a scene, uniform."""
     azimuth_deg: Interval = (-60.0, 60.0)
     elevation_deg: Interval = (-30.0, 30.0)
@@ -126,6 +130,7 @@ class Scenario(Frozen):
                 f"separation_deg = {self.separation_deg}: allowed is a row of "
                 f"{self.sources[1]} sources within azimuth_deg = {list(self.azimuth_deg)}"
             )
+        check_memory(scene_arrays(self))
         return self
 
     def _check_positions(self) -> None:

@@ -1,9 +1,12 @@
 """Running the units: here, on a local cluster, or on somebody else's."""
 
 import logging
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from ris_pipeline.evaluation.store import UnitStore, software
 
 CONNECT_S = 10
 """Seconds in which a scheduler has to answer."""
+
+LOOPBACK = "127.0.0.1:0"
+"""Any free port, of this machine alone."""
 
 FIRST_WORKER_S = 60
 """Seconds after which a scheduler that still has no worker is given up."""
@@ -114,6 +120,19 @@ def _attempt_on_worker(task: Task, estimator: Estimator, expected: dict[str, str
     return attempt(task, estimator)
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started here leave Ctrl-C, which a terminal sends to all, to this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, old)
+
+
 def _run_on_cluster(
     pending: Mapping[Task, Estimator], workers: int, scheduler: str | None
 ) -> Iterator[tuple[Task, Attempt]]:
@@ -126,15 +145,18 @@ def _run_on_cluster(
         ) from None
     cluster = None
     if scheduler is None:
-        cluster = LocalCluster(
-            n_workers=min(workers, len(pending)),
-            threads_per_worker=1,
-            dashboard_address=":0",
-            memory_limit=None,
-            # What becomes of a unit is said here; dask's warnings of workers that are told to stop
-            # in the middle of one would bury it.
-            silence_logs=logging.CRITICAL,
-        )
+        with _deaf_to_ctrl_c():
+            cluster = LocalCluster(
+                n_workers=min(workers, len(pending)),
+                threads_per_worker=1,
+                # Its page has no password. Left out, it would still be served.
+                dashboard_address=LOOPBACK,
+                worker_dashboard_address=LOOPBACK,
+                memory_limit=None,
+                # What becomes of a unit is said here; dask's warnings of workers that are told to
+                # stop in the middle of one would bury it.
+                silence_logs=logging.CRITICAL,
+            )
     try:
         client = Client(scheduler or cluster, timeout=CONNECT_S)
     except (OSError, ValueError) as error:

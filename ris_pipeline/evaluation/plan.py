@@ -1,15 +1,15 @@
 """What an evaluation is to run, and whether a folder holds it, or part of it, already."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._files import parse_json, read_text
 from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
 from ris_pipeline.evaluation.records import Task, units
-from ris_pipeline.evaluation.store import software
+from ris_pipeline.evaluation.store import SUFFIX, software
 from ris_pipeline.evaluation.tables import Cell, Table
 
 
@@ -108,7 +108,7 @@ def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
     """
     path, shown = folder / "plan.json", repr(str(folder))
     # A plan without a unit is one that never began.
-    begun = path.exists() and any((folder / "units").glob("*.npz"))
+    begun = path.exists() and any((folder / "units").glob(f"*{SUFFIX}"))
     if begun and not resume:
         raise InputError(f"--out {shown} holds an evaluation: add --resume, or name another")
     if resume and not path.exists():
@@ -116,12 +116,13 @@ def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
     if not begun:
         return
     try:
-        changed = _changed(json.loads(path.read_text(encoding="utf-8")), evaluation.described())
-    except (KeyError, OSError, TypeError, ValueError):
+        changed = _changed(parse_json(read_text(path, "plan")), evaluation.described())
+    except (AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"{str(path)!r} cannot be read: name another folder") from None
     if changed:
+        said = "; ".join(changed)[:400]
         raise InputError(
-            f"--resume: {shown} holds another evaluation ({'; '.join(changed)}): allowed is the "
+            f"--resume: {shown} holds another evaluation ({said}): allowed is the "
             "same, or the same with more scenes, estimators or tables"
         )
 

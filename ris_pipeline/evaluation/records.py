@@ -5,9 +5,9 @@ share the units, nor on which of them got it.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -93,6 +93,65 @@ class Records:
         """The records of all parts, in order."""
         names = [field.name for field in fields(cls)]
         return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+
+_OF_SLOTS = "active", "detected", "resolved", "azimuth", "elevation", "distance", "own_snr_db"
+_OF_COORDINATES = "error", "bound"
+_TRUTH = "azimuth", "elevation", "distance", "own_snr_db"
+
+
+def checked_records(arrays: Mapping[str, NDArray[Any]], scenes: int) -> Records:
+    """The records of so many scenes.
+
+    Raises:
+        ValueError: a name, shape or dtype that is not that of `Records`, or numbers that no unit
+            has: a truth that is NaN, or where there is no source, more sources than slots.
+    """
+    names = [field.name for field in fields(Records)]
+    if wrong := sorted(arrays.keys() ^ set(names)):
+        raise ValueError(f"{wrong[0]} is missing, or no record")
+    for name, value in arrays.items():
+        shape: tuple[int, ...] = (scenes,)
+        if name in _OF_SLOTS:
+            shape = scenes, K_MAX
+        elif name in _OF_COORDINATES:
+            shape = scenes, K_MAX, 3
+        elif name == "seconds":
+            shape = (1,)
+        dtype = _DTYPES.get(name, np.dtype(np.float64))
+        if (value.shape, value.dtype) != (shape, dtype):
+            raise ValueError(
+                f"{name} is {value.dtype} of shape {value.shape}: allowed is {dtype} of {shape}"
+            )
+    records = Records(**arrays)
+    _check_numbers(records)
+    return records
+
+
+_DTYPES = dict.fromkeys(("active", "detected", "resolved"), np.dtype(np.bool_)) | dict.fromkeys(
+    ("count", "estimated", "false_alarms"), np.dtype(np.int64)
+)
+"""Other records are float64."""
+
+
+def _check_numbers(records: Records) -> None:
+    for name in _TRUTH:
+        if (np.isnan(getattr(records, name)) == records.active).any():
+            raise ValueError(f"{name} is NaN for a source, or a number where there is none")
+    for name in ("snr_db", "gospa", "seconds"):
+        if np.isnan(getattr(records, name)).any():
+            raise ValueError(f"{name} is NaN")
+    for name in ("count", "estimated", "false_alarms"):
+        value = getattr(records, name)
+        if ((value < 0) | (value > K_MAX)).any():
+            raise ValueError(f"{name} is not in 0..{K_MAX}")
+    if (records.count != records.active.sum(1)).any():
+        raise ValueError("count is not the number of active sources")
+    if (records.detected & ~records.active).any() or (records.resolved & ~records.detected).any():
+        raise ValueError("a source is detected that is not there, or resolved and not detected")
+    # Of a plane wave there is no distance.
+    if np.isnan(records.error[records.detected][:, :2]).any():
+        raise ValueError("error is NaN where a source is detected")
 
 
 def _slots(value: Tensor, fill: float) -> NDArray[np.float64]:

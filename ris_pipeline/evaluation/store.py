@@ -3,19 +3,19 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file
+from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline._version import __version__
-from ris_pipeline.evaluation.records import Records, Task
+from ris_pipeline.evaluation.records import Records, Task, checked_records
+
+SUFFIX = ".safetensors"
+"""Of the files of units."""
 
 _ROOMS = (
     "config",
@@ -50,8 +50,9 @@ def software() -> Mapping[str, str]:
 
 
 class UnitStore:
-    """Records on disk, one file a unit, named by a digest of the task and of `software`: a unit
-    that is there need not be run again, and one of another scenario is never mistaken for it.
+    """Records on disk, one sealed file a unit, named by a digest of the task and of `software` and
+    holding it too: a unit that is there need not be run again, one of another scenario is never
+    mistaken for it, and one that is damaged counts as absent.
 
     Raises:
         InputError: a folder that cannot be made.
@@ -59,22 +60,42 @@ class UnitStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._faults: dict[Path, str | None] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
 
-    def _path(self, task: Task) -> Path:
+    def _key(self, task: Task) -> str:
         told = task.receiver_scenario
         described = vars(task) | {
             "scenario": task.scenario.model_dump(mode="json"),
             "receiver_scenario": told and told.model_dump(mode="json"),
         }
         key = json.dumps([described, dict(software())], sort_keys=True)
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def _path(self, task: Task) -> Path:
+        return self.folder / f"{self._key(task)[:24]}{SUFFIX}"
 
     def __contains__(self, task: Task) -> bool:
-        return self._path(task).exists()
+        path = self._path(task)
+        return path.exists() and self._fault(path, task) is None
+
+    def damaged(self, tasks: Iterable[Task]) -> list[str]:
+        """Why a unit that is there cannot be used, a line for each."""
+        found = ((path, task) for task in tasks if (path := self._path(task)).exists())
+        return [why for path, task in found if (why := self._fault(path, task)) is not None]
+
+    def _fault(self, path: Path, task: Task) -> str | None:
+        if path not in self._faults:
+            try:
+                self._read(path, task)
+            except InputError as error:
+                self._faults[path] = str(error)
+            else:
+                self._faults[path] = None
+        return self._faults[path]
 
     def save(self, task: Task, records: Records) -> None:
         """Write a unit whole or not at all.
@@ -82,8 +103,9 @@ class UnitStore:
         Raises:
             InputError: the folder cannot be written.
         """
-        with whole_file(self._path(task)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **vars(records))
+        path = self._path(task)
+        write_sealed(path, vars(records), {"task": self._key(task)})
+        self._faults.pop(path, None)
 
     def load(self, tasks: Iterable[Task]) -> Records:
         """The records of tasks that have been run, joined.
@@ -91,13 +113,13 @@ class UnitStore:
         Raises:
             InputError: a file that is not what `save` wrote.
         """
-        loaded = []
-        for path in map(self._path, tasks):
-            try:
-                with path.open("rb") as file, np.load(file) as unit:
-                    loaded.append(Records(**{f.name: unit[f.name] for f in fields(Records)}))
-            except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-                raise InputError(
-                    f"{str(path)!r} cannot be read ({error}): delete it, and --resume"
-                ) from None
-        return Records.joined(loaded)
+        return Records.joined([self._read(self._path(task), task) for task in tasks])
+
+    def _read(self, path: Path, task: Task) -> Records:
+        sealed = read_sealed(path, "unit")
+        try:
+            if sealed.json() != {"task": self._key(task)}:
+                raise ValueError("it is of another task")
+            return checked_records(sealed.arrays, task.stop - task.start)
+        except ValueError as error:
+            raise InputError(f"unit {str(path)!r} cannot be used: {error}") from None

@@ -22,7 +22,7 @@ from ris_pipeline.config import Scenario, Settings
 from ris_pipeline.learning.atoms import REACH, Atoms, read_slots
 from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.learning.blending import blend_weight, fit_error
-from ris_pipeline.learning.checkpoint import Checkpoint, load_checkpoint
+from ris_pipeline.learning.checkpoint import MODEL, Checkpoint, load_checkpoint
 from ris_pipeline.learning.features import make_features
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.sector import Sector, make_sector
@@ -102,7 +102,7 @@ def check_scenario(trained: Scenario, seen: Scenario) -> None:
 
 def export_model(settings: Settings, weights: Weights) -> Checkpoint:
     """The weights alone, with the settings they belong to: what travels."""
-    return Checkpoint({"model": weights}, settings, {})
+    return Checkpoint({MODEL: weights}, settings)
 
 
 def model_names() -> list[str]:
@@ -130,7 +130,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> CovarianceMode
     """
     checkpoint = load_checkpoint(path)
     settings, tensors = checkpoint.settings, checkpoint.tensors
-    weights = tensors.get("model") or tensors.get("best") or tensors.get("ema")
+    weights = tensors.get(MODEL) or tensors.get("best") or tensors.get("ema")
     sector = make_sector(settings.scenario, settings.model, torch.float32, device)
     with torch.random.fork_rng():
         network = CovarianceNetwork(settings.model, sector, settings.scenario.wavefront)

@@ -1,17 +1,18 @@
 """The parts of a run that a checkpoint takes apart and puts together again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Settings
 from ris_pipeline.learning.averaging import Weights, copy_weights
-from ris_pipeline.learning.records import Counters, EpochRecord
+from ris_pipeline.learning.checkpoint import Checkpoint
+
+_MOMENTS = "step", "exp_avg", "exp_avg_sq"
+"""What AdamW keeps of a parameter that has had a gradient."""
 
 
 def moments(optimiser: Optimizer) -> Weights:
@@ -33,15 +34,51 @@ def load_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
-def progress_of(counters: Counters) -> dict[str, Any]:
-    """The counters and the history, as JSON."""
-    return asdict(counters)
+def check_tensors(network: nn.Module, optimiser: Optimizer, checkpoint: Checkpoint) -> None:
+    """Raise `InputError` unless every tensor of a checkpoint is one that this run could have saved:
+    its name, shape and dtype, and a group where the counters say that there is one."""
+    parameters = dict(network.named_parameters())
+    progress = checkpoint.progress
+    for group, there in (
+        ("weights", True),
+        ("ema", True),
+        ("swa", progress.swa_epochs > 0),
+        ("best", progress.best_epoch > 0),
+    ):
+        _check_group(group, checkpoint.tensors.get(group, {}), parameters if there else {})
+    _check_moments(optimiser, checkpoint.tensors.get("optimiser", {}))
 
 
-def read_progress(progress: Mapping[str, Any]) -> Counters:
-    """What `progress_of` gave."""
-    history = [EpochRecord(**record) for record in progress["history"]]
-    return Counters(**{**progress, "history": history})
+def _check_group(group: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        state = "missing" if name in expected else "no weight of this network"
+        raise InputError(f"checkpoint: {group}/{name} is {state}")
+    for name, wanted in expected.items():
+        _check_like(f"{group}/{name}", tensors[name], wanted)
+
+
+def _check_like(key: str, value: Tensor, wanted: Tensor) -> None:
+    if (value.shape, value.dtype) != (wanted.shape, wanted.dtype):
+        raise InputError(
+            f"checkpoint: {key} is {value.dtype} of shape {tuple(value.shape)}: allowed is "
+            f"{wanted.dtype} of shape {tuple(wanted.shape)}"
+        )
+
+
+def _check_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    places = [p for group in optimiser.param_groups for p in group["params"]]
+    seen: dict[int, set[str]] = {}
+    for key, value in tensors.items():
+        place, _, name = key.partition(".")
+        if not (place.isdecimal() and int(place) < len(places) and name in _MOMENTS):
+            raise InputError(f"checkpoint: optimiser/{key} is no state of this optimiser")
+        step = name == _MOMENTS[0]
+        wanted = torch.zeros(()) if step else places[int(place)]
+        _check_like(f"optimiser/{key}", value, wanted)
+        seen.setdefault(int(place), set()).add(name)
+    for number, names in seen.items():
+        for name in sorted(set(_MOMENTS) - names):
+            raise InputError(f"checkpoint: optimiser/{number}.{name} is missing")
 
 
 def resumed_settings(mine: Settings, saved: Settings) -> Settings:

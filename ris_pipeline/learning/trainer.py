@@ -7,6 +7,7 @@ uninterrupted run would have seen.
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ris_pipeline._errors import InputError, RunFailed
-from ris_pipeline.config import LossWeights, Settings
+from ris_pipeline.config import LossWeights, Settings, check_training_memory
 from ris_pipeline.learning.atoms import Atoms, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
@@ -34,10 +35,9 @@ from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.processes import over_processes, training_batches, validation_batches
 from ris_pipeline.learning.records import Counters, EpochRecord, EpochSums, add_terms
 from ris_pipeline.learning.resume import (
+    check_tensors,
     load_moments,
     moments,
-    progress_of,
-    read_progress,
     resumed_settings,
 )
 from ris_pipeline.learning.schedule import make_optimiser, peak_rates, phase_weights, rate_scale
@@ -81,6 +81,7 @@ class Trainer:
         on_batch: Callable[[int, Tensor], None] | None = None,
     ) -> None:
         training = settings.training
+        check_training_memory(settings)
         self.settings = with_scales(settings)
         self.fabric = fabric or make_fabric(training.precision)
         if training.batch_size % self.fabric.world_size:
@@ -267,7 +268,7 @@ class Trainer:
             "optimiser": moments(self.optimiser),
         }
         copies = {group: copy_weights(values) for group, values in tensors.items()}
-        return Checkpoint(copies, self.settings, progress_of(self.counters))
+        return Checkpoint(copies, self.settings, _copy(self.counters))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue where `checkpoint` was taken, at the accumulation factor of this trainer.
@@ -275,11 +276,14 @@ class Trainer:
         A new factor takes the rates to the same share of the run, and the counted steps go on.
 
         Raises:
-            InputError: a checkpoint of other settings, the accumulation factor apart.
+            InputError: a checkpoint of other settings, the accumulation factor apart, or with
+                tensors that are not this run's; the trainer is as it was.
         """
-        self.settings = resumed_settings(self.settings, checkpoint.settings)
+        settings = resumed_settings(self.settings, checkpoint.settings)
+        check_tensors(self.network, self.optimiser, checkpoint)
+        self.settings = settings
         tensors = checkpoint.tensors
-        self.counters = read_progress(checkpoint.progress)
+        self.counters = _copy(checkpoint.progress)
         self._first_step = None
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
@@ -412,3 +416,8 @@ class Trainer:
         else:
             update_swa(self.swa, weights, counters.swa_epochs)
         counters.swa_epochs += 1
+
+
+def _copy(counters: Counters) -> Counters:
+    # Records are frozen; the list is not.
+    return replace(counters, history=list(counters.history))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ris_pipeline._errors import InputError, RunFailed
+from ris_pipeline._errors import CALL_ERRORS, InputError, RunFailed
 from ris_pipeline._files import write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Settings
@@ -85,6 +85,7 @@ def open_study(path: Path, settings: Settings) -> "optuna.Study":
         raise InputError("tune needs optuna: pip install 'ris-pipeline[tune]'") from error
     if settings.loss.weights.nmse == 0:
         raise InputError("loss.weights.nmse = 0: allowed for tune are positive numbers")
+    mine = settings.model_dump(mode="json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
@@ -93,12 +94,15 @@ def open_study(path: Path, settings: Settings) -> "optuna.Study":
             pruner=optuna.pruners.MedianPruner(_WARM_TRIALS),
             load_if_exists=True,
         )
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise InputError(f"study {str(path)!r} cannot be used: {error}") from None
-    mine = settings.model_dump(mode="json")
-    if study.user_attrs.setdefault(_SETTINGS, mine) != mine:
+        held = study.user_attrs.get(_SETTINGS, mine)
+        if held == mine:
+            study.set_user_attr(_SETTINGS, mine)
+    except (OSError, *CALL_ERRORS) as error:
+        # Optuna replays the journal without a look at it.
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"study {str(path)!r} cannot be used: {said}") from None
+    if held != mine:
         raise InputError(f"study {str(path)!r} is of other settings: name another file")
-    study.set_user_attr(_SETTINGS, mine)
     return study
 
 

@@ -6,6 +6,7 @@ A panel file is a safetensors file with `positions` (N, 3) in metres and `respon
 imaginary part of e_n, in double precision, and the wavelength in its header.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +14,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Complex
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file
+from ris_pipeline._files import write_bytes
 from ris_pipeline._validation import check_finite, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.array import Panel, ideal_panel
@@ -55,11 +56,10 @@ def save_panel(path: Path, believed: BelievedPanel) -> None:
         "positions": believed.panel.positions.detach().cpu().double().contiguous(),
         "response": torch.view_as_real(believed.response.detach().cpu().to(torch.complex128)),
     }
+    wavelength = repr(float(believed.panel.wavelength))
     try:
-        with whole_file(path) as temporary:
-            wavelength = repr(float(believed.panel.wavelength))
-            save_file(tensors, temporary, metadata={"wavelength": wavelength})
-    except (InputError, SafetensorError) as error:
+        write_bytes(path, save(tensors, metadata={"wavelength": wavelength}))
+    except InputError as error:
         raise InputError(f"panel file {error}") from None
 
 
@@ -77,6 +77,15 @@ def load_panel(path: Path) -> BelievedPanel:
         raise InputError(f"panel file {str(path)!r}: no such file") from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"panel file {str(path)!r} is not a panel file: {error}") from None
+    named = f"panel file {str(path)!r}"
+    for name, value in (("positions", positions), ("response", response)):
+        if value.dtype != torch.float64 or value.ndim != 2:
+            raise InputError(
+                f"{named}: {name} is {value.dtype} of shape {tuple(value.shape)}: allowed is "
+                "float64 with two axes"
+            )
+    if not 0 < wavelength < math.inf:
+        raise InputError(f"{named}: wavelength = {wavelength}: allowed are positive numbers")
     check_shape("positions", positions, (positions.shape[0], 3))
     check_shape("response", response, (positions.shape[0], 2))
     check_finite("positions", positions)

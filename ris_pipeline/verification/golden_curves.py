@@ -108,6 +108,12 @@ class GoldenCurves:
         old, page = self.stored(name), read_page(self.folder / f"{name}.json")
         if torn := sorted(old.keys() ^ page.columns.keys()):
             raise InputError(f"the CSV and its page differ in the columns {torn}")
+        for column, values in old.items():
+            if len(values) != page.length.get(column):
+                raise InputError(
+                    f"the CSV has {len(values)} rows of {column!r}, and its page says "
+                    f"{page.length.get(column)}"
+                )
         return old, page
 
     def _missing(self, name: str, curve: Curve, page: Page, fault: str, reason: str) -> None:

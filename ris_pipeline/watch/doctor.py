@@ -114,13 +114,21 @@ def _story_of_metrics(path: Path) -> Story:
     story = Story(norms=[], rates=[], steps=0)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        # Our own metrics write NaN as Python's json does.
+        # Metrics of version 0.2 and before write NaN as Python's json does.
         records = [json.loads(line) for line in lines]
         for record in records:
             _add_epoch(story, record)
-            story.norms = [record["gradient_backbone"], record["gradient_heads"]]
-            story.rates, story.steps = list(record["rates"]), int(record["step"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            story.norms = [float(record[f"gradient_{group}"]) for group in ("backbone", "heads")]
+            story.rates, story.steps = list(map(float, record["rates"])), int(record["step"])
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ):
         raise InputError(f"{str(path)!r} holds no metrics of a run") from None
     if not records:
         raise InputError(f"{str(path)!r} holds no epoch")

@@ -4,13 +4,13 @@ A crash loses at most the line under way: the reader passes over a torn line whe
 or where a later session took up again.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import append_text, json_text, parse_json
 
 NAME = "watch.jsonl"
 """The journal's file in the folder of a run."""
@@ -64,13 +64,15 @@ class Journal:
             ) from None
 
     def write(self, kind: str, **fields: Any) -> None:
-        """Append one record."""
-        if self.path is None:
-            return
-        line = json.dumps(strict({"kind": kind, **fields}), allow_nan=False)
-        # Opened anew, so that a fork or a copy of the model shares no file with us.
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        """Append one record.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if self.path is not None:
+            line = json_text(strict({"kind": kind, **fields}), indent=None)
+            # Opened anew, so that a fork or a copy of the model shares no file with us.
+            append_text(self.path, line + "\n")
 
 
 def read_journal(path: Path) -> list[Record]:
@@ -102,7 +104,7 @@ def read_journal(path: Path) -> list[Record]:
 
 def _parse(line: str) -> Record | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None

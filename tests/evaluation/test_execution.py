@@ -194,17 +194,6 @@ def test_no_workers(tmp_path):
         run_tasks(TASKS, UnitStore(tmp_path), workers=0)
 
 
-def test_a_unit_that_is_no_unit(tmp_path):
-    store, task = UnitStore(tmp_path), Task(TINY, "near", True, 0, 0, 5)
-    run_tasks([task], store, workers=1, estimators=FAKES)
-    (path,) = tmp_path.glob("*.npz")
-    whole = path.read_bytes()
-    for part in (b"", whole[:200], b"no zip at all"):
-        path.write_bytes(part)
-        with pytest.raises(InputError, match=r"cannot be read .*delete it, and --resume"):
-            store.load([task])
-
-
 def test_a_folder_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):

@@ -250,11 +250,11 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_it_never_happened(tmp_path
     out, whole = tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(command(out), stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while len(list(out.glob("units/*.npz"))) < 3 and time.monotonic() < deadline:
+        while len(list(out.glob("units/*.safetensors"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert 3 <= len(list(out.glob("units/*.npz"))) < 8
+    assert 3 <= len(list(out.glob("units/*.safetensors"))) < 8
     assert not (out / "snr.csv").exists()
     # As a kill in the middle of writing leaves it.
     (out / "units" / "0123.partial").write_bytes(b"half")

@@ -41,6 +41,7 @@ from ris_pipeline.learning import (
 )
 from ris_pipeline.learning import trainer as training_loop
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema
+from ris_pipeline.learning.records import Counters, EpochRecord
 from ris_pipeline.learning.schedule import rate_scale
 from ris_pipeline.verification.known_bugs.learning import (
     epoch_drops_the_last_group,
@@ -415,7 +416,9 @@ def ema_without_its_ramp(average: Weights, weights: Weights, decay: float, step:
 
 def save_in_two_files(path: Path, checkpoint: Checkpoint) -> None:
     save_checkpoint(path.with_suffix(".tensors"), checkpoint)
-    path.with_suffix(".progress.partial").write_text(json.dumps(checkpoint.progress))
+    path.with_suffix(".progress.partial").write_text(
+        json.dumps(dataclasses.asdict(checkpoint.progress))
+    )
     os.replace(path.with_suffix(".progress.partial"), path.with_suffix(".progress"))
     path.touch()
 
@@ -423,7 +426,9 @@ def save_in_two_files(path: Path, checkpoint: Checkpoint) -> None:
 def load_from_two_files(path: Path) -> Checkpoint:
     checkpoint = load_checkpoint(path.with_suffix(".tensors"))
     progress = path.with_suffix(".progress")
-    return dataclasses.replace(checkpoint, progress=json.loads(progress.read_text()))
+    told = json.loads(progress.read_text())
+    history = [EpochRecord(**record) for record in told.pop("history")]
+    return dataclasses.replace(checkpoint, progress=Counters(**told, history=history))
 
 
 THIS = sys.modules[__name__]

@@ -298,6 +298,17 @@ def test_a_file_that_no_run_makes_fails_and_update_removes_it(golden: Golden) ->
     assert sorted(p.name for p in golden.curves.iterdir()) == ["quick.csv", "quick.json"]
 
 
+def test_a_csv_that_is_cut_after_a_row_is_noticed(golden: Golden) -> None:
+    golden.run(FIRST, "--update")
+    path = golden.curves / "quick.csv"
+    whole = path.read_text()
+    path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    code, text = golden.run(FIRST)
+    assert (code, "the CSV has 1 rows of 'train', and its page says 2" in text) == (1, True)
+    assert golden.run(FIRST, "--update")[0] == 0
+    assert path.read_text() == whole
+
+
 def test_a_damaged_curve_fails_in_one_line_and_update_stores_it_anew(golden: Golden) -> None:
     golden.run(FIRST, "--update")
     (golden.curves / "quick.csv").write_text("row,train,validation\n1,2.0,three\n")
