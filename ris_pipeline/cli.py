@@ -323,6 +323,22 @@ def doctor(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of train, demo or evaluate.")
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file; replaced.")] = Path("report.html"),
+    draws: Annotated[
+        int, typer.Option(help="Draws of the noise for the error ellipses; 0: none.")
+    ] = 100,
+) -> None:
+    """Draw one page of a run, or of several side by side: one HTML file that needs nothing else."""
+    from ris_pipeline.commands.report import run_report
+
+    run_report(Console(), runs, out, draws)
+
+
+@app.command()
 def presets() -> None:
     """List the presets."""
     for name in preset_names():

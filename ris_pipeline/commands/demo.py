@@ -91,9 +91,10 @@ def run_demo(console: Console, out: Path, settings: Settings, scenes: int) -> No
     results = accuracy_by_snr(console, scenario, settings.seed, scenes)
     _print_accuracy(console, results)
     located = time.perf_counter()
+    shown = _scene_to_show(settings.scenario, settings.seed, 15.0)
     views = [
         located_view(_scene_to_show(scenario, settings.seed, 10.0)),
-        learned_view(trainer, weights, _scene_to_show(settings.scenario, settings.seed, 15.0)),
+        learned_view(trainer.predict(shown, weights).covariance, shown),
     ]
     save_figure(spectrum_figure(views), folder.path / "spectrum.png")
     history = trainer.history

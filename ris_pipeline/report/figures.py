@@ -62,13 +62,16 @@ def spectrum_figure(views: Sequence[SpectrumView]) -> Figure:
     """Spectra side by side, true sources as rings and estimates as crosses."""
     figure = Figure(figsize=(6.8 * len(views), 4.6), layout="constrained")
     for axes, view in zip(figure.subplots(1, len(views), squeeze=False)[0], views, strict=True):
-        _draw_spectrum(figure, axes, view)
+        draw_spectrum(figure, axes, view)
     return figure
 
 
-def _draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView) -> None:
+def draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView, legend: bool = True) -> None:
+    """One spectrum with its colour bar; the level is pixels also where the rest is lines."""
     level = np.clip(view.level - view.level.max(), view.floor_db, 0)
-    mesh = axes.pcolormesh(view.azimuth, view.elevation, level, cmap="viridis", shading="nearest")
+    mesh = axes.pcolormesh(
+        view.azimuth, view.elevation, level, cmap="viridis", shading="nearest", rasterized=True
+    )
     figure.colorbar(mesh, ax=axes, label="level below the peak (dB)")
     axes.plot(
         *view.true.T,
@@ -97,7 +100,8 @@ def _draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView) -> None:
             fontsize=9,
         )
     axes.set(xlabel="azimuth (deg)", ylabel="elevation (deg)", title=view.title)
-    axes.legend(loc="lower left", facecolor="#404040", labelcolor="white", framealpha=0.9)
+    if legend:
+        axes.legend(loc="lower left", facecolor="#404040", labelcolor="white", framealpha=0.9)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
