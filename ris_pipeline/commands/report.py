@@ -59,16 +59,21 @@ def run_report(console: Console, folders: Sequence[Path], out: Path, draws: int)
             _post_mortem(),
             _settings(records),
         ]
-    text = render(", ".join(record.name for record in records), sections)
+    text = render(_title(records), sections)
     write_text(out, text)
     pictures = sum(len(section.pictures) for section in sections)
     size = len(text.encode()) / 1e6
     console.print(
-        f"{out}: {len(records)} runs, {pictures} figures, {size:.1f} MB",
+        f"{out}: {len(records)} run{'s' * (len(records) > 1)}, {pictures} figures, {size:.1f} MB",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _title(records: Sequence[RunRecord]) -> str:
+    runs = "Run" if len(records) == 1 else "Runs"
+    return f"{runs} {', '.join(record.name for record in records)}"
 
 
 def _overview(records: Sequence[RunRecord]) -> Section:

@@ -90,14 +90,19 @@ def draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView, legend: bool =
         markeredgewidth=2.5,
         label="estimated",
     )
+    # A label stands on the side where there is room.
+    middle = (view.azimuth[0] + view.azimuth[-1]) / 2
     for (azimuth, elevation), label in zip(view.true, view.labels, strict=False):
+        side = -1 if azimuth > middle else 1
         axes.annotate(
             label,
             (azimuth, elevation),
-            xytext=(11, 9),
+            xytext=(11 * side, 9),
             textcoords="offset points",
+            ha="right" if side < 0 else "left",
             color="white",
             fontsize=9,
+            bbox={"facecolor": "#00000080", "edgecolor": "none", "pad": 1},
         )
     axes.set(xlabel="azimuth (deg)", ylabel="elevation (deg)", title=view.title)
     if legend:

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ris_pipeline.report.run_page.record import Column, RunRecord
-from ris_pipeline.report.run_page.vector import MUTED, SIZE, Picture, colour, picture
+from ris_pipeline.report.run_page.vector import (
+    MUTED,
+    SIZE,
+    Picture,
+    colour,
+    log_scale,
+    picture,
+)
 
 _SMALL = (3.4, 2.5)
 """Inches of one of many alike."""
@@ -61,9 +68,9 @@ def _scale(axes: Axes, values: Sequence[Column], log: bool) -> None:
     if not len(finite):
         axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
     elif log and finite.min() > 0:
-        axes.set_yscale("log")
+        log_scale(axes)
     else:
-        axes.set_ylim(bottom=min(0.0, float(finite.min())))
+        axes.set_ylim(min(0.0, float(finite.min())), 1.06 * float(finite.max()) or None)
 
 
 def training_pictures(records: Sequence[RunRecord]) -> list[Picture]:

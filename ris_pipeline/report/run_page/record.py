@@ -44,7 +44,8 @@ class RunRecord:
     """A run as far as it is written down.
 
     curve: a column an epoch of losses, terms, gradient norms and rates; accuracy: by the name of
-    the table; scenario: of an evaluation, as settings; missing: what is not there, and what of the
+    the table; scenario: of the middle
+    cell of an evaluation, as settings; missing: what is not there, and what of the
     page would have come from it.
     """
 
@@ -135,7 +136,7 @@ def _evaluated(folder: Path, name: str) -> RunRecord:
     plan = read_json(folder / PLAN)
     try:
         cells = {table: list(rows) for table, rows in plan["items"].items()}
-        scenario = next(rows[0]["scenario"] for rows in cells.values() if rows)
+        scenario = next(rows[len(rows) // 2]["scenario"] for rows in cells.values() if rows)
         software = {str(key): str(value) for key, value in plan["software"].items()}
         asked = {key: plan[key] for key in ("seed", "scenes", "series")}
     except (AttributeError, KeyError, IndexError, StopIteration, TypeError):

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from ris_pipeline.report.figures import SpectrumView, draw_spectrum
 from ris_pipeline.report.run_page.record import AXES, Accuracy
-from ris_pipeline.report.run_page.vector import INK, LINE, MUTED, SIZE, Picture, colour, picture
+from ris_pipeline.report.run_page.vector import (
+    INK,
+    LINE,
+    MUTED,
+    SIZE,
+    Picture,
+    colour,
+    log_scale,
+    picture,
+)
 
 _REACH = math.sqrt(-2 * math.log(0.05))
 """Axes of an ellipse that holds 95 % of a Gaussian in the plane, in standard deviations."""
@@ -72,13 +81,16 @@ def scatter_picture(scatter: Scatter, place: int) -> Picture:
         _ellipse(axes, covariance, colour(place), "-", "errors, 95 %")
         ratio = np.sqrt(np.diag(covariance) / np.diag(scatter.bound))
         spread = f" RMSE over root bound {ratio[0]:.2f} in azimuth, {ratio[1]:.2f} in elevation."
+        spread += " Those found are a selection." if found < scatter.draws else ""
     axes.axhline(0, color=LINE, linewidth=1)
     axes.axvline(0, color=LINE, linewidth=1)
     axes.set(xlabel="azimuth error (deg)", ylabel="elevation error (deg)")
     figure.legend(loc="outside lower center", ncols=2)
     azimuth, elevation, distance = scatter.place
     title = f"Errors of the source at {azimuth:.1f} deg, {elevation:.1f} deg, {distance:.2f} m"
-    caption = f"{title}: found in {found} of {scatter.draws} draws of the noise.{spread}"
+    caption = (
+        f"{title}: found within 2 deg in {found} of {scatter.draws} draws of the noise.{spread}"
+    )
     return picture(figure, title, caption)
 
 
@@ -154,9 +166,9 @@ def _rmse(table: str, curves: Sequence[Accuracy], axis: str, unit: str) -> Pictu
     figure, axes = _frame(table, curves, f"{axis} RMSE ({unit})")
     for place, curve in enumerate(curves):
         _draw(axes, place, curve, curve.rmse[axis])
-        label = "root bound, of the same sources" if place == 0 else None
-        axes.plot(curve.bound[axis], "--", color=INK, linewidth=1, label=label)
-    axes.set_yscale("log")
+        axes.plot(curve.bound[axis], "--", color=colour(place), linewidth=1)
+    axes.plot([], [], "--", color=INK, linewidth=1, label="root bound, of the same sources")
+    log_scale(axes)
     figure.legend(loc="outside lower center")
     caption = (
         f"RMSE of the {axis} over {table}, of the sources found, and the root of the Cramer-Rao "
@@ -176,6 +188,7 @@ def _normalised(table: str, curves: Sequence[Accuracy]) -> Picture:
         mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
         _draw(axes, place, curve, np.sqrt(mean))
     axes.axhline(1, color=INK, linestyle="--", linewidth=1)
+    axes.set_ylim(bottom=0)
     figure.legend(loc="outside lower center")
     caption = (
         f"Each error over the root of its own bound, rms over sources and coordinates, over "

@@ -13,7 +13,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 INK, MUTED, LINE, GROUND = "#010101", "#010102", "#010103", "#010104"
 """Text and bounds, axes, grid lines, the page behind."""
@@ -29,7 +31,7 @@ _VARIABLES = {
     **{colour: f"var(--series-{place})" for place, colour in enumerate(SERIES)},
 }
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ris_pipeline",
     "font.size": 10,
@@ -38,6 +40,7 @@ _STYLE: dict[str, Any] = {
     "axes.edgecolor": MUTED,
     "axes.facecolor": "none",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "none",
@@ -75,6 +78,18 @@ def page_style() -> Iterator[None]:
 def colour(place: int) -> str:
     """Of the series at a place."""
     return SERIES[place % len(SERIES)]
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic axis upwards; 0.05, 0.1, 0.2 say more than powers of ten over a decade."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 1e3 * low:
+        axes.yaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 5, 7))
+        )
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def picture(figure: Figure, title: str, caption: str) -> Picture:
