@@ -41,15 +41,16 @@ def _settings(preset: str, overrides: Sequence[str] | None, seed: int | None) ->
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results; replaced.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results, without a run in it; else runs/demo, -2, ..."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of training: 2 take about a minute.")] = 2,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
     set_: Overrides = None,
 ) -> None:
-    """Train on small scenes, locate the sources of reference scenes, show both."""
+    """Train on small scenes, locate sources with the network and without, show both."""
     from ris_pipeline.commands.demo import run_demo
 
     settings = _settings("small", [f"training.epochs={epochs}", *(set_ or [])], seed)

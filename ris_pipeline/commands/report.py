@@ -183,10 +183,28 @@ def _judged(verdict: Verdict | None) -> str:
 
 def _accuracy(record: RunRecord) -> list[Section]:
     return [
-        Section(f"Accuracy of {record.name} over {table}", accuracy_pictures(table, curves))
+        Section(
+            f"Accuracy of {record.name} over {table}",
+            accuracy_pictures(table, curves),
+            _learning(record),
+        )
         for table, curves in record.accuracy.items()
         if curves
     ]
+
+
+def _learning(record: RunRecord) -> list[PageTable]:
+    """A demonstration's: what is the network's, and what the estimator's alone."""
+    learning = record.summary.get("learning")
+    if not learning:
+        return []
+    caption = f"With the network and without, {learning['scenes']} unseen scenes of its own panel"
+    rows = [
+        (f"{what}, {name.replace('_', ' ')}", f"{value:.3g}")
+        for key, what in (("nmse", "NMSE of R"), ("found", "sources found"))
+        for name, value in learning[key].items()
+    ]
+    return [PageTable(caption, ("what", "measured"), rows)]
 
 
 def _post_mortem() -> Section:

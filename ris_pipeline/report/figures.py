@@ -88,6 +88,7 @@ def draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView, legend: bool =
         markersize=9,
         markeredgecolor=_ORANGE,
         markeredgewidth=2.5,
+        markerfacecolor="none",
         label="estimated",
     )
     # A label stands on the side where there is room.
