@@ -87,6 +87,9 @@ def train(
     accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     devices: Annotated[int, typer.Option(help="Processes on this host.")] = 1,
     hosts: Annotated[int, typer.Option(help="Hosts; each is started by torchrun.")] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write OUT/tensorboard too (an extra).")
+    ] = False,
 ) -> None:
     """Train the covariance network of a preset."""
     from ris_pipeline.commands.train import train_with_progress
@@ -107,6 +110,7 @@ def train(
         accelerator=accelerator,
         devices=devices,
         hosts=hosts,
+        tensorboard=tensorboard,
     )
     if trainer.fabric.is_global_zero:
         console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
