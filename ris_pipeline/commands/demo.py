@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import asdict
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -84,7 +84,7 @@ def _is_taken(folder: Path) -> bool:
 def _fresh_folder(out: Path | None) -> RunFolder:
     """One without a run in it: what was trained is never written over."""
     if out is None:
-        names = (DEFAULT, *(f"{DEFAULT}-{place}" for place in count(2)))
+        names = chain([DEFAULT], (f"{DEFAULT}-{place}" for place in count(2)))
         return RunFolder(next(path for path in map(Path, names) if not _is_taken(path)))
     if _is_taken(out):
         raise InputError(f"--out {str(out)!r} holds a run: allowed is a folder without one")
