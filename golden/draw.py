@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from ris_pipeline.report.figures import save_figure
 from ris_pipeline.verification.figures import post_mortem_figure
+from ris_pipeline.verification.golden import read_curve
 from ris_pipeline.verification.post_mortem import first_log
 
 HERE = Path(__file__).parent
@@ -13,11 +12,7 @@ PICTURE = HERE.parent / "docs" / "post_mortem.png"
 
 
 def main() -> None:
-    frames = {path.stem: pd.read_csv(path, index_col=0) for path in (HERE / "curves").glob("*.csv")}
-    curves = {
-        name: {column: frame[column].to_numpy() for column in frame.columns}
-        for name, frame in frames.items()
-    }
+    curves = {path.stem: read_curve(path) for path in (HERE / "curves").glob("*.csv")}
     save_figure(post_mortem_figure(curves, first_log()), PICTURE)
 
 

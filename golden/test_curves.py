@@ -27,65 +27,70 @@ RUNS = {"thirty_epochs": thirty_epochs, "overfit": overfit, **POST_MORTEM_RUNS}
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_curve_is_the_stored_one(name: str, check_curve) -> None:
-    check_curve(name, *RUNS[name]())
+def test_the_curve_is_the_stored_one(name: str, golden_curve) -> None:
+    golden_curve(name, *RUNS[name]())
 
 
-def test_every_stored_file_belongs_to_a_run(check_no_orphans) -> None:
-    check_no_orphans(RUNS)
+def test_every_stored_file_belongs_to_a_run(golden_curve) -> None:
+    golden_curve.only(RUNS)
 
 
 @pytest.mark.parametrize("name", ["thirty_epochs", "overfit"])
-def test_every_term_norm_and_rate_has_a_column(name: str, stored_curve) -> None:
+def test_every_term_norm_and_rate_has_a_column(name: str, golden_curve) -> None:
     columns = {f"{split}_{term}" for split in ("train", "validation") for term in TERMS}
     columns |= {f"{what}_{group}" for what in ("gradient", "rate") for group in _GROUPS}
-    assert set(stored_curve(name)) == columns | {"train", "validation"}
+    assert set(golden_curve.stored(name)) == columns | {"train", "validation"}
 
 
 _GROUPS = "backbone", "heads"
 
 
-def test_the_healthy_runs_learn(stored_curve) -> None:
-    thirty, memory = stored_curve("thirty_epochs"), stored_curve("overfit")
+def test_the_healthy_runs_learn(golden_curve) -> None:
+    thirty, memory = golden_curve.stored("thirty_epochs"), golden_curve.stored("overfit")
     assert thirty["train"][-1] < thirty["train"][0]
     assert thirty["validation"][-1] < thirty["validation"][0]
     assert memory["train"][-1] < REMEMBERED
 
 
-def test_bug_1_alone_never_moves_a_digit(stored_curve) -> None:
-    healthy, broken = stored_curve("gap_alone"), stored_curve("gap_alone_bug_1")
+def test_bug_1_alone_never_moves_a_digit(golden_curve) -> None:
+    healthy, broken = golden_curve.stored("gap_alone"), golden_curve.stored("gap_alone_bug_1")
     assert np.ptp(broken["validation"]) < 1e-6 < np.ptp(broken["train"])
     assert healthy["validation"][-1] < 0.5 * broken["validation"][-1]
 
 
-def test_bug_1_leaves_its_term_where_it_was(stored_curve) -> None:
-    healthy, broken = (stored_curve(n)["validation_eigengap"] for n in ("thirty_epochs", "bug_1"))
+def test_bug_1_leaves_its_term_where_it_was(golden_curve) -> None:
+    healthy, broken = (
+        golden_curve.stored(n)["validation_eigengap"] for n in ("thirty_epochs", "bug_1")
+    )
     assert np.ptp(broken) < 1e-6
     assert healthy[len(broken) - 1] < 0.5 * broken[-1]
 
 
-def test_bug_2_reports_a_gap_that_is_not_there(stored_curve) -> None:
-    healthy, broken = stored_curve("dense_descent"), stored_curve("dense_descent_bug_2")
+def test_bug_2_reports_a_gap_that_is_not_there(golden_curve) -> None:
+    healthy, broken = (
+        golden_curve.stored("dense_descent"),
+        golden_curve.stored("dense_descent_bug_2"),
+    )
     assert healthy["hinge"][-1] == healthy["hinge_seen"][-1] == broken["hinge"][-1] == 0
     assert broken["hinge_seen"][-1] > 0.05
 
 
-def test_bug_3_reports_another_loss_of_the_same_run(stored_curve) -> None:
-    healthy, broken = stored_curve("thirty_epochs"), stored_curve("bug_3")
+def test_bug_3_reports_another_loss_of_the_same_run(golden_curve) -> None:
+    healthy, broken = golden_curve.stored("thirty_epochs"), golden_curve.stored("bug_3")
     count = len(broken["train"])
     assert np.allclose(broken["validation"], healthy["validation"][:count], rtol=1e-6)
     assert np.all(broken["train"] < 0.5 * healthy["train"][:count])
 
 
-def test_bug_4_loses_the_norm_of_a_whole_group(stored_curve) -> None:
-    healthy, broken = stored_curve("poisoned"), stored_curve("poisoned_bug_4")
+def test_bug_4_loses_the_norm_of_a_whole_group(golden_curve) -> None:
+    healthy, broken = golden_curve.stored("poisoned"), golden_curve.stored("poisoned_bug_4")
     assert np.isfinite(healthy["gradient_heads"]).all()
     assert np.isnan(broken["gradient_heads"]).sum() == 3
     assert (healthy["non_finite"] > 0).sum() == (healthy["skipped_steps"] > 0).sum() == 3
     assert not broken["non_finite"].any()
 
 
-def test_bug_5_leaves_nothing_to_read(stored_curve) -> None:
-    healthy, broken = stored_curve("log_lines"), stored_curve("log_lines_bug_5")
+def test_bug_5_leaves_nothing_to_read(golden_curve) -> None:
+    healthy, broken = golden_curve.stored("log_lines"), golden_curve.stored("log_lines_bug_5")
     assert [int(healthy[kind][0]) for kind in healthy] == [1, 3, 2, 1, 1]
     assert not any(values.any() for values in broken.values())

@@ -40,7 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Matrices here are tiny, and the workers of pytest-xdist share the cores.
     torch.set_num_threads(1)
-    without_local_constants()
     config.pluginmanager.register(Tightness(), "ris-pipeline-tightness")
     plugin = plugin_of(config)
     if plugin is not None:
@@ -54,7 +53,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     # half of the time.
     jaxtyping.config.update("jaxtyping_disable", unchecked or profile.max_examples > MANY)
     try:
-        with steering(Phase.target in profile.phases):
+        with steering(Phase.target in profile.phases), without_local_constants():
             return (yield)
     finally:
         jaxtyping.config.update("jaxtyping_disable", unchecked)

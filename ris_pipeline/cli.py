@@ -157,6 +157,56 @@ def localize(
 
 
 @app.command()
+def locate(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Measurements or a covariance: .safetensors, .npz, .mat."),
+    ],
+    number: Annotated[int | None, typer.Option(help="Sources, where it is known.")] = None,
+    estimator: Annotated[
+        str, typer.Option(help="For measurements; a name as in `evaluate`.")
+    ] = "maximum_likelihood",
+    method: Annotated[
+        str, typer.Option(help="For a covariance: music, mvdr, bartlett or soft_music.")
+    ] = "music",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a table instead.")] = None,
+    mat: Annotated[Path | None, typer.Option(help="Write a MATLAB file instead.")] = None,
+) -> None:
+    """Locate the sources of your own measurements, in a file."""
+    from ris_pipeline.commands.files import run_locate
+
+    typer.echo(run_locate(file, number, estimator, method, as_json, csv, mat))
+
+
+@app.command()
+def simulate(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="OUT.safetensors, OUT.npz or OUT.mat; a folder for sets larger than memory."
+        ),
+    ],
+    preset: Preset = "reference",
+    set_: Overrides = None,
+    seed: Seed = None,
+    scenes: Annotated[int, typer.Option(help="How many.")] = 100,
+    split: Annotated[str, typer.Option(help="Family of scenes: train, validation, test.")] = "test",
+    shard: Annotated[int, typer.Option(help="Scenes of each file in a folder.")] = 4096,
+    matlab: Annotated[str, typer.Option(help="Version of a .mat file: 5 or 7.3.")] = "5",
+) -> None:
+    """Write simulated scenes, with their truth; a folder that was cut off is gone on with."""
+    from ris_pipeline.commands.files import run_simulate
+    from ris_pipeline.scene import SceneSet, Split
+
+    check_choice("split", split, ("train", "validation", "test"))
+    check_choice("matlab", matlab, ("5", "7.3"))
+    settings = _settings(preset, set_, seed)
+    chosen = SceneSet(settings.scenario, settings.seed, scenes, Split[split.upper()])
+    run_simulate(Console(), out, chosen, shard, matlab)
+
+
+@app.command()
 def calibrate(
     out: Annotated[Path, typer.Option(help="Panel file, for scenario.panel_file.")],
     preset: Preset = "reference",

@@ -60,7 +60,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["report", ".", "--draws", "-1"], "draws = -1"),
         (["report"], "RUN"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
-        (["locate"], "allowed are bench, calibrate, demo, doctor, evaluate, localize"),
+        (["locat"], "allowed are bench, calibrate, demo, doctor, evaluate, localize, locate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

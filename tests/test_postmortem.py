@@ -10,13 +10,12 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
 from ris_pipeline.verification.diagnosis import diagnose
-from ris_pipeline.verification.golden import column_moves
+from ris_pipeline.verification.golden import column_moves, read_curve
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.kill_matrix import QUICK, STORED, KillMatrix, turns_red
 from ris_pipeline.verification.kill_page import PAGE, render
@@ -118,9 +117,8 @@ def first_epochs(count: int) -> dict[str, np.ndarray]:
 
 def moved_columns(curve: dict[str, np.ndarray]) -> set[str]:
     """Columns of the golden curve that the run has left."""
-    frame = pd.read_csv(ROOT / "golden" / "curves" / "thirty_epochs.csv", index_col=0)
-    stored = {column: frame[column].to_numpy() for column in frame.columns}
-    return {move.column for move in column_moves(curve, stored) if move.first_epoch}
+    stored = read_curve(ROOT / "golden" / "curves" / "thirty_epochs.csv")
+    return {move.column for move in column_moves(curve, stored) if move.first_row}
 
 
 # Bug -> a column of the golden curve that must move. Bugs 4 and 5 leave a healthy run as it is.

@@ -4,6 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
+from ris_pipeline.config._base import Interval
 from ris_pipeline.config.learning import (
     CurriculumPhase,
     LossConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "CodebookName",
     "CurriculumPhase",
     "Impairments",
+    "Interval",
     "LossConfig",
     "LossWeights",
     "ModelConfig",

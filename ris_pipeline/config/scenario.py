@@ -1,5 +1,6 @@
 """What is measured: geometry, codes, sources, noise, and what is wrong with the panel."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,7 @@ K_MAX = 5
 Wavefront = Literal["spherical", "fresnel", "plane"]
 CodebookName = Literal["dft", "random", "hadamard", "mixed"]
 PowerLaw = Literal["path_loss", "power_control"]
+Position = tuple[float, float, float]
 
 
 class PhaseAmplitude(Frozen):
@@ -96,6 +98,10 @@ class Scenario(Frozen):
     power: PowerLaw = "path_loss"
     wavefront: Wavefront = "spherical"
     impairments: Impairments = Impairments()
+    positions: tuple[Position, ...] | None = None
+    """Elements where they are, in metres, around the origin, in the order of `panel`; absent: the
+    even grid. Of elements on no grid `panel` is their number and one, and `spacing` means nothing;
+    `own_scenario` tells."""
     panel_file: str | None = None
     """A calibrated panel (`ris-pipeline calibrate`) that the receiver believes in; absent: the
     ideal one."""
@@ -108,6 +114,7 @@ class Scenario(Frozen):
         check_interval("elevation_deg", self.elevation_deg, -89, 89)
         check_interval("distance", self.distance, 1e-3 * self.wavelength, 1e6 * self.wavelength)
         check_interval("snr_db", self.snr_db, -100, 200)
+        self._check_positions()
         if self.sources[1] >= self.elements:
             raise ValueError(
                 f"sources = {list(self.sources)}: allowed are fewer sources than the "
@@ -120,6 +127,25 @@ class Scenario(Frozen):
                 f"{self.sources[1]} sources within azimuth_deg = {list(self.azimuth_deg)}"
             )
         return self
+
+    def _check_positions(self) -> None:
+        if self.positions is None:
+            return
+        if self.panel_file is not None:
+            raise ValueError("positions and panel_file: allowed is one of them")
+        if len(self.positions) != self.elements:
+            raise ValueError(
+                f"positions has {len(self.positions)} elements: allowed are the "
+                f"{self.panel[0]} x {self.panel[1]} of panel"
+            )
+        centre = tuple(sum(axis) / self.elements for axis in zip(*self.positions, strict=True))
+        radius = max(math.dist(centre, place) for place in self.positions)
+        if radius == 0 or math.hypot(*centre) > radius:
+            raise ValueError(
+                f"positions are within {radius:.4g} m of ({', '.join(f'{x:.4g}' for x in centre)}) "
+                "m: allowed are elements apart from each other, around the origin: subtract their "
+                "mean"
+            )
 
     @property
     def row_deg(self) -> float:

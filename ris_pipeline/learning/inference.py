@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._tables import Row, Tabular, known
 from ris_pipeline.config import Scenario, Settings
 from ris_pipeline.learning.atoms import REACH, Atoms, read_slots
 from ris_pipeline.learning.averaging import Weights
@@ -88,6 +89,7 @@ def check_scenario(trained: Scenario, seen: Scenario) -> None:
         "wavelength",
         "panel",
         "spacing",
+        "positions",
         "azimuth_deg",
         "elevation_deg",
         "distance",
@@ -139,8 +141,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> CovarianceMode
     return CovarianceModel(network.to(device, torch.float32).eval(), sector, settings)
 
 
-@dataclass(frozen=True)
-class Localised:
+@dataclass(frozen=True, repr=False)
+class Localised(Tabular):
     """Sources and covariance of a batch.
 
     located: what `locate` alone makes of the scenes;
@@ -157,6 +159,24 @@ class Localised:
     beta: Tensor
     verdict: Tensor
     taken: Tensor
+
+    def rows(self) -> list[Row]:
+        """Those of the estimates; scene by scene what became of the prediction, and the weight of
+        least squares in the covariance."""
+        verdicts = [Verdict(x).name.lower() for x in self.verdict.tolist()]
+        beta = self.beta.tolist()
+        return [
+            {**row, "prediction": verdicts[scene], "beta": known(beta[scene])}
+            for row in self.estimates.rows()
+            for scene in [int(row["scene"] or 0)]
+        ]
+
+    def columns(self) -> dict[str, str]:
+        return self.estimates.columns()
+
+    def summary(self) -> str:
+        used = int((self.verdict == Verdict.USED).sum())
+        return f"Localised, the prediction used in {used} of {self.verdict.numel()} scenes"
 
 
 def judge(atoms: Atoms, sector: Sector) -> Tensor:

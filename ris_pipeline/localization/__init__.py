@@ -2,6 +2,7 @@
 
 from inspect import isfunction
 
+from ris_pipeline._arrays import open_doors
 from ris_pipeline._entry import checked
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
 from ris_pipeline.localization.bounds.misspecified import (
@@ -51,6 +52,7 @@ from ris_pipeline.localization.spectra.linear_array import (
     ula_steering,
 )
 from ris_pipeline.localization.spectra.sub_panels import smooth_panel, sub_panel_windows
+from ris_pipeline.localization.supposed import suppose_sources
 
 __all__ = [
     "CRITERIA",
@@ -96,6 +98,7 @@ __all__ = [
     "stochastic_fisher_information",
     "sub_panel_windows",
     "summarise",
+    "suppose_sources",
     "ula_bartlett",
     "ula_music",
     "ula_mvdr",
@@ -106,3 +109,4 @@ __all__ = [
 globals().update(
     {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
 )
+open_doors(globals(), __all__)

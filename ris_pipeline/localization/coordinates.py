@@ -39,9 +39,25 @@ def search_domain(scenario: Scenario, device: torch.device | str | None = None) 
 
 
 def beamwidths(scenario: Scenario) -> tuple[float, float]:
-    """`wavelength / D` along u and v; 2 at most, which is all directions."""
+    """`wavelength / D` along u and v; 2 at most, which is all directions.
+
+    D of a scenario's own positions is that of the even aperture with their standard deviations,
+    `D_h^2 = 12 (var x + |cov x y|)`: the main lobe falls as fast, also to where both are at the end
+    of a cell. Depth counts for what it moves at 60 degrees from broadside, `x + sqrt(3) |z|`.
+    """
+    if scenario.positions is not None:
+        return _own_beamwidths(ideal_panel(scenario, torch.float64).positions, scenario.wavelength)
     (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
     return min(2.0, 1 / (n_h * d_h)), min(2.0, 1 / (n_v * d_v))
+
+
+def _own_beamwidths(positions: Float[Tensor, "n 3"], wavelength: float) -> tuple[float, float]:
+    away = positions - positions.mean(0)
+    covariance = away.mT @ away / positions.shape[0]
+    spread = covariance.diagonal().sqrt()
+    along = (spread[:2] + math.sqrt(3) * spread[2]).square() + covariance[0, 1].abs()
+    width_u, width_v = (wavelength / (12 * along).sqrt()).clamp_max(2.0).tolist()
+    return width_u, width_v
 
 
 def depth_of_focus(scenario: Scenario) -> float:

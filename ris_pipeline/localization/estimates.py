@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
+from ris_pipeline._tables import Row, Tabular, known
 from ris_pipeline.config import Wavefront
 
 
@@ -31,8 +34,8 @@ def status_of(
     return torch.where(resolved, status, int(Status.UNRESOLVED))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimates:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Estimates(Tabular):
     """Located sources, strongest first; the first `count` slots of a scene are filled.
 
     azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
@@ -56,6 +59,9 @@ class Estimates:
     confidence: Tensor
     false_alarm: Tensor
 
+    def __post_init__(self) -> None:
+        own_tensors(self)
+
     @classmethod
     def joined(cls, parts: Sequence["Estimates"]) -> "Estimates":
         """The estimates of all parts of a batch, in order."""
@@ -74,6 +80,69 @@ class Estimates:
         """(B, K) bool: which slots hold a source."""
         slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
         return slots < self.count[:, None]
+
+    def rows(self) -> list[Row]:
+        """scene, source, azimuth_deg, elevation_deg, distance_m, power, their standard deviations
+        azimuth_std_deg, elevation_std_deg and distance_std_m, and status in words."""
+        turn = torch.rad2deg
+        std = self.std.double()
+        columns = {
+            "azimuth_deg": turn(self.azimuth.double()),
+            "elevation_deg": turn(self.elevation.double()),
+            "distance_m": self.distance,
+            "power": self.power,
+            "azimuth_std_deg": turn(std[..., 0]),
+            "elevation_std_deg": turn(std[..., 1]),
+            "distance_std_m": std[..., 2],
+        }
+        places = self.active.nonzero().tolist()
+        values = {name: column[self.active].tolist() for name, column in columns.items()}
+        status = [Status(x).name.lower() for x in self.status[self.active].tolist()]
+        return [
+            {
+                "scene": scene,
+                "source": source,
+                **{name: known(column[i]) for name, column in values.items()},
+                "status": status[i],
+            }
+            for i, (scene, source) in enumerate(places)
+        ]
+
+    def columns(self) -> dict[str, str]:
+        return {
+            "scene": "scene",
+            "source": "source",
+            "azimuth, deg": "azimuth_deg+-azimuth_std_deg",
+            "elevation, deg": "elevation_deg+-elevation_std_deg",
+            "distance, m": "distance_m+-distance_std_m",
+            "power": "power",
+            "status": "status",
+        }
+
+    def summary(self) -> str:
+        scenes, sources = self.count.shape[0], int(self.count.sum())
+        return f"Estimates: {sources} sources in {scenes} scenes"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"scenes": [{"scene", "count", "confidence", "noise_variance", "sources": rows}]}`."""
+        found: list[list[Row]] = [[] for _ in range(self.count.shape[0])]
+        for row in self.rows():
+            found[int(row.pop("scene") or 0)].append(row)
+        scenes = zip(
+            self.count.tolist(), self.confidence.tolist(), self.noise_variance.tolist(), strict=True
+        )
+        return {
+            "scenes": [
+                {
+                    "scene": scene,
+                    "count": count,
+                    "confidence": known(confidence),
+                    "noise_variance": known(noise),
+                    "sources": found[scene],
+                }
+                for scene, (count, confidence, noise) in enumerate(scenes)
+            ]
+        }
 
 
 def strongest_first(

@@ -2,6 +2,7 @@
 
 from inspect import isfunction
 
+from ris_pipeline._arrays import open_doors
 from ris_pipeline._entry import checked
 from ris_pipeline.scene.array import (
     Panel,
@@ -29,6 +30,7 @@ from ris_pipeline.scene.codebook import (
 )
 from ris_pipeline.scene.dataset import SceneSet, Split
 from ris_pipeline.scene.impairments import TruePanel
+from ris_pipeline.scene.own import on_even_grid, own_scenario, panel_scenario
 from ris_pipeline.scene.received import Received
 from ris_pipeline.scene.simulate import (
     SceneBatch,
@@ -38,6 +40,7 @@ from ris_pipeline.scene.simulate import (
     sensing_matrix,
     simulate,
     steering_matrix,
+    true_panel,
 )
 
 __all__ = [
@@ -58,6 +61,9 @@ __all__ = [
     "hadamard_codebook",
     "ideal_panel",
     "load_panel",
+    "on_even_grid",
+    "own_scenario",
+    "panel_scenario",
     "quantise_phase",
     "random_codebook",
     "rician_channel",
@@ -69,9 +75,11 @@ __all__ = [
     "steering_matrix",
     "steering_second_derivatives",
     "steering_vector",
+    "true_panel",
     "uniform_linear_array",
 ]
 
 globals().update(
     {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
 )
+open_doors(globals(), __all__)

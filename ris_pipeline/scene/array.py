@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_range, numbers
 from ris_pipeline.config import Scenario, Wavefront
@@ -34,6 +35,9 @@ class Panel:
     positions: Tensor
     wavelength: float | Tensor
 
+    def __post_init__(self) -> None:
+        own_tensors(self)
+
     @property
     def elements(self) -> int:
         """Number of elements N."""
@@ -45,7 +49,10 @@ def ideal_panel(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Panel:
-    """The panel that the receiver assumes, positions (N, 3)."""
+    """The panel that the receiver assumes, positions (N, 3): a scenario's own, or the even grid."""
+    if scenario.positions is not None:
+        own = torch.tensor(scenario.positions, dtype=dtype, device=device)
+        return Panel(own, scenario.wavelength)
     (n_h, n_v), (d_h, d_v) = scenario.panel, scenario.spacing
     x = (torch.arange(n_h, dtype=dtype, device=device) - (n_h - 1) / 2) * d_h * scenario.wavelength
     y = (torch.arange(n_v, dtype=dtype, device=device) - (n_v - 1) / 2) * d_v * scenario.wavelength

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import whole_file
 from ris_pipeline._validation import check_finite, check_shape
@@ -29,6 +30,9 @@ class BelievedPanel:
 
     panel: Panel
     response: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        own_tensors(self)
 
     def apply(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
         """`e c`: codes as the receiver believes that they act."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_indices, check_integer
 from ris_pipeline.config import Scenario
@@ -38,6 +39,9 @@ class Sources:
     gains: Tensor
     symbols: Tensor
     count: Tensor
+
+    def __post_init__(self) -> None:
+        own_tensors(self)
 
     @property
     def active(self) -> Tensor:
@@ -168,6 +172,18 @@ def simulate(
         sources=sources,
         truth=truth,
     )
+
+
+def true_panel(
+    scenario: Scenario, seed: int, index: Tensor, dtype: torch.dtype = torch.float32
+) -> TruePanel:
+    """The panel as it is in the scenes `index` (B,) of `seed`: the `truth` of `simulate`.
+
+    Raises:
+        InputError: indices that are no integers, or have other axes.
+    """
+    index = check_indices("index", index)
+    return draw_panel(SceneRandom(seed, index, dtype), scenario)
 
 
 def clean_snapshots(scenes: SceneBatch) -> Complex[Tensor, "b t l m"]:

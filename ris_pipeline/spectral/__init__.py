@@ -3,6 +3,7 @@
 Every spectrum is in DESCENDING order.
 """
 
+from ris_pipeline._arrays import open_doors
 from ris_pipeline.spectral.averaging import forward_backward, spatial_smoothing
 from ris_pipeline.spectral.covariance import (
     add_loading,
@@ -94,3 +95,5 @@ __all__ = [
     "unordered_eigenvalues",
     "whitening",
 ]
+
+open_doors(globals(), __all__)

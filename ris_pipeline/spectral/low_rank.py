@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range, transformed
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
@@ -77,6 +78,7 @@ class LowRankCovariance:
     loading: float | Tensor = 0.0
 
     def __post_init__(self) -> None:
+        own_tensors(self)
         if self.factor.ndim < 2 or 0 in self.factor.shape[-2:]:
             raise InputError(
                 f"factor has shape {tuple(self.factor.shape)}: allowed is (..., n, q), n and q >= 1"

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ris_pipeline.verification.golden import CURVE_RTOL, ColumnMove, Curve
+from ris_pipeline.verification.golden import CURVE_ATOL, CURVE_RTOL, ColumnMove, Curve
 
 # Okabe and Ito's palette, distinct for colour-blind readers.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
@@ -22,7 +22,7 @@ _SHOWN = 6
 
 def mismatch_figure(name: str, curve: Curve, stored: Curve, moves: Sequence[ColumnMove]) -> Figure:
     """Stored and new curve of the columns that moved farthest, their difference below."""
-    moved = sorted((move for move in moves if move.first_epoch), key=lambda m: -m.largest_relative)[
+    moved = sorted((move for move in moves if move.first_row), key=lambda m: -m.largest_relative)[
         :_SHOWN
     ]
     columns = min(3, len(moved))
@@ -38,13 +38,15 @@ def mismatch_figure(name: str, curve: Curve, stored: Curve, moves: Sequence[Colu
         length = min(len(old), len(new))
         above.plot(np.arange(1, len(old) + 1), old, "-", color=_BLUE, linewidth=2.4, label="stored")
         above.plot(np.arange(1, len(new) + 1), new, "--", color=_ORANGE, label="this run")
-        above.axvline(move.first_epoch, color=_GREY, linestyle=":", linewidth=1)
-        above.set_title(f"{move.column}, from epoch {move.first_epoch}", fontsize=10)
-        difference = np.abs(new[:length] - old[:length]) / np.maximum(np.abs(old[:length]), 1e-9)
+        above.axvline(move.first_row, color=_GREY, linestyle=":", linewidth=1)
+        above.set_title(f"{move.column}, from row {move.first_row}", fontsize=10)
+        difference = np.abs(new[:length] - old[:length]) / np.maximum(
+            np.abs(old[:length]), CURVE_ATOL
+        )
         floor = 1e-3 * CURVE_RTOL
         below.semilogy(np.arange(1, length + 1), np.maximum(difference, floor), color=_ORANGE)
         below.axhline(CURVE_RTOL, color=_GREY, linewidth=1, label="allowed")
-        below.set(xlabel="epoch", ylabel="relative\ndifference")
+        below.set(xlabel="row", ylabel="relative\ndifference")
         below.set_ylim(bottom=floor)
         below.tick_params(labelbottom=True)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
@@ -97,7 +98,6 @@ def load_laws(
     uses, place: the names that each law looks up, as far as they are known, and the one that
     matters; files without a law that may be about it are not imported.
     """
-    without_local_constants()
     known = uses or {}
     other = {law for law, names in known.items() if place and place not in names}
     found: dict[str, Law] = {}
@@ -115,6 +115,18 @@ def load_laws(
             if name.startswith("test_") and law not in other:
                 found[law] = profile(function)
     return found
+
+
+def check_law(law: str, laws: Collection[str]) -> None:
+    """Raise unless a law is one of those.
+
+    Raises:
+        InputError: it is none; the line says which is near.
+    """
+    if law not in laws:
+        near = get_close_matches(law, laws, n=1, cutoff=0.3)
+        said = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"law {law!r}: no such law of this function{said}")
 
 
 def run_law(name: str, law: Law, implementation: Implementation, domain: str = "") -> LawResult:
@@ -140,6 +152,7 @@ def run_law(name: str, law: Law, implementation: Implementation, domain: str = "
     with (
         provide(functions, implementation.without(domain)) as usage,
         warnings.catch_warnings(),
+        without_local_constants(),
     ):
         # What a function warns of is its own affair.
         warnings.simplefilter("ignore")

@@ -1,8 +1,7 @@
 """Somebody's function against every law about it: what holds, where, and what is likely wrong."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +28,7 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
+    check_law,
     load_laws,
     run_law,
     thorough,
@@ -161,7 +161,7 @@ class Judge:
         laws = load_laws(thorough(self.examples, shrink=shrink), stored_matrix().laws, place)
         chosen = {*self.selection.skip, *self.selection.expected}
         for law in chosen:
-            _check_law(law, laws)
+            check_law(law, laws)
         return {law: test for law, test in laws.items() if law not in self.selection.skip}
 
     def _run(self, one: Implementation, laws: Mapping[str, Law]) -> tuple[LawResult, ...]:
@@ -271,13 +271,6 @@ class Judge:
             return one.without(domain) != one.without()
         except InputError:
             return False
-
-
-def _check_law(law: str, laws: Collection[str]) -> None:
-    if law not in laws:
-        near = get_close_matches(law, laws, n=1, cutoff=0.3)
-        said = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"law {law!r}: no such law of this function{said}")
 
 
 def verify(

@@ -56,6 +56,15 @@ def test_the_shipped_model_is_small_and_beats_least_squares(model, scenes) -> No
     assert ((found.beta >= 0) & (found.beta <= 1)).all()
 
 
+def test_what_was_localised_is_read_as_a_table(model, scenes) -> None:
+    found = localise(model, scenes)
+    rows = found.rows()
+    assert len(rows) == int(found.estimates.count.sum())
+    assert {row["prediction"] for row in rows} <= {verdict.name.lower() for verdict in Verdict}
+    assert all(0 <= float(row["beta"] or 0) <= 1 for row in rows)
+    assert repr(found).startswith("Localised, the prediction used in ")
+
+
 def test_an_estimate_is_never_a_worse_fit_than_that_of_locate(model, scenes) -> None:
     found, alone = localise(model, scenes), locate(scenes)
     assert torch.equal(found.located.azimuth.nan_to_num(), alone.azimuth.nan_to_num())

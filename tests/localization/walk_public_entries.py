@@ -32,6 +32,10 @@ FACTOR = torch.randn(2, 9, 2, dtype=torch.complex128, generator=torch.Generator(
 MATRIX = FACTOR @ FACTOR.mH + torch.eye(9)
 
 GOOD: dict[str, Any] = {
+    "positions": torch.tensor([[-0.15, 0.0, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0]]),
+    "azimuth_deg": (-60.0, 60.0),
+    "elevation_deg": (-30.0, 30.0),
+    "noise_variance": None,
     "active": ACTIVE,
     "angle": 0.03,
     "angles": ANGLE[0],
@@ -99,6 +103,13 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "whiten": {"dtype": torch.complex128},
     "ris_codes": {"dtype": torch.complex128},
     "summarise": {"snr_db": 0.0},
+    "own_scenario": {"distance": (0.5, 10.0)},
+    "suppose_sources": {
+        name: torch.full((2, 1), 0.7, dtype=torch.float64)
+        for name in ("azimuth", "elevation", "distance")
+    },
+    "panel_scenario": {"panel": SCENES.panel},
+    "locate_from_covariance": {"panel": SCENARIO},
     "grid_at": {name: ANGLE[0] + 1 for name in ("azimuth", "elevation", "inverse_distance")},
 }
 """Where a function means something else by a name."""

@@ -1,26 +1,37 @@
 """What the golden comparison must notice, and what `--update` must say."""
 
+import contextlib
 import json
-import shutil
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ris_pipeline import InputError
 from ris_pipeline.config import load_settings
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.figures import mismatch_figure, post_mortem_figure
 from ris_pipeline.verification.golden import (
     CURVE_RTOL,
+    DIGITS,
+    ColumnMove,
+    as_curve,
     column_moves,
     describe_curve,
     describe_mismatch,
-    describe_move,
     orphans,
+    plain_settings,
+    read_curve,
+    read_page,
+    setting_changes,
     structure_faults,
     version_notes,
+    write_curve,
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -28,14 +39,17 @@ SETTINGS = load_settings("golden")
 CURVE = {"train": np.array([3.0, 2.0, 1.0]), "validation": np.array([3.5, 2.5, 0.0])}
 
 
+def page(curve, settings=SETTINGS):
+    return describe_curve(as_curve("a curve", curve), settings)
+
+
 def faults(curve, settings=SETTINGS) -> str:
-    page = describe_curve(curve, settings)
-    return "; ".join(structure_faults(page, describe_curve(CURVE, SETTINGS)))
+    return "; ".join(structure_faults(page(curve, settings), page(CURVE)))
 
 
 def test_nothing_has_changed() -> None:
     assert faults(CURVE) == ""
-    assert all(move.first_epoch is None for move in column_moves(CURVE, CURVE))
+    assert all(move.first_row is None for move in column_moves(CURVE, CURVE))
 
 
 def test_a_missing_column_a_dtype_and_a_length_are_noticed() -> None:
@@ -45,46 +59,128 @@ def test_a_missing_column_a_dtype_and_a_length_are_noticed() -> None:
     shorter = {**CURVE, "train": CURVE["train"][:2]}
     assert "'train': length was 3, is 2" in faults(shorter)
     assert "'extra': columns was absent" in faults({**CURVE, "extra": CURVE["train"]})
-    assert "settings" in faults(CURVE, SETTINGS.replace(seed=1))
+
+
+def test_the_setting_that_differs_is_named_with_both_values() -> None:
+    said = faults(CURVE, SETTINGS.replace(seed=SETTINGS.seed + 7))
+    assert re.search(rf"setting seed: \S.* -> {SETTINGS.seed + 7}", said)
+    nested = [{"net": {"width": 8, "depth": 2}}, {"net": {"width": 16, "depth": 2}}]
+    assert setting_changes(nested[1], nested[0]) == ["setting net.width: 8 -> 16"]
+    assert setting_changes({}, nested[0])[0] == "setting net.depth: 2 -> the default"
+
+
+def test_settings_are_mappings_dataclasses_and_models() -> None:
+    assert plain_settings({"a": (1, 2)}) == {"a": [1, 2]}
+    assert plain_settings(ColumnMove("a", 0.0, None, 1.0, 2.0))["new"] == 2.0
+    assert plain_settings(None) == {}
+    for wrong in (3, {"a": object()}, {"a": float("nan")}):
+        with pytest.raises(InputError, match="settings"):
+            plain_settings(wrong)
 
 
 @pytest.mark.parametrize(("factor", "beyond"), [(0.9, False), (1.1, True)])
 def test_the_tolerance_is_the_tolerance(factor: float, beyond: bool) -> None:
     moved = {**CURVE, "train": CURVE["train"] * [1, 1 + factor * CURVE_RTOL, 1]}
     train = next(m for m in column_moves(moved, CURVE) if m.column == "train")
-    assert train.first_epoch == (2 if beyond else None)
-    assert ("beyond tolerance from epoch 2" in describe_move(train)) == beyond
+    assert train.first_row == (2 if beyond else None)
 
 
-def test_a_nan_has_moved() -> None:
-    lost = {**CURVE, "train": np.array([3.0, 2.0, np.nan])}
-    assert column_moves(lost, CURVE)[0].first_epoch == 3
-
-
-def test_a_nan_that_was_there_has_not_moved() -> None:
-    lost = {"train": np.array([np.nan, 2.0])}
-    (move,) = column_moves(lost, lost)
-    assert (move.first_epoch, move.largest_relative) == (None, 0.0)
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_agrees_with_itself_alone(lost: float) -> None:
+    there, gone = {"train": np.array([lost, 2.0])}, {"train": np.array([1.0, 2.0])}
+    for new, old in ((there, gone), (gone, there)):
+        (move,) = column_moves(new, old)
+        assert (move.first_row, move.largest_relative) == (1, np.inf)
+    (move,) = column_moves(there, there)
+    assert (move.first_row, move.largest_relative) == (None, 0.0)
+    (move,) = column_moves(there, {"train": np.array([-lost, 2.0])})
+    assert move.first_row == (None if np.isnan(lost) else 1)
 
 
 def test_many_columns_make_one_fault() -> None:
     many = {f"c{i}": np.zeros(2) for i in range(9)}
-    page, stored = (describe_curve({k: v[:n] for k, v in many.items()}, SETTINGS) for n in (1, 2))
-    (fault,) = structure_faults(page, stored)
+    (fault,) = structure_faults(*(page({k: v[:n] for k, v in many.items()}) for n in (1, 2)))
     assert fault == "column 'c0', column 'c1', column 'c2' and 6 more: length was 2, is 1"
 
 
-def test_a_mismatch_names_the_first_epoch_the_largest_difference_and_the_version() -> None:
+def test_a_mismatch_says_what_moved_where_to_and_which_versions_differ() -> None:
     moved = {"train": np.array([3.0, 2.2, 1.0]), "validation": np.array([3.5, 2.5, 0.5])}
-    page, stored = describe_curve(moved, SETTINGS), describe_curve(CURVE, SETTINGS)
-    same = describe_mismatch(column_moves(moved, CURVE), version_notes(page, stored))
-    assert "first epoch that differs: 2 (train)" in same
-    assert "largest relative difference: 5.0e+08 (validation)" in same
-    assert same.endswith("made with the same versions")
-    stored["versions"]["torch"] = "2.0.0"
-    (note,) = version_notes(page, stored)
-    assert note == f"made with torch 2.0.0, this is torch {page['versions']['torch']}"
-    assert note in describe_mismatch(column_moves(moved, CURVE), [note])
+    new, old = page(moved), page(CURVE)
+    said = describe_mismatch(column_moves(moved, CURVE), version_notes(new, old))
+    assert said[0] == "2 of 2 columns moved, first in row 2"
+    assert said[1] == "train: 1 -> 1 at the end, from row 2, by up to 1.0e-01 (relative)"
+    assert said[2].startswith("validation: 0 -> 0.5 at the end (rises), from row 3")
+    assert said[3] == "made with the same versions"
+    old.versions["torch"] = "2.0.0"
+    (note,) = version_notes(new, old)
+    assert note == f"made with torch 2.0.0, this is torch {new.versions['torch']}"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(("total", "angle", "rate")),
+        # The largest floats round up to infinity.
+        st.lists(st.floats(width=64).filter(lambda x: not 1e308 < abs(x) < np.inf), max_size=4),
+        min_size=1,
+    )
+)
+def test_a_stored_curve_is_the_curve(curve: dict[str, list[float]]) -> None:
+    vectors = {name: np.array(values, dtype=float) for name, values in curve.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_curve(Path(folder), "one", vectors, page(vectors))
+        back = read_curve(Path(folder) / "one.csv")
+        assert read_page(Path(folder) / "one.json") == page(vectors)
+    assert list(back) == list(vectors)
+    for name, values in vectors.items():
+        np.testing.assert_allclose(back[name], values, rtol=0.5 * 10.0 ** (1 - DIGITS))
+
+
+WRONG_CSV = {
+    b"": "first line",
+    b"\xff\xfe\x00": "cannot be read",
+    b"row,train\n1,2.0\n2,two\n": "row 2, column 'train': 'two' is no number",
+    b"row,train\n1,2.0\n3,2.0\n": "row 2: ['3', '2.0'] does not fit",
+    b"row,train\n1,2.0,3.0\n": "row 1",
+    b"row,train\n1,\n2,1.0\n": "row 1, column 'train': '' is no number",
+    b"row,train,train\n1,2.0,3.0\n": "distinct columns",
+    b'row,"train\n': "cannot be read",
+}
+
+
+@pytest.mark.parametrize("content", WRONG_CSV)
+def test_a_damaged_csv_is_one_line_that_names_the_cell(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(WRONG_CSV[content])) as said:
+        read_curve(tmp_path / "one.csv")
+    assert "one.csv" in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\xff", b"[]", b"{}", b"[" * 10_000, b'{"columns": 3}', b'{"versions": {"a": NaN}}'],
+)
+def test_a_damaged_page_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"one\.json") as said:
+        read_page(tmp_path / "one.json")
+    assert "\n" not in str(said.value)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_end_in_anything_but_one_line(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, read in ((".csv", read_curve), (".json", read_page)):
+            path = Path(folder) / f"one{suffix}"
+            path.write_bytes(content)
+            with contextlib.suppress(InputError):
+                read(path)
+
+
+@pytest.mark.parametrize("curve", [{}, {"a": [[1.0]]}, {"a": ["x"]}, {"a": [1j]}])
+def test_a_curve_is_vectors_of_real_numbers(curve) -> None:
+    with pytest.raises(InputError, match="a curve"):
+        as_curve("a curve", curve)
 
 
 def test_orphans_are_the_files_no_run_makes(tmp_path: Path) -> None:
@@ -98,7 +194,7 @@ def test_a_mismatch_is_drawn_worst_column_first() -> None:
     curve = {name: values * (1 + 0.1 * i) for i, (name, values) in enumerate(stored.items())}
     figure = mismatch_figure("quick", curve, stored, column_moves(curve, stored))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"c{i}, from epoch 1" for i in (7, 6, 5, 4, 3, 2)]
+    assert titles == [f"c{i}, from row 1" for i in (7, 6, 5, 4, 3, 2)]
     one = mismatch_figure("quick", {"c": np.ones(4)}, {"c": np.zeros(3)}, [_move("c")])
     assert len(one.axes) == 2
 
@@ -108,9 +204,7 @@ def _move(column: str):
 
 
 def test_the_post_mortem_figure_draws_every_bug_from_the_stored_curves() -> None:
-    stored = GOLDEN / "curves"
-    frames = {path.stem: pd.read_csv(path, index_col=0) for path in stored.glob("*.csv")}
-    curves = {name: {c: f[c].to_numpy() for c in f.columns} for name, f in frames.items()}
+    curves = {path.stem: read_curve(path) for path in (GOLDEN / "curves").glob("*.csv")}
     figure = post_mortem_figure(curves, ["a line", "Epoch 001/001"])
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [title.partition(":")[0] for title in titles] == [f"Bug {n}" for n in (1, 1, 2, 3, 4, 5)]
@@ -124,15 +218,14 @@ class Golden:
     def curves(self) -> Path:
         return self.pytester.path / "curves"
 
-    def run(self, values: str, *options: str, names: str = "['quick']") -> tuple[int, str]:
+    def run(self, values: str, *options: str, settings: str = "{'lr': 0.1}") -> tuple[int, str]:
         """Exit code and what was printed."""
         (self.pytester.path / "test_quick.py").write_text(
             "import numpy as np\n"
-            "from ris_pipeline.config import load_settings\n"
-            "def test_quick(check_curve):\n"
-            f"    check_curve('quick', {values}, load_settings('golden'))\n"
-            "def test_orphans(check_no_orphans):\n"
-            f"    check_no_orphans({names})\n"
+            "def test_quick(golden_curve):\n"
+            f"    golden_curve('quick', {values}, {settings})\n"
+            "def test_orphans(golden_curve):\n"
+            "    golden_curve.only(['quick'])\n"
         )
         result = self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
         return int(result.ret), f"{result.stdout}\n{result.stderr}"
@@ -140,10 +233,8 @@ class Golden:
 
 @pytest.fixture
 def golden(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Golden:
-    """The golden folder with one quick curve in place of the runs."""
+    """Somebody's repository with one quick curve."""
     monkeypatch.delenv("CI", raising=False)
-    shutil.copy(GOLDEN / "conftest.py", pytester.path)
-    (pytester.path / "curves").mkdir()
     return Golden(pytester)
 
 
@@ -158,19 +249,23 @@ def test_update_writes_compares_and_says_what_moved(golden: Golden) -> None:
     assert (code, "no such curve is stored" in text) == (1, True)
     code, text = golden.run(FIRST, "--update")
     assert (code, "quick: new" in text) == (0, True)
+    assert f"quick: written are {golden.curves / 'quick.csv'}" in text
+    assert (golden.curves / "quick.csv").read_text() == "row,train,validation\n1,2,3\n2,1,2\n"
     assert golden.run(FIRST)[0] == 0
     code, text = golden.run(SECOND)
-    moved = "train: moved by up to 5.0e-01 (relative), beyond tolerance from epoch 2"
+    moved = "train: 1 -> 1.5 at the end (rises), from row 2, by up to 5.0e-01 (relative)"
     assert (code, moved in text) == (1, True)
     picture = golden.pytester.path / "mismatches" / "quick.png"
     assert str(picture) in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, text = golden.run(SECOND, "--update")
-    assert (code, f"quick: {moved}" in text, "validation" in text) == (0, True, False)
+    assert (code, f"quick: {moved}" in text, "validation:" in text) == (0, True, False)
     assert golden.run(SECOND)[0] == 0
     assert not picture.exists()
     for changed in (fewer, single):
         assert golden.run(changed)[0] == 1
+    code, text = golden.run(SECOND, settings="{'lr': 0.2}")
+    assert (code, "quick: setting lr: 0.1 -> 0.2" in text) == (1, True)
 
 
 def test_update_leaves_alone_what_is_within_tolerance(golden: Golden) -> None:
@@ -190,7 +285,7 @@ def test_update_is_refused_in_ci(golden: Golden, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CI", "true")
     code, text = golden.run(FIRST, "--update")
     assert (code, "where CI is set" in text) == (int(pytest.ExitCode.USAGE_ERROR), True)
-    assert not any(golden.curves.iterdir())
+    assert not golden.curves.exists()
 
 
 def test_a_file_that_no_run_makes_fails_and_update_removes_it(golden: Golden) -> None:
@@ -201,6 +296,26 @@ def test_a_file_that_no_run_makes_fails_and_update_removes_it(golden: Golden) ->
     code, text = golden.run(FIRST, "--update")
     assert (code, "old.csv: removed, no run makes it" in text) == (0, True)
     assert sorted(p.name for p in golden.curves.iterdir()) == ["quick.csv", "quick.json"]
+
+
+def test_a_damaged_curve_fails_in_one_line_and_update_stores_it_anew(golden: Golden) -> None:
+    golden.run(FIRST, "--update")
+    (golden.curves / "quick.csv").write_text("row,train,validation\n1,2.0,three\n")
+    code, text = golden.run(FIRST)
+    assert (code, "column 'validation': 'three' is no number" in text) == (1, True)
+    assert golden.run(FIRST, "--update")[0] == 0
+    assert golden.run(FIRST)[0] == 0
+
+
+def test_workers_say_what_they_stored(golden: Golden) -> None:
+    code, text = golden.run(FIRST, "--update", "-n", "1")
+    assert (code, "quick: new" in text) == (0, True)
+
+
+def test_the_folder_is_a_setting(golden: Golden) -> None:
+    golden.pytester.makeini("[pytest]\ngolden_folder = kept/here")
+    golden.run(FIRST, "--update")
+    assert (golden.pytester.path / "kept" / "here" / "quick.csv").is_file()
 
 
 def test_checks_pass_and_fail() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ris_pipeline.spectral import eigengap, hermitize
+from ris_pipeline.spectral.eigengap import eigengap
+from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide, taken, under_test
 
 

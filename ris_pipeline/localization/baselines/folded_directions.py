@@ -25,7 +25,11 @@ from ris_pipeline.localization.coordinates import Domain, beamwidths, search_dom
 from ris_pipeline.localization.grid_search.grid import grid_at
 from ris_pipeline.localization.grid_search.peaks import direction_grid
 from ris_pipeline.localization.spectra.search import SpectrumSearch
-from ris_pipeline.localization.spectra.sub_panels import sub_panel_size, sub_panel_windows
+from ris_pipeline.localization.spectra.sub_panels import (
+    check_even_grid,
+    sub_panel_size,
+    sub_panel_windows,
+)
 from ris_pipeline.scene import angles_from_cosines, direction_cosines
 
 SUB_PANEL = 0.7
@@ -53,9 +57,11 @@ class DoubledSearch:
 def doubled_search(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> DoubledSearch:
     """The search over one period of (u, v) of plane waves at twice the spacing."""
     size = sub_panel_size(scenario.panel, SUB_PANEL)
+    check_even_grid(scenario)
     double = scenario.replace(
         panel=size,
         spacing=tuple(2 * d for d in scenario.spacing),
+        positions=None,
         sources=(1, 1),
         wavefront="plane",
     )

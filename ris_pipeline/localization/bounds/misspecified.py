@@ -5,8 +5,6 @@ theta_0 = argmin over theta of sum_t |P_t(theta) m_t|^2           pseudo-true co
 MCRB = A^-1 B A^-1 at theta_0,     E (theta^ - theta)^2 >= diag MCRB + (theta_0 - theta)^2
 
 theta_0 minimises the Kullback-Leibler divergence of the assumed model, `B_t x_t` in white noise,
-from ris_pipeline.localization.coordinates import distance_by_inverse
-from ris_pipeline.localization.estimates import status_of
 from the true one; A is the mean Hessian of the assumed log-likelihood at it, B the mean outer
 product of its gradient. With x_t and the model error e_t at theta_0,
 
@@ -38,6 +36,7 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from ris_pipeline._tables import Row, Tabular, known
 from ris_pipeline.localization.bounds.deterministic import true_parameters
 from ris_pipeline.localization.cholesky import (
     positive_definite,
@@ -45,7 +44,7 @@ from ris_pipeline.localization.cholesky import (
     unit_diagonal,
 )
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
-from ris_pipeline.localization.estimates import status_of
+from ris_pipeline.localization.estimates import Status, status_of
 from ris_pipeline.localization.least_squares.linearisation import (
     eliminate,
     fisher_core,
@@ -67,8 +66,8 @@ _NEWTON_STEPS = 4
 """Each squares the distance."""
 
 
-@dataclass(frozen=True)
-class MisspecifiedBound:
+@dataclass(frozen=True, repr=False)
+class MisspecifiedBound(Tabular):
     """The bound of an estimator that assumes a perfect panel, (azimuth, elevation, distance).
 
     variance: about the pseudo-true coordinates, rad^2 and m^2; bias: those minus the true ones, rad
@@ -86,6 +85,45 @@ class MisspecifiedBound:
     def mean_squared_error(self) -> Tensor:
         """`variance + bias^2`: the bound on the squared error about the truth, (B, K, 3)."""
         return self.variance + self.bias.square()
+
+    def rows(self) -> list[Row]:
+        """scene, source, root bound and bias of each coordinate (deg, deg, m), status in words;
+        a slot whose bound is not known has no row, as one that holds no source."""
+        there = ~self.bias.isnan().all(-1)
+        unit = self.bias.new_tensor([180 / math.pi, 180 / math.pi, 1.0])
+        places = there.nonzero().tolist()
+        names = "azimuth", "elevation", "distance"
+        pairs = (self.variance.sqrt() * unit)[there], (self.bias * unit)[there]
+        values = [
+            list(zip(*(x.tolist() for x in pair), strict=True)) for pair in zip(*pairs, strict=True)
+        ]
+        status = self.status[there].tolist()
+        return [
+            {
+                "scene": scene,
+                "source": source,
+                **{
+                    f"{name}_{kind}_{'m' if name == 'distance' else 'deg'}": known(value)
+                    for name, both in zip(names, values[i], strict=True)
+                    for kind, value in zip(("std", "bias"), both, strict=True)
+                },
+                "status": Status(status[i]).name.lower(),
+            }
+            for i, (scene, source) in enumerate(places)
+        ]
+
+    def columns(self) -> dict[str, str]:
+        return {
+            "scene": "scene",
+            "source": "source",
+            "azimuth, deg": "azimuth_bias_deg+-azimuth_std_deg",
+            "elevation, deg": "elevation_bias_deg+-elevation_std_deg",
+            "distance, m": "distance_bias_m+-distance_std_m",
+            "status": "status",
+        }
+
+    def summary(self) -> str:
+        return "MisspecifiedBound: bias+-standard deviation"
 
 
 def misspecified_cramer_rao_bound(scenes: SceneBatch) -> MisspecifiedBound:

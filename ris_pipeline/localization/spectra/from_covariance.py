@@ -24,7 +24,7 @@ from ris_pipeline.localization.spectra.search import (
     spectrum_search,
     take,
 )
-from ris_pipeline.scene import believed_panel, steering_vector
+from ris_pipeline.scene import Panel, believed_panel, panel_scenario, steering_vector
 from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
@@ -65,7 +65,7 @@ def source_powers(
 
 def locate_from_covariance(
     covariance: Covariance,
-    scenario: Scenario,
+    panel: Panel | Scenario,
     number: int | Tensor | None,
     method: Method = "music",
     grid: SteeringGrid | None = None,
@@ -82,18 +82,24 @@ def locate_from_covariance(
     the grid's; or nothing to be told: no power at the peak, no gap below MUSIC's eigenvalues.
 
     Args:
-        covariance: (B, N, N) complex or factored with one batch axis; of `scenario`'s panel, or of
-            a sub-panel's with `scenario.replace(panel=...)`, see `sub_panels`.
+        covariance: (B, N, N) complex or factored with one batch axis, of `panel`.
+        panel: element positions and wavelength, `Panel(positions, wavelength)`, searched within the
+            limits of `own_scenario`; or a scenario, with limits of its own: `own_scenario(...,
+            distance=...)`, a preset's, or a sub-panel's, see `sub_panels`.
         number: sources of each, 1..K_MAX, one for all or (B,).
         method: "music", "mvdr" (needs a positive definite covariance), "bartlett", "soft_music".
-        grid: as from `steering_grid`; by default that of the scenario, kept from call to call.
+        grid: as from `steering_grid`; by default that of the panel, kept from call to call.
         noise: noise level for soft MUSIC, (B,); by default `noise_level`.
 
     Raises:
         InputError: a covariance of another shape, dtype or panel, non-finite, or singular for MVDR;
+            a panel that `own_scenario` refuses;
             a number outside 1..K_MAX, above the rank for MUSIC, or None; another method; a grid of
             another panel.
     """
+    scenario = panel_scenario(panel) if isinstance(panel, Panel) else panel
+    if not isinstance(scenario, Scenario):
+        raise InputError(f"panel is a {type(panel).__name__}: allowed are Panel and Scenario")
     size = _check_covariance(covariance, scenario)
     if number is None:
         raise InputError("number = None: allowed are integers; a spectrum does not count sources")
@@ -133,7 +139,8 @@ def _check_covariance(covariance: Covariance, scenario: Scenario) -> int:
     check_complex(name, values)
     check_shape(name, values, (n, None if factored else n))
     if values.ndim != 3:
-        raise InputError(f"{name} has {values.ndim} axes: allowed are 3, the batch first")
+        one = f"; {name}[None] for one" if values.ndim == 2 else ""
+        raise InputError(f"{name} has {values.ndim} axes: allowed are 3, the batch first{one}")
     check_finite(name, values)
     return values.shape[0]
 

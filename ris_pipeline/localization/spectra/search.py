@@ -26,7 +26,7 @@ from ris_pipeline.localization.grid_search.peaks import (
     grid_directions,
 )
 from ris_pipeline.localization.spectra.peak_refinement import Form, in_one_cell, refine_peaks
-from ris_pipeline.scene import ideal_panel
+from ris_pipeline.scene import believed_panel
 from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
@@ -257,7 +257,7 @@ def spectrum_positions(
     slots = SPARE + int(peaks.max()) if peaks.numel() else 0
     place, found = direction_peaks(best, search.directions, slots)
     start = search.grid.coordinates(place * search.depths + depth.gather(1, place))
-    panel = ideal_panel(search.scenario, torch.float64, level.device)
+    panel = believed_panel(search.scenario, torch.float64, level.device).panel
     form = quadratic_form(covariance, number, method, noise)
     wavefront = search.scenario.wavefront
     scouted = refine_peaks(

@@ -18,6 +18,7 @@ from torch import Tensor
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_shape
 from ris_pipeline.config import Scenario
+from ris_pipeline.scene import on_even_grid
 from ris_pipeline.spectral import spatial_smoothing
 from ris_pipeline.spectral.low_rank import AnyForm
 
@@ -27,6 +28,15 @@ def sub_panel_size(panel: tuple[int, int], share: float) -> tuple[int, int]:
     would be a single one, which has no direction."""
     n_h, n_v = (max(1, round(share * side)) for side in panel)
     return (n_h, n_v) if n_h * n_v > 1 else panel
+
+
+def check_even_grid(scenario: Scenario) -> None:
+    """Raise `InputError` unless parts of the panel look like each other."""
+    if not on_even_grid(scenario):
+        raise InputError(
+            "positions are on no even grid: allowed for an average over sub-panels is one, "
+            "horizontal fastest"
+        )
 
 
 def sub_panel_windows(
@@ -57,7 +67,8 @@ def smooth_panel(
     `locate_from_covariance` takes them.
 
     Raises:
-        InputError: a size below 1 or above the panel's, or a covariance of another panel.
+        InputError: a size below 1 or above the panel's, a covariance of another panel, or elements
+            on no even grid.
     """
     values = covariance if isinstance(covariance, Tensor) else covariance.factor
     check_shape("covariance", values, (None, None))
@@ -65,5 +76,6 @@ def smooth_panel(
         raise InputError(
             f"covariance is of order {values.shape[-2]}: allowed is {scenario.elements}"
         )
+    check_even_grid(scenario)
     windows = sub_panel_windows(scenario.panel, size, values.device)
-    return spatial_smoothing(covariance, windows), scenario.replace(panel=size)
+    return spatial_smoothing(covariance, windows), scenario.replace(panel=size, positions=None)

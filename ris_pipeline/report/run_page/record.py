@@ -289,7 +289,7 @@ def read_curve(path: Path) -> dict[str, Column]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [
-                {name: float(value or "nan") for name, value in row.items() if name}
+                {name: float(value or "nan") for name, value in row.items() if name != "row"}
                 for row in csv.DictReader(file)
             ]
     except (OSError, ValueError, TypeError) as error:

@@ -1,0 +1,25 @@
+"""Measurements, covariances, estimates and scenes in files: read, checked, written whole."""
+
+from ris_pipeline.data.estimates import write_csv, write_mat
+from ris_pipeline.data.formats import SUFFIXES, read_arrays, write_arrays
+from ris_pipeline.data.measurements import (
+    OwnCovariance,
+    read_measurements,
+    scene_arrays,
+    write_scenes,
+)
+from ris_pipeline.data.store import SceneStore, write_store
+
+__all__ = [
+    "SUFFIXES",
+    "OwnCovariance",
+    "SceneStore",
+    "read_arrays",
+    "read_measurements",
+    "scene_arrays",
+    "write_arrays",
+    "write_csv",
+    "write_mat",
+    "write_scenes",
+    "write_store",
+]

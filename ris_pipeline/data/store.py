@@ -1,0 +1,316 @@
+"""Scene sets larger than memory: shards on disk and a manifest, read by memory map in any order.
+
+    FOLDER/manifest.json          what it is: scenario, seed, versions, shards and their checksums
+    FOLDER/00000.safetensors      the first `shard` scenes, and so on; float32 throughout
+
+A shard is written whole, then the manifest that names it: a run that was cut off goes on with the
+first shard that the manifest does not name. Complex tensors are stored as pairs of real numbers,
+(..., 2), so that a map of the file is the tensor.
+"""
+
+import hashlib
+import json
+import mmap
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors.torch import save
+from torch import Tensor
+
+from ris_pipeline._errors import InputError
+from ris_pipeline._files import whole_file, write_text
+from ris_pipeline._validation import check_range
+from ris_pipeline._version import __version__
+from ris_pipeline.config import Scenario
+from ris_pipeline.scene import (
+    SceneBatch,
+    SceneSet,
+    Sources,
+    Split,
+    believed_panel,
+    ris_codes,
+    true_panel,
+)
+
+FORMAT = 1
+"""Version of the layout; another one is refused."""
+
+SHARD = 4096
+"""Scenes of a shard: 84 MB of reference scenes."""
+
+_MANIFEST = "manifest.json"
+_SOURCES = "azimuth", "elevation", "distance", "gains", "symbols", "count"
+_SCENE = "snapshots", "channel", "noise_variance", "snr_db"
+_COMPLEX = {"snapshots", "channel", "gains", "symbols"}
+
+_OPEN = 64
+"""Maps held at a time."""
+
+_FORGET: int | None = getattr(mmap, "MADV_DONTNEED", None)
+"""Advice to give a map's memory back, where the system takes it; the pages stay cached."""
+
+
+def write_store(
+    folder: Path,
+    scenes: SceneSet,
+    shard: int = SHARD,
+    progress: Callable[[int], None] | None = None,
+) -> "SceneStore":
+    """Simulate a scene set into a folder, or go on where a run was cut off.
+
+    Args:
+        shard: scenes of a file.
+        progress: called with the number of scenes of each shard that is there.
+
+    Raises:
+        InputError: a folder that holds another set, or cannot be written.
+    """
+    check_range("shard", shard, 1, 10**6)
+    check_range("scenes", scenes.size, 1, 10**9)
+    if scenes.dtype != torch.float32:
+        raise InputError(f"dtype = {scenes.dtype}: allowed is torch.float32")
+    manifest = _manifest(scenes, shard)
+    there = _written(folder, manifest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{str(folder)!r} cannot be written: {error.strerror or error}") from None
+    for number, start in enumerate(range(0, scenes.size, shard)):
+        stop = min(start + shard, scenes.size)
+        if number >= len(there) or not _is_whole(folder, there[number]):
+            there[number : number + 1] = [_write_shard(folder, number, scenes.scenes(start, stop))]
+            page = json.dumps({**manifest, "shards": there}, indent=1, allow_nan=False)
+            write_text(folder / _MANIFEST, page + "\n")
+        if progress is not None:
+            progress(stop - start)
+    return SceneStore(folder)
+
+
+def _manifest(scenes: SceneSet, shard: int) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "versions": {"ris_pipeline": __version__, "torch": torch.__version__},
+        "scenario": scenes.scenario.model_dump(mode="json", exclude_defaults=True),
+        "seed": scenes.seed,
+        "split": scenes.split.name.lower(),
+        "size": scenes.size,
+        "shard": shard,
+    }
+
+
+def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
+    path = folder / entry["file"]
+    return path.is_file() and _checksum(path) == entry["sha256"]
+
+
+def _written(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Shards that an earlier run of the same set has written."""
+    if not (folder / _MANIFEST).exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{str(folder)!r} holds other files: allowed is an empty folder")
+        return []
+    earlier = _read_manifest(folder)
+    for name, value in manifest.items():
+        if earlier.get(name) != value:
+            raise InputError(
+                f"{str(folder)!r} holds another set: its {name} is {earlier.get(name)!r}, not "
+                f"{value!r}; name another folder"
+            )
+    shards: list[dict[str, Any]] = earlier["shards"]
+    return shards
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = manifest["format"]
+        names = [(e["file"], int(e["bytes"]) > 0, bool(e["sha256"])) for e in manifest["shards"]]
+        if names != [(_shard_name(i), True, True) for i in range(len(names))]:
+            raise ValueError("its shards are not numbered")
+    except FileNotFoundError:
+        raise InputError(f"{str(folder)!r} holds no {_MANIFEST}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(path)!r} is no manifest: {error}") from None
+    if found != FORMAT:
+        raise InputError(f"{str(path)!r} has format {found!r}: allowed is {FORMAT}")
+    return dict(manifest)
+
+
+def _shard_name(number: int) -> str:
+    return f"{number:05d}.safetensors"
+
+
+def _write_shard(folder: Path, number: int, scenes: SceneBatch) -> dict[str, Any]:
+    values = {name: getattr(scenes, name) for name in _SCENE}
+    values |= {name: getattr(scenes.sources, name) for name in _SOURCES}
+    content = save({name: _stored(value) for name, value in values.items()})
+    path = folder / _shard_name(number)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+    return {
+        "file": path.name,
+        "scenes": scenes.size,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _stored(value: Tensor) -> Tensor:
+    value = value.cpu().resolve_conj()
+    return (torch.view_as_real(value) if value.is_complex() else value).contiguous()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Shard:
+    """One shard as arrays over a map of its file."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # The layout of safetensors: length of the header, header, tensors.
+        start = 8 + int.from_bytes(self.map[:8], "little")
+        header = json.loads(self.map[8:start])
+        kinds = {"F32": np.float32, "I64": np.int64}
+        self.arrays: dict[str, NDArray[Any]] = {}
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            first, end = entry["data_offsets"]
+            kind = np.dtype(kinds[entry["dtype"]])
+            flat = np.frombuffer(self.map, kind, (end - first) // kind.itemsize, start + first)
+            self.arrays[name] = flat.reshape(entry["shape"])
+
+
+class SceneStore:
+    """Scenes of a folder that `write_store` has written, as `SceneSet` gives them.
+
+    scenario, seed, split, size: of the set; manifest: as in the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder; files are looked at when their scenes are wanted, sums by `verify`.
+
+        Raises:
+            InputError: no such set, one that is not complete, or a shard of another size.
+        """
+        self.folder = folder
+        self.manifest = _read_manifest(folder)
+        try:
+            self.scenario = Scenario.model_validate(self.manifest["scenario"])
+            self.size, self.shard = int(self.manifest["size"]), int(self.manifest["shard"])
+            self.seed = int(self.manifest["seed"])
+            self.split = Split[self.manifest["split"].upper()]
+            shards = [(entry["file"], entry["bytes"]) for entry in self.manifest["shards"]]
+        except (KeyError, ValueError, TypeError, ValidationError) as error:
+            line = " ".join(str(error).split())
+            raise InputError(f"{str(folder / _MANIFEST)!r} is no manifest: {line}") from None
+        missing = -(-self.size // self.shard) - len(shards)
+        if missing:
+            raise InputError(
+                f"{str(folder)!r} lacks {missing} of {missing + len(shards)} shards: the same "
+                "`simulate` goes on with it"
+            )
+        for name, length in shards:
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != length:
+                raise InputError(f"{str(path)!r}: allowed is a file of {length} bytes")
+        self._paths = [folder / name for name, _ in shards]
+        self._open: OrderedDict[int, _Shard] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def verify(self) -> None:
+        """Raise `InputError` unless every shard has the checksum of the manifest."""
+        for path, entry in zip(self._paths, self.manifest["shards"], strict=True):
+            if _checksum(path) != entry["sha256"]:
+                raise InputError(f"{str(path)!r} has another checksum than the manifest")
+
+    def take(self, index: Tensor) -> SceneBatch:
+        """The scenes `index` (B,) int64, in that order.
+
+        Raises:
+            InputError: outside 0..size-1.
+        """
+        check_range("index", index, 0, self.size - 1)
+        values = self._gather(index.numpy(force=True))
+        tensors = {name: _loaded(name, value) for name, value in values.items()}
+        real = torch.float32
+        believed = believed_panel(self.scenario, real)
+        return SceneBatch(
+            **{name: tensors[name] for name in _SCENE},
+            codes=believed.apply(ris_codes(self.scenario)),
+            panel=believed.panel,
+            scenario=self.scenario,
+            sources=Sources(**{name: tensors[name] for name in _SOURCES}),
+            truth=true_panel(self.scenario, (self.seed << 8) | self.split, index, real),
+        )
+
+    def scenes(self, start: int, stop: int) -> SceneBatch:
+        """Scenes start..stop-1.
+
+        Raises:
+            InputError: outside 0..size.
+        """
+        check_range("start", start, 0, stop)
+        check_range("stop", stop, start, self.size)
+        return self.take(torch.arange(start, stop))
+
+    def batches(self, batch_size: int) -> Iterator[SceneBatch]:
+        """All scenes in order; the last batch may be smaller."""
+        for start in range(0, self.size, batch_size):
+            yield self.scenes(start, min(start + batch_size, self.size))
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[SceneBatch]:
+        """All scenes once, in random order; the last batch may be smaller."""
+        random = torch.Generator().manual_seed(seed)
+        for index in torch.randperm(self.size, generator=random).split(batch_size):
+            yield self.take(index)
+
+    def _gather(self, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Copies of the rows, shard by shard, so that no more than one is ever resident."""
+        shards, rows = np.divmod(index, self.shard)
+        values: dict[str, NDArray[Any]] = {}
+        for number in np.unique(shards).tolist() or [0]:
+            here = np.flatnonzero(shards == number)
+            for name, array in self._shard(number).arrays.items():
+                if name not in values:
+                    values[name] = np.empty((len(index), *array.shape[1:]), array.dtype)
+                values[name][here] = array[rows[here]]
+            self._forget(number)
+        return values
+
+    def _forget(self, number: int) -> None:
+        """What a map has shown would stay resident, in pages of up to 2 MiB a row."""
+        if _FORGET is None:
+            self._open.pop(number)
+        else:
+            self._open[number].map.madvise(_FORGET)
+
+    def _shard(self, number: int) -> _Shard:
+        if number not in self._open:
+            path = self._paths[number]
+            try:
+                self._open[number] = _Shard(path)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                line = " ".join(str(error).split())
+                raise InputError(f"{str(path)!r} is no shard of this set: {line}") from None
+        self._open.move_to_end(number)
+        while len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+        return self._open[number]
+
+
+def _loaded(name: str, value: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(value.view(np.complex64)[..., 0] if name in _COMPLEX else value)
