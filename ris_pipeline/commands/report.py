@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import write_text
@@ -32,6 +34,16 @@ from ris_pipeline.report.run_page.vector import page_style
 CURVES = Path(__file__).parents[2] / "golden" / "curves"
 """What the post-mortem's before and after are drawn from; comes with a clone."""
 
+_ALARM = {
+    "alarm": "name",
+    "epoch": "epoch",
+    "step": "step",
+    "what was seen": "seen",
+    "likely cause": "cause",
+    "try first": "remedy",
+}
+"""Columns of the alarms, and where a journal has them."""
+
 _VERDICTS = {"ok": "yes", "wrong": "NO", "unknown": "cannot be told"}
 
 
@@ -47,6 +59,8 @@ def run_report(console: Console, folders: Sequence[Path], out: Path, draws: int)
     check_range("draws", draws, 0, 10**5)
     if out.is_dir():
         raise InputError(f"--out {str(out)!r} is a folder: allowed is the name of a file")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {str(out)!r}: allowed is a file in a folder that exists")
     records = read_records(folders)
     with page_style():
         sections = [
@@ -117,7 +131,7 @@ def _terms(records: Sequence[RunRecord]) -> Section:
 
 def _alarms(records: Sequence[RunRecord]) -> Section:
     rows = [
-        (record.name, *(_cell(alarm.get(key)) for key in ("name", "epoch", "step", "seen")))
+        (record.name, *(_cell(alarm.get(key)) for key in _ALARM.values()))
         for record in records
         for alarm in record.alarms
     ]
@@ -126,7 +140,7 @@ def _alarms(records: Sequence[RunRecord]) -> Section:
     checks = [[name, *(_said(checks.get(name)) for checks in of_run)] for name in names]
     tables = []
     if rows:
-        tables.append(PageTable("Alarms", ("run", "alarm", "epoch", "step", "seen"), rows))
+        tables.append(PageTable("Alarms", ("run", *_ALARM), rows))
     if checks:
         header = ("a healthy run", *(record.name for record in _trained(records)))
         tables.append(PageTable("Checklist", header, checks))
@@ -143,19 +157,26 @@ def _said(check: Any) -> str:
 
 def _scene(console: Console, record: RunRecord, draws: int) -> list[Section]:
     title = f"A scene of {record.name}"
+    if record.model is None and record.scenario is None:
+        return [Section(title, notes=["Not drawn: neither a model nor a scenario is there."])]
+    said = escape(f"locating the sources of {draws} draws of one scene of {record.name}")
     try:
-        model = load_model(record.model) if record.model else None
+        with console.status(said):
+            look = _looked_at(record, draws)
     except InputError as error:
         return [Section(title, notes=[f"Not drawn: {error}."])]
-    if model is not None:
-        scenario, seed = model.settings.scenario, model.settings.seed
-    elif record.scenario is not None:
-        scenario, seed = Scenario.model_validate(record.scenario), int(record.settings["seed"])
-    else:
-        return [Section(title, notes=["Not drawn: neither a model nor a scenario is there."])]
-    with console.status(f"locating the sources of {draws} draws of one scene of {record.name}"):
-        look = look_at(scenario, seed, draws, model)
     return [_look(title, look, draws)]
+
+
+def _looked_at(record: RunRecord, draws: int) -> Look:
+    if record.model is not None:
+        model = load_model(record.model)
+        return look_at(model.settings.scenario, model.settings.seed, draws, model)
+    try:
+        scenario = Scenario.model_validate(record.scenario)
+    except ValidationError:
+        raise InputError("the scenario of its plan is none of this version") from None
+    return look_at(scenario, int(record.settings["seed"]), draws, None)
 
 
 def _look(title: str, look: Look, draws: int) -> Section:

@@ -17,8 +17,9 @@ from ris_pipeline.commands import report as command
 from ris_pipeline.commands.look import _scatters, _with_new_noise
 from ris_pipeline.commands.report import run_report
 from ris_pipeline.localization import cramer_rao_bound
-from ris_pipeline.report.run_page.curves import line_picture
-from ris_pipeline.report.run_page.record import read_record, read_records
+from ris_pipeline.report.run_page.curves import line_picture, training_pictures
+from ris_pipeline.report.run_page.record import read_curve, read_record, read_records
+from ris_pipeline.report.run_page.scene import Profile, profile_picture
 from ris_pipeline.report.run_page.vector import page_style, with_own_names
 from ris_pipeline.scene import SceneSet, Split
 
@@ -180,6 +181,30 @@ def test_outside_a_clone_the_post_mortem_is_named(
     assert "come with a clone" in section.notes[0]
 
 
+def test_a_stored_curve_is_read_without_its_row_numbers() -> None:
+    assert list(read_curve(command.CURVES / "log_lines.csv")) == [
+        "debug",
+        "optimiser",
+        "gradient",
+        "step",
+        "epoch",
+    ]
+
+
+def test_an_alarm_is_listed_and_marked(runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "one", folder)
+    alarm = {"kind": "alarm", "name": "term-dead", "epoch": 1, "step": 2, "seen": "a < b"}
+    with (folder / "watch.jsonl").open("a") as file:
+        file.write(json.dumps({**alarm, "family": "terms", "cause": "c", "remedy": "r"}) + "\n")
+    record = read_record(folder, "run")
+    assert [a["seen"] for a in record.alarms] == ["a < b"]
+    section = command._alarms([record])
+    assert section.tables[0].rows == [("run", "term-dead", "1", "2", "a < b", "c", "r")]
+    with page_style():
+        assert "triangle" in training_pictures([record])[0].caption
+
+
 def test_runs_of_one_name_are_told_apart(runs: Path, tmp_path: Path) -> None:
     other = tmp_path / "one"
     shutil.copytree(runs / "one", other)
@@ -194,6 +219,19 @@ def test_not_a_number_in_a_curve_is_a_gap(tmp_path: Path) -> None:
         empty = line_picture("a", "b", [("x", 0, "-", values * np.nan)], ("epoch", "y"), log=True)
     assert "nan" not in drawn.svg.lower()
     assert "no finite value" in empty.svg
+
+
+def test_a_name_is_no_formula_and_is_never_left_out() -> None:
+    with page_style():
+        lines = [("_a$b$ <c>", 0, "-", np.ones(2))]
+        drawn = line_picture("_a", "b", lines, ("epoch", "y"), log=True)
+    assert "_a$b$ &lt;c&gt;</text>" in drawn.svg
+
+
+def test_a_panel_of_fewer_elements_than_sources_has_no_gap() -> None:
+    with page_style():
+        drawn = profile_picture([Profile("true", np.array([3.0, 1.0]))], 2)
+    assert "shaded: none." in drawn.caption
 
 
 def test_names_inside_a_picture_become_its_own() -> None:
@@ -256,6 +294,8 @@ def test_a_run_given_twice_is_refused(runs: Path) -> None:
 def test_a_page_in_the_place_of_a_folder_is_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         run_report(Console(quiet=True), [runs / "one"], tmp_path, draws=0)
+    with pytest.raises(InputError, match="in a folder that exists"):
+        run_report(Console(quiet=True), [runs / "one"], tmp_path / "none" / "page.html", draws=0)
 
 
 @pytest.mark.parametrize("bad", ["<p>", "<p></div>", '<p id="a" id="b"></p>'])

@@ -39,7 +39,9 @@ def line_picture(
     """Values over epochs or steps, from 1; events: (place of the colour, epoch) of alarms."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    for label, place, style, values in lines:
+    for name, place, style, values in lines:
+        # Matplotlib leaves a label that begins with an underscore out of the legend.
+        label = f" {name}" if name.startswith("_") else name
         marker = "o" if len(values) <= _MARKED else ""
         epochs = np.arange(1, len(values) + 1)
         axes.plot(

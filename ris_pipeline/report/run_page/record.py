@@ -83,7 +83,11 @@ def read_records(folders: Sequence[Path]) -> list[RunRecord]:
     names = [place.name for place in resolved]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
-    return [read_record(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [read_record(f, _printable(name)) for f, name in zip(folders, names, strict=True)]
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def read_record(folder: Path, name: str) -> RunRecord:

@@ -116,7 +116,7 @@ def profile_picture(profiles: Sequence[Profile], order: int) -> Picture:
     for place, profile in enumerate(profiles):
         values = profile.eigenvalues[:_PROFILE]
         where = np.arange(1, len(values) + 1)
-        axes.semilogy(
+        axes.plot(
             where,
             values.clip(min=EIGENVALUE_FLOOR),
             ("o-", "s--", "^:", "d-.")[place % 4],
@@ -124,7 +124,9 @@ def profile_picture(profiles: Sequence[Profile], order: int) -> Picture:
             label=profile.name,
             markersize=4.5,
         )
-        gaps.append(f"{profile.name} {values[order - 1] - values[order]:.3g}")
+        if order < len(values):
+            gaps.append(f"{profile.name} {values[order - 1] - values[order]:.3g}")
+    log_scale(axes)
     axes.set(xlabel="order, descending", ylabel="eigenvalue (trace N)")
     axes.set_xticks(range(1, _PROFILE + 1))
     axes.text(
@@ -132,7 +134,7 @@ def profile_picture(profiles: Sequence[Profile], order: int) -> Picture:
     )
     figure.legend(loc="outside lower center", ncols=2)
     caption = (
-        f"Eigenvalues of R, the gap of order K = {order} shaded: {'; '.join(gaps)}. "
+        f"Eigenvalues of R, the gap of order K = {order} shaded: {'; '.join(gaps) or 'none'}. "
         f"What is below {EIGENVALUE_FLOOR:g} is drawn there."
     )
     return picture(figure, "Eigenvalue profile", caption)
