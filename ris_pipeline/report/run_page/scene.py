@@ -89,7 +89,8 @@ def scatter_picture(scatter: Scatter, place: int) -> Picture:
     azimuth, elevation, distance = scatter.place
     title = f"Errors of the source at {azimuth:.1f} deg, {elevation:.1f} deg, {distance:.2f} m"
     caption = (
-        f"{title}: found within 2 deg in {found} of {scatter.draws} draws of the noise.{spread}"
+        f"{title}, by maximum likelihood: found within 2 deg in {found} of {scatter.draws} draws "
+        f"of the noise.{spread}"
     )
     return picture(figure, title, caption)
 
