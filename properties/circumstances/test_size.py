@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from ris_pipeline.verification.checks import assert_within
 from ris_pipeline.verification.problems import (
     HERMITIZED,
+    MEANS,
     NAMES,
     OF_EACH,
     ULA,
     Size,
     askable,
+    comparable,
     nearly,
     problem,
 )
-from ris_pipeline.verification.target import Claim, taken, under_test
+from ris_pipeline.verification.target import TARGET, Claim, taken, under_test
 
 # Beyond the sizes at which blocks, 8-bit integers and thread pools begin.
 ORDERS = (
@@ -70,6 +72,20 @@ def test_batches_of_any_size(size: Size) -> None:
     for name in under_test(NAMES):
         given = problem(size)
         given.check(name, given.answer(name))
+
+
+# What takes a number in units of the matrix beside it says nothing of a batch of several units.
+OF_ANY_UNIT = tuple(n for n in NAMES if n not in (*MEANS, "add_loading", "soft_music_spectrum"))
+
+
+@given(st.permutations((1.0, 1e-9, 1e6)))
+def test_a_batch_may_mix_powers(scales: list[float]) -> None:
+    for name in under_test(OF_ANY_UNIT):
+        each = [problem(Size(4, k=2, scale=scale)) for scale in scales]
+        batch = torch.stack([one.argument(name) for one in each])
+        got = comparable(name, getattr(TARGET, name)(batch, *each[0].more(name)))
+        for one, answer in zip(each, got, strict=True):
+            one.check(name, answer)
 
 
 @given(st.sampled_from((*ORDERS[2:], *BATCHES)))

@@ -22,11 +22,13 @@ from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.oracles import positive_part
 from ris_pipeline.verification.strategies import (
     SEMIDEFINITE,
+    Basis,
     Domain,
     FactoredMatrix,
     NearHermitian,
     Rank,
     SpectralMatrix,
+    eigenbasis,
     hermitian_matrices,
     low_rank_factors,
     near_hermitian_matrices,
@@ -91,6 +93,36 @@ def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
     assert_within("A^+", got, np.linalg.pinv(exact), bound)
     for label, product in (("A A^+", exact @ got), ("A^+ A", got @ exact)):
         assert_within(f"{label} is Hermitian", adjoint(product), product, 2 * size * bound)
+
+
+@given(st.integers(1, 20), st.integers(0, 3), st.sampled_from(((3, 2), (2, 3), (3, 3))))
+def test_the_pseudo_inverse_keeps_what_is_small(exponent: int, seed: int, shape) -> None:
+    n, m = shape
+    left, right = eigenbasis(n, Basis.HAAR, seed), eigenbasis(m, Basis.HAAR, seed + 7)
+    values = 2.0 ** -np.linspace(0, exponent, min(shape))
+    matrix = (left[:, : min(shape)] * values) @ adjoint(right[:, : min(shape)])
+    got = _wide(TARGET.pseudo_inverse(torch.from_numpy(matrix)))
+    expected = (right[:, : min(shape)] / values) @ adjoint(left[:, : min(shape)])
+    # Twice: the matrix is made by a product that is rounded too.
+    assert_within("A^+", got, expected, 2 * inverse_bound(values**2, n + m, torch.complex128))
+
+
+KINDS = {
+    "positive": (5.0, 3.0, 1.0),
+    "indefinite": (4.0, 1.0, -3.0),
+    "negative": (-1.0, -2.0, -3.0),
+}
+
+
+@given(st.permutations(sorted(KINDS)), st.integers(0, 3))
+def test_a_batch_may_mix_definite_and_indefinite(kinds: list[str], seed: int) -> None:
+    values = np.array([KINDS[kind] for kind in kinds])
+    bases = np.stack([eigenbasis(3, Basis.HAAR, seed + i) for i in range(len(kinds))])
+    batch = torch.from_numpy((bases * values[:, None, :]) @ adjoint(bases))
+    taken((Domain.INDEFINITE,))
+    got = _wide(TARGET.psd_projection(batch))
+    expected = (bases * values.clip(0)[:, None, :]) @ adjoint(bases)
+    assert_within("positive part", got, expected, 2 * product_bound(5.0, 3, torch.complex128))
 
 
 # Zeros that no rounding fills: what counts as zero beside them is the same for everybody.

@@ -84,9 +84,10 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """What was stored, and what is likely wrong with functions that break laws."""
-    if config.stash[STORED]:
+    stored: list[str] = config.stash[STORED]
+    if stored:
         terminalreporter.section("golden curves")
-        terminalreporter.write_line("\n".join(config.stash[STORED]))
+        terminalreporter.write_line("\n".join(stored))
     lines = [line for run in config.stash[RUNS].values() for line in run.causes()]
     if lines:
         terminalreporter.section("likely causes")

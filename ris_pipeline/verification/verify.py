@@ -10,7 +10,7 @@ import torch
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
-from ris_pipeline.verification.adapters import PLACE, PLAIN, SIGNATURES
+from ris_pipeline.verification.adapters import PLACE, PLAIN, SIGNATURES, PlainSteering
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.conventions.search import find_conventions
 from ris_pipeline.verification.diagnosis import Diagnosis, diagnose
@@ -103,7 +103,8 @@ class Verdict:
     def adapter(self) -> str:
         """Lines of Python that turn the function into one of our conventions, "" for none."""
         one = self.implementation
-        shape = "shape" in getattr(one.function, "plain", ())
+        steering = one.function if isinstance(one.function, PlainSteering) else None
+        shape = steering is not None and "shape" in steering.plain
         plain = ("shape", "spacing", *PLAIN[one.name][1:]) if shape else PLAIN.get(one.name, ())
         return one.conventions.adapter(one.label, plain) if one.conventions.parts else ""
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.verification.conventions._entry import Convention, Values
+from ris_pipeline.verification.fixed_circumstances import SAME
 from ris_pipeline.verification.problems import ULA
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
@@ -30,9 +31,17 @@ def _count(given: Values) -> int:
 
 
 def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
-    """Times what ours is, over what theirs is, where ours is smallest: far from any pole."""
+    """Times what ours is, over what theirs is, where ours is smallest: far from any pole.
+
+    Raises:
+        AssertionError: the largest value is not one.
+    """
 
     def result(answer: Tensor, given: Values) -> Tensor:
+        largest = answer.detach().abs().amax(-1)
+        # A guard beside the largest value moves it by its digits.
+        if largest.numel() and bool((largest - 1).abs().max() > SAME):
+            raise AssertionError(f"the largest value is {float(largest.max()):.6g}: expected is 1")
         with provide({}):
             ours = getattr(TARGET, name)(*given.values())
         if not float(ours.detach().abs().max()) < 1 / torch.finfo(ours.dtype).eps:

@@ -271,6 +271,18 @@ def no_log_line(*_: Any) -> str:
 
 _BLIND = "Nothing was logged, so nobody saw that nothing was learned."
 
+
+@known_bug("gradient_norm", Cause.LEFT_OUT, "`break` for `continue`.")
+def norm_up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
+    """The sum ends at the first parameter without a gradient."""
+    before = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            break
+        before.append(parameter)
+    return gradient_norm(before)
+
+
 LEARNING_BUGS: tuple[KnownBug, ...] = (
     *known_bug,
     *(

@@ -193,4 +193,16 @@ def aic_at_its_largest(eigenvalues: Tensor, samples: int) -> Tensor:
     return eigenvalue_aic(eigenvalues, samples).argmax(-1)
 
 
+@known_bug("mdl", Cause.GUARD, "The geometric mean as books write it.")
+def mdl_by_products(eigenvalues: Tensor, samples: int) -> Tensor:
+    """A product of eigenvalues, which is zero in small units and infinite in large ones."""
+    m = eigenvalues.shape[-1]
+    costs = []
+    for k in range(m):
+        tail = eigenvalues[..., k:]
+        ratio = tail.prod(-1) ** (1 / (m - k)) / tail.mean(-1)
+        costs.append(-samples * (m - k) * ratio.log() + k * (2 * m - k) * math.log(samples) / 2)
+    return torch.stack(costs, -1).nan_to_num(math.inf).argmin(-1)
+
+
 LINEAR_ARRAY_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -13,6 +13,7 @@ from ris_pipeline.verification.known_bugs.decompositions import (
     by_magnitude,
     correct,
     dense,
+    finite,
     gap_at,
     hermitian,
 )
@@ -235,6 +236,31 @@ def factor_hinge_detached(factor: Tensor, k: Any, margin: Any) -> Tensor:
     """A detach against NaN, and a loss that descends nowhere."""
     values = correct(factor @ factor.mH)[0]
     return _factor_hinge(gap_at(values, k).detach() + 0 * values.sum(), margin)
+
+
+@known_bug("psd_projection", Cause.BATCH, "Most covariances are positive already.")
+def projection_of_what_the_first_needs(matrix: Tensor) -> Tensor:
+    """A batch whose first matrix is positive semidefinite is left as it is."""
+    values, vectors = correct(matrix)
+    first = values.reshape(-1, values.shape[-1])[:1, -1:]
+    if bool((first >= 0).all()):
+        return hermitian(matrix)
+    return _made(values.clamp_min(0), vectors)
+
+
+@known_bug("pseudo_inverse", Cause.BATCH, "`max()` without an axis.")
+def inverse_above_the_level_of_the_batch(matrix: Tensor) -> Tensor:
+    """What is small beside the largest of the batch counts as zero."""
+    left, values, right = torch.linalg.svd(finite(matrix), full_matrices=False)
+    level = max(matrix.shape[-2:]) * torch.finfo(values.dtype).eps * values.max()
+    inverse = torch.where(values > level, 1 / values, 0.0)
+    return (right.mH * inverse[..., None, :]) @ left.mH
+
+
+@known_bug("pseudo_inverse", Cause.GUARD, "The cut-off of a fit to noisy data.")
+def inverse_above_a_hundredth(matrix: Tensor) -> Tensor:
+    """`rtol = 1e-2`."""
+    return torch.linalg.pinv(matrix, rtol=1e-2)
 
 
 MATRIX_FUNCTION_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -47,7 +47,13 @@ def gradients(draw: st.DrawFn) -> list[Tensor]:
         st.one_of(
             st.lists(st.sampled_from(_KINDS), max_size=4).map(lambda more: ["finite"] * 2 + more),
             st.lists(st.sampled_from(_KINDS), max_size=5),
-            st.just(["finite"] * 14),
+            st.sampled_from(
+                (
+                    ["finite"] * 14,
+                    ["absent", "finite", "finite"],
+                    ["finite", "absent", "-inf", "finite"],
+                )
+            ),
         )
     )
     for kind in kinds:
