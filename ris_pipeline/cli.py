@@ -94,8 +94,11 @@ def train(
     """Train the covariance network of a preset."""
     from ris_pipeline.commands.train import train_with_progress
     from ris_pipeline.report.run_folder import RunFolder
+    from ris_pipeline.report.tensorboard import check_tensorboard
 
     settings = _settings(preset, set_, seed)
+    if tensorboard:
+        check_tensorboard()
     folder = RunFolder(out)
     if folder.checkpoint.exists() and not resume:
         raise InputError(f"--out {str(out)!r} holds a checkpoint: add --resume, or name another")

@@ -10,6 +10,16 @@ FOLDER = "tensorboard"
 """Of the event files, in the folder of a run."""
 
 
+def check_tensorboard() -> None:
+    """Raise `InputError` unless TensorBoard is installed."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "tensorboard is not installed: the extra `tensorboard` brings it"
+        ) from None
+
+
 class TensorBoard:
     """Writes each epoch's losses, terms, gradient norms and rates as scalars, the epoch as step.
 
@@ -22,12 +32,9 @@ class TensorBoard:
     """
 
     def __init__(self, run: Path, done: int = 0) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise InputError(
-                "tensorboard is not installed: the extra `tensorboard` brings it"
-            ) from None
+        check_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter
+
         self.writer = SummaryWriter(str(run / FOLDER), purge_step=done + 1 if done else None)
 
     def write_epoch(self, history: Sequence[EpochRecord]) -> None:

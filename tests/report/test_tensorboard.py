@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ris_pipeline import load_settings
 from ris_pipeline._errors import InputError
+from ris_pipeline.cli import main
 from ris_pipeline.commands.train import train_with_progress
 from ris_pipeline.learning import history_curve
 from ris_pipeline.report.run_folder import RunFolder
@@ -46,3 +47,7 @@ def test_without_tensorboard_it_is_one_line(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="the extra `tensorboard` brings it"):
         TensorBoard(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--out", str(tmp_path / "run"), "--tensorboard"])
+    assert stop.value.code == 2
+    assert not (tmp_path / "run").exists()
