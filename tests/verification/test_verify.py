@@ -44,6 +44,7 @@ def test_a_right_function_holds(module: str, name: str) -> None:
     assert any(r.outcome is Outcome.HOLDS and r.examples >= QUICK for r in verdict.laws)
     assert exit_code([verdict]) == 0
     assert not verdict.causes
+    assert json.loads(json.dumps(verdict.as_json(), allow_nan=False))["holds"]
     assert verdict.implementation.how.startswith(module[6:]) or name == "epoch_mean"
 
 

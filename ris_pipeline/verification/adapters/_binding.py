@@ -139,6 +139,9 @@ def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
     asked = [p.name for p in own if p.default is Parameter.empty and p.name not in named]
     if asked and not any(p.kind is Parameter.VAR_POSITIONAL for p in own):
         raise InputError(f"{cls.__name__} cannot be made: it asks for {', '.join(asked)}")
+    if not named:
+        made: Callable[..., Any] = cls()
+        return made
     rest = tuple(name for name in plain if name not in named.values())
     known: dict[str, Any] = {}
 
@@ -149,11 +152,10 @@ def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
         key = repr(settings)
         if key not in known:
             known[key] = cls(**settings)
-        made = known[key]
-        binding = next(bindings(made, rest), None)
+        binding = next(bindings(known[key], rest), None)
         if binding is None:
             raise TypeError(f"{cls.__name__} cannot be called with {', '.join(rest)}")
-        return binding(made, given)
+        return binding(known[key], given)
 
     kind = Parameter.POSITIONAL_OR_KEYWORD
     function.__signature__ = Signature([Parameter(name, kind) for name in plain])  # type: ignore[attr-defined]
