@@ -54,14 +54,19 @@ def _settings(preset: str, overrides: Sequence[str] | None, seed: int | None) ->
 @app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option(help="Folder for the results; replaced.", parser=_path, metavar="PATH")
-    ] = Path("runs/demo"),
+        Path | None,
+        typer.Option(
+            help="Folder for the results, without a run in it; else runs/demo, -2, ...",
+            parser=_path,
+            metavar="PATH",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of training: 2 take about a minute.")] = 2,
     scenes: Annotated[int, typer.Option(help="Scenes located at each SNR.")] = 100,
     set_: Overrides = None,
 ) -> None:
-    """Train on small scenes, locate the sources of reference scenes, show both."""
+    """Train on small scenes, locate sources with the network and without, show both."""
     from ris_pipeline.commands.demo import run_demo
 
     settings = _settings("small", [f"training.epochs={epochs}", *(set_ or [])], seed)
@@ -103,12 +108,18 @@ def train(
     accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     devices: Annotated[int, typer.Option(help="Processes on this host.")] = 1,
     hosts: Annotated[int, typer.Option(help="Hosts; each is started by torchrun.")] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write OUT/tensorboard too (an extra).")
+    ] = False,
 ) -> None:
     """Train the covariance network of a preset."""
     from ris_pipeline.commands.train import train_with_progress
     from ris_pipeline.report.run_folder import RunFolder
+    from ris_pipeline.report.tensorboard import check_tensorboard
 
     settings = _settings(preset, set_, seed)
+    if tensorboard:
+        check_tensorboard()
     folder, console = RunFolder(out), Console()
     with folder.held():
         if folder.checkpoint.exists() and not resume:
@@ -125,6 +136,7 @@ def train(
             accelerator=accelerator,
             devices=devices,
             hosts=hosts,
+            tensorboard=tensorboard,
         )
     if trainer.fabric.is_global_zero:
         console.print(f"{folder.path}: validation {trainer.history[-1].validation:.3f}")
@@ -409,6 +421,22 @@ def doctor(
 
     if not run_doctor(Console(), run, as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of train, demo or evaluate.")
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file; replaced.")] = Path("report.html"),
+    draws: Annotated[
+        int, typer.Option(help="Draws of the noise for the error ellipses; 0: none.")
+    ] = 100,
+) -> None:
+    """Draw one page of a run, or of several side by side: one HTML file that needs nothing else."""
+    from ris_pipeline.commands.report import run_report
+
+    run_report(Console(), runs, out, draws)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import pytest
 from ris_pipeline import __version__, load_settings, preset_names
 from ris_pipeline._errors import InputError
 from ris_pipeline.cli import main
+from ris_pipeline.commands.demo import _fresh_folder
 
 TINY = [
     "training.epochs=2",
@@ -54,6 +55,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["overfit", "--epochs", "0"], "epochs = 0"),
         (["demo", "--scenes", "0", "--out", "x"], "scenes = 0: allowed is 1"),
         (["demo", "--scenes", "many"], "many"),
+        (["report", "none"], "RUN 'none': no such folder"),
+        (["report", "."], "holds none of metrics.jsonl, watch.jsonl, plan.json"),
+        (["report", ".", "--draws", "-1"], "draws = -1"),
+        (["report"], "RUN"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
         (["locat"], "allowed are bench, calibrate, demo, doctor, evaluate, localize, locate"),
     ],
@@ -124,8 +129,11 @@ def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     code, text, _ = run(capsys, "demo", "--out", str(out), "--scenes", "2", *SET)
     assert code == 0
-    assert "square root of the Cramer-Rao bound" in text
+    assert "No network in it" in text
+    assert "network alone" in text
+    assert max(map(len, text.splitlines())) <= 80
     summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["learning"]["nmse"]) == {"network_alone", "least_squares_alone", "together"}
     assert list(summary["accuracy"]) == ["-5 dB", "0 dB", "10 dB", "20 dB"]
     names = {path.name for path in out.iterdir()}
     assert names == {
@@ -139,6 +147,25 @@ def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
         "watch.jsonl",
     }
     assert (out / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    code, _, err = run(capsys, "demo", "--out", str(out))
+    assert code == 2
+    assert err == f"error: --out {str(out)!r} holds a run: allowed is a folder without one\n"
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_demo_without_a_folder_takes_one_without_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _fresh_folder(None).path == Path("runs/demo")
+    for name in ("demo/model.safetensors", "demo-2/metrics.jsonl"):
+        path = tmp_path / "runs" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert _fresh_folder(None).path == Path("runs/demo-3")
+    with pytest.raises(InputError, match="holds a run"):
+        _fresh_folder(Path("runs/demo-2"))
 
 
 def test_version_and_presets(capsys) -> None:

@@ -3,17 +3,21 @@
 import math
 import time
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from ris_pipeline._errors import InputError
 from ris_pipeline._files import LOCK
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
+from ris_pipeline.commands.localize import compare, print_comparison
 from ris_pipeline.commands.train import train_with_progress
 from ris_pipeline.commands.views import learned_view, located_view
 from ris_pipeline.config import Scenario, Settings, load_settings
+from ris_pipeline.learning import load_model
 from ris_pipeline.localization import DETECTION_ANGLE, SnrResult, locate, steering_grid, summarise
 from ris_pipeline.report.figures import save_figure, spectrum_figure
 from ris_pipeline.report.run_folder import RunFolder
@@ -22,6 +26,9 @@ from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 SNR_DB = (-5.0, 0.0, 10.0, 20.0)
 _LARGEST = 3
+
+DEFAULT = "runs/demo"
+"""Folder of the first demonstration."""
 
 
 def demo_scenario() -> Scenario:
@@ -44,28 +51,24 @@ def accuracy_by_snr(
 
 
 def _print_accuracy(console: Console, results: list[SnrResult]) -> None:
-    header = ("SNR", "azimuth, deg", "elevation, deg", "distance, m", "found", "K right")
-    rows = []
-    for result in results:
-        cells = [
-            f"{rmse:.3f}/{bound:.3f} = {ratio:.2f}"
-            for rmse, bound, ratio in zip(result.rmse, result.bound, result.ratio, strict=True)
-        ]
-        shares = (f"{100 * share:.0f} %" for share in (result.detected, result.correct_number))
-        rows.append((f"{result.snr_db:g} dB", *cells, *shares))
-    title = "RMSE / square root of the Cramer-Rao bound = ratio, over the sources found"
+    header = ("SNR", "found", "K right", "az", "el", "r", "az, deg", "el, deg", "r, m")
+    rows = [
+        (
+            f"{result.snr_db:g} dB",
+            *(f"{100 * share:.0f} %" for share in (result.detected, result.correct_number)),
+            *(f"{value:.2f}" for value in result.normalised),
+            *(f"{value:.3f}" for value in result.rmse),
+        )
+        for result in results
+    ]
+    title = "No network in it; az, el, r: each error over its own root bound, rms"
     console.print(plain_table(title, header, rows))
     console.print(
-        f"found: within {math.degrees(DETECTION_ANGLE):g} deg of a true source. The bound knows "
-        "neither that choice nor the scenario's limits: where it exceeds them, at low SNR and for "
-        "distances near the far limit, the ratio falls below 1.",
+        f"found: within {math.degrees(DETECTION_ANGLE):g} deg of a true source. 1 is the "
+        "Cramer-Rao bound, which knows neither that choice nor the scenario's limits: where it "
+        "exceeds them, at low SNR and for far distances, errors are below it. deg, m: RMSE.",
         highlight=False,
     )
-    each = "; ".join(
-        f"{result.snr_db:g} dB " + " ".join(f"{value:.2f}" for value in result.normalised)
-        for result in results
-    )
-    console.print(f"Each error over its own bound, rms (azimuth elevation distance): {each}")
 
 
 def _scene_to_show(settings_scenario: Scenario, seed: int, snr: float) -> SceneBatch:
@@ -75,14 +78,31 @@ def _scene_to_show(settings_scenario: Scenario, seed: int, snr: float) -> SceneB
     return SceneSet(scenario, seed, 1, Split.TEST).scenes(0, 1)
 
 
-def run_demo(console: Console, out: Path, settings: Settings, scenes: int) -> None:
+def _is_taken(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or any(folder.glob("*.jsonl"))
+
+
+def _fresh_folder(out: Path | None) -> RunFolder:
+    """One without a run in it: what was trained is never written over."""
+    if out is None:
+        names = chain([DEFAULT], (f"{DEFAULT}-{place}" for place in count(2)))
+        return RunFolder(next(path for path in map(Path, names) if not _is_taken(path)))
+    if _is_taken(out):
+        raise InputError(f"--out {str(out)!r} holds a run: allowed is a folder without one")
+    return RunFolder(out)
+
+
+def run_demo(console: Console, out: Path | None, settings: Settings, scenes: int) -> None:
     """Train the network of `settings`, locate `scenes` reference scenes at each SNR, write `out`.
 
+    Args:
+        out: the folder; by default the first of runs/demo, runs/demo-2, ... that holds no run.
+
     Raises:
-        InputError: a folder that cannot be written, or fewer than one scene.
+        InputError: a folder that holds a run or cannot be written, or fewer than one scene.
     """
     check_range("scenes", scenes, 1, 10**6)
-    folder = RunFolder(out)
+    folder = _fresh_folder(out)
     with folder.held():
         _demo(console, folder, settings, scenes)
 
@@ -93,14 +113,20 @@ def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) 
     trainer = train_with_progress(console, settings, folder)
     name, weights = trainer.best_weights()
     trained = time.perf_counter()
-    console.print("[bold]2. Locate the sources of unseen reference scenes[/bold]")
+    console.print("[bold]2. What the estimator does alone, on unseen reference scenes[/bold]")
     scenario = demo_scenario()
     results = accuracy_by_snr(console, scenario, settings.seed, scenes)
     _print_accuracy(console, results)
     located = time.perf_counter()
+    console.print("[bold]3. What the network adds, on unseen scenes of its own panel[/bold]")
+    unseen = SceneSet(settings.scenario, settings.seed, scenes, Split.TEST)
+    with console.status(f"locating the sources of {scenes} scenes with and without the network"):
+        comparison = compare(load_model(folder.path / "model.safetensors"), unseen)
+    print_comparison(console, settings.scenario, comparison)
+    shown = _scene_to_show(settings.scenario, settings.seed, 15.0)
     views = [
         located_view(_scene_to_show(scenario, settings.seed, 10.0)),
-        learned_view(trainer, weights, _scene_to_show(settings.scenario, settings.seed, 15.0)),
+        learned_view(trainer.predict(shown, weights).covariance, shown),
     ]
     save_figure(spectrum_figure(views), folder.path / "spectrum.png")
     history = trainer.history
@@ -117,8 +143,9 @@ def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) 
             ],
             "best_weights": name,
             "accuracy": {f"{r.snr_db:g} dB": asdict(r) for r in results},
+            "learning": comparison.summary(),
             "seconds": {"train": trained - start, "locate": located - trained},
         }
     )
     files = ", ".join(sorted(p.name for p in folder.path.iterdir() if p.name != LOCK))
-    console.print(f"[bold]3. Written to {folder.path}[/bold]: {files}")
+    console.print(f"[bold]4. Written to {folder.path}[/bold]: {files}")

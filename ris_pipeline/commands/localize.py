@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
@@ -97,6 +98,69 @@ def _print_sources(console: Console, mine: list[Errors], alone: list[Errors]) ->
     console.print(plain_table("RMSE over the sources that both found within 2 deg", header, rows))
 
 
+@dataclass
+class Comparison:
+    """Scenes located with the network and without, batch by batch.
+
+    errors: NMSE of R (3, B): the network alone, least squares alone, together; mine, alone: errors
+    of `localise` and of `locate`; taken: scenes in which the network's start gave the better fit.
+    """
+
+    errors: list[Tensor] = field(default_factory=list)
+    snr: list[Tensor] = field(default_factory=list)
+    verdicts: list[Tensor] = field(default_factory=list)
+    mine: list[Errors] = field(default_factory=list)
+    alone: list[Errors] = field(default_factory=list)
+    taken: int = 0
+
+    def add(self, batch: SceneBatch, found: Localised) -> None:
+        """Count a batch."""
+        self.errors.append(_covariance_errors(batch, found))
+        self.snr.append(batch.snr_db)
+        self.verdicts.append(found.verdict)
+        self.mine.append(estimation_errors(found.estimates, batch))
+        self.alone.append(estimation_errors(found.located, batch))
+        self.taken += int(found.taken.sum())
+
+    def summary(self) -> dict[str, object]:
+        """For `summary.json`: mean NMSE of R, and what was found with the network and without."""
+        network, fitted, together = torch.cat(self.errors, 1).mean(1).tolist()
+        nmse_of = {"network_alone": network, "least_squares_alone": fitted, "together": together}
+        found = {
+            name: float(
+                torch.cat([e.detected for e in errors]).sum()
+                / torch.cat([e.active for e in errors]).sum()
+            )
+            for name, errors in (("localize", self.mine), ("locate", self.alone))
+        }
+        scenes = len(torch.cat(self.snr))
+        return {"scenes": scenes, "nmse": nmse_of, "found": found, "start_taken": self.taken}
+
+
+def compare(model: CovarianceModel, scenes: SceneSet) -> Comparison:
+    """Locate all scenes, their number of sources unknown, with the network and without."""
+    comparison = Comparison()
+    for batch, found in _localised(model, scenes, None):
+        comparison.add(batch, found)
+    return comparison
+
+
+def print_comparison(console: Console, scenario: Scenario, comparison: Comparison) -> None:
+    """The tables of covariance and sources, with the network and without."""
+    snr = torch.cat(comparison.snr)
+    _print_covariances(console, scenario, torch.cat(comparison.errors, 1), snr)
+    _print_sources(console, comparison.mine, comparison.alone)
+    counts = torch.cat(comparison.verdicts).bincount(minlength=len(Verdict)).tolist()
+    fallen = ", ".join(
+        f"{counts[v]} {v.name.lower().replace('_', ' ')}" for v in Verdict if v != Verdict.USED
+    )
+    console.print(
+        f"{len(snr)} scenes: the network's start gave the better fit in {comparison.taken}; left "
+        f"to least squares alone: {fallen}",
+        highlight=False,
+    )
+
+
 def run_localize(
     console: Console,
     model: CovarianceModel,
@@ -112,30 +176,10 @@ def run_localize(
         InputError: a scenario that the model was not trained for, fewer than one scene.
     """
     check_range("scenes", scenes, 1, 10**7)
-    errors: list[Tensor] = []
-    snr: list[Tensor] = []
-    verdicts: list[Tensor] = []
-    mine: list[Errors] = []
-    alone: list[Errors] = []
-    taken = 0
+    comparison = Comparison()
     for batch, found in _localised(model, SceneSet(scenario, seed, scenes, split), number):
-        if not snr:
+        if not comparison.snr:
             for index in range(min(_SHOWN, batch.size)):
                 _print_scene(console, batch, found, index)
-        errors.append(_covariance_errors(batch, found))
-        snr.append(batch.snr_db)
-        verdicts.append(found.verdict)
-        mine.append(estimation_errors(found.estimates, batch))
-        alone.append(estimation_errors(found.located, batch))
-        taken += int(found.taken.sum())
-    _print_covariances(console, scenario, torch.cat(errors, 1), torch.cat(snr))
-    _print_sources(console, mine, alone)
-    counts = torch.cat(verdicts).bincount(minlength=len(Verdict)).tolist()
-    fallen = ", ".join(
-        f"{counts[v]} {v.name.lower().replace('_', ' ')}" for v in Verdict if v != Verdict.USED
-    )
-    console.print(
-        f"{scenes} scenes: the network's start gave the better fit in {taken}; left to least "
-        f"squares alone: {fallen}",
-        highlight=False,
-    )
+        comparison.add(batch, found)
+    print_comparison(console, scenario, comparison)

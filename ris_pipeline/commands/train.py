@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -12,6 +12,7 @@ from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import Trainer, health_alarms, make_fabric
 from ris_pipeline.report.run_folder import RunFolder
+from ris_pipeline.report.tensorboard import TensorBoard
 
 
 class _ConsoleHandler(logging.Handler):
@@ -55,6 +56,12 @@ def _fabric(settings: Settings, accelerator: str, devices: int, hosts: int) -> F
     return fabric
 
 
+def _write_epoch(trainer: Trainer, folder: RunFolder, events: TensorBoard | None) -> None:
+    folder.write_epoch(trainer)
+    if events is not None:
+        events.write_epoch(trainer.history)
+
+
 def train_with_progress(
     console: Console,
     settings: Settings,
@@ -64,15 +71,17 @@ def train_with_progress(
     accelerator: str = "cpu",
     devices: int = 1,
     hosts: int = 1,
+    tensorboard: bool = False,
 ) -> Trainer:
     """Train under a progress bar; with a folder, write metrics, checkpoint and loss curve.
 
     Args:
         every: print the line of every so many epochs.
         devices, hosts: processes on each host, and hosts; the first of them prints and writes.
+        tensorboard: also write the folder's event files.
 
     Raises:
-        InputError: a folder or checkpoint that cannot be used.
+        InputError: a folder or checkpoint that cannot be used, TensorBoard where there is none.
     """
     fabric = _fabric(settings, accelerator, devices, hosts)
     if not fabric.is_global_zero:
@@ -102,7 +111,13 @@ def train_with_progress(
         if written is not None:
             trainer.start_watch(written.path)
         try:
-            trainer.fit(written.write_epoch if written is not None else None)
+            if written is None:
+                trainer.fit()
+            else:
+                done = len(trainer.history)
+                events = TensorBoard(written.path, done) if tensorboard else None
+                with closing(events) if events else nullcontext():
+                    trainer.fit(lambda trainer: _write_epoch(trainer, written, events))
         except KeyboardInterrupt:
             console.print(_kept(folder, trainer), highlight=False)
             raise

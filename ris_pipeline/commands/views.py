@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.learning import Trainer
-from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.localization import (
     SteeringGrid,
     detection_spectrum,
@@ -20,7 +18,7 @@ from ris_pipeline.localization import (
 )
 from ris_pipeline.report.figures import SpectrumView
 from ris_pipeline.scene import SceneBatch
-from ris_pipeline.spectral import mvdr_spectrum, shrink, shrinkage_weight
+from ris_pipeline.spectral import LowRankCovariance, mvdr_spectrum, shrink, shrinkage_weight
 
 _PLANES = 8
 """Distance planes; the picture shows the best of them for each direction."""
@@ -73,10 +71,9 @@ def located_view(scenes: SceneBatch) -> SpectrumView:
     )
 
 
-def learned_view(trainer: Trainer, weights: Weights, scenes: SceneBatch) -> SpectrumView:
-    """The MVDR spectrum of the covariance that the network predicts, with its highest peaks."""
+def learned_view(predicted: LowRankCovariance, scenes: SceneBatch) -> SpectrumView:
+    """The MVDR spectrum of a covariance that a network predicts, with its highest peaks."""
     grid, azimuth, elevation = _picture_grid(scenes.scenario)
-    predicted = trainer.predict(scenes, weights).covariance
     prepared = shrink(predicted, shrinkage_weight(scenes.snr_db))
     parts = [mvdr_spectrum(prepared, steering.mT)[0] for _, _, steering in grid.chunks()]
     level = _decibels(torch.cat(parts), len(elevation))

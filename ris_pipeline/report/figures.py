@@ -62,13 +62,16 @@ def spectrum_figure(views: Sequence[SpectrumView]) -> Figure:
     """Spectra side by side, true sources as rings and estimates as crosses."""
     figure = Figure(figsize=(6.8 * len(views), 4.6), layout="constrained")
     for axes, view in zip(figure.subplots(1, len(views), squeeze=False)[0], views, strict=True):
-        _draw_spectrum(figure, axes, view)
+        draw_spectrum(figure, axes, view)
     return figure
 
 
-def _draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView) -> None:
+def draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView, legend: bool = True) -> None:
+    """One spectrum with its colour bar; the level is pixels also where the rest is lines."""
     level = np.clip(view.level - view.level.max(), view.floor_db, 0)
-    mesh = axes.pcolormesh(view.azimuth, view.elevation, level, cmap="viridis", shading="nearest")
+    mesh = axes.pcolormesh(
+        view.azimuth, view.elevation, level, cmap="viridis", shading="nearest", rasterized=True
+    )
     figure.colorbar(mesh, ax=axes, label="level below the peak (dB)")
     axes.plot(
         *view.true.T,
@@ -85,19 +88,26 @@ def _draw_spectrum(figure: Figure, axes: Axes, view: SpectrumView) -> None:
         markersize=9,
         markeredgecolor=_ORANGE,
         markeredgewidth=2.5,
+        markerfacecolor="none",
         label="estimated",
     )
+    # A label stands on the side where there is room.
+    middle = (view.azimuth[0] + view.azimuth[-1]) / 2
     for (azimuth, elevation), label in zip(view.true, view.labels, strict=False):
+        side = -1 if azimuth > middle else 1
         axes.annotate(
             label,
             (azimuth, elevation),
-            xytext=(11, 9),
+            xytext=(11 * side, 9),
             textcoords="offset points",
+            ha="right" if side < 0 else "left",
             color="white",
             fontsize=9,
+            bbox={"facecolor": "#00000080", "edgecolor": "none", "pad": 1},
         )
     axes.set(xlabel="azimuth (deg)", ylabel="elevation (deg)", title=view.title)
-    axes.legend(loc="lower left", facecolor="#404040", labelcolor="white", framealpha=0.9)
+    if legend:
+        axes.legend(loc="lower left", facecolor="#404040", labelcolor="white", framealpha=0.9)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
