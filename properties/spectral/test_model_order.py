@@ -78,7 +78,7 @@ def test_signals_far_above_equal_noise_are_counted(signals: int, noise: int, exp
 
 
 # A product of some such powers is zero or infinite.
-UNITS = {torch.float64: (-200, -8, 8, 100), torch.float32: (-25, -8, 8, 20)}
+UNITS = {torch.float64: (-300, -8, 8, 300), torch.float32: (-40, -8, 8, 35)}
 
 
 @given(spectra, SAMPLES, st.sampled_from([(d, e) for d, units in UNITS.items() for e in units]))
