@@ -6,6 +6,7 @@ Whatever is not what was written is noticed before anything is taken from it. Fr
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,17 @@ def write_sealed(path: Path, arrays: Arrays, page: Any) -> None:
     text = json_text(page, indent=None)
     held = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     header = {"page": text, "sha256": _digest(text, held)}
-    write_bytes(path, save(held, metadata=header))
+    write_bytes(path, _in_order(save(held, metadata=header)))
+
+
+def _in_order(raw: bytes) -> bytes:
+    """The same file with its header in one order: safetensors writes the metadata in any."""
+    size = int.from_bytes(raw[:8], "little")
+    text = json.dumps(json.loads(raw[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    header = text.encode()
+    # The numbers begin at a multiple of eight bytes.
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + raw[8 + size :]
 
 
 def read_sealed(path: Path, kind: str) -> Sealed:

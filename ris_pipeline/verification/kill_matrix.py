@@ -17,6 +17,7 @@ from hypothesis.errors import Flaky
 from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import Law, load_laws
+from ris_pipeline.verification.reproducible import without_local_constants
 from ris_pipeline.verification.stored_matrix import STORED, KillMatrix
 from ris_pipeline.verification.target import Usage, provide
 
@@ -38,7 +39,7 @@ hypothesis's word that a function answers otherwise each time."""
 
 def run_law(law: Law, functions: Mapping[str, Callable[..., Any]]) -> tuple[bool, Usage]:
     """Whether the law turns red with some functions in place of ours, and what it looked up."""
-    with provide(functions) as usage, warnings.catch_warnings():
+    with provide(functions) as usage, warnings.catch_warnings(), without_local_constants():
         warnings.simplefilter("ignore")
         try:
             law()

@@ -64,7 +64,8 @@ def steering_vector(positions, azimuth, elevation, distance, wavelength):
 
 
 def gradient_norm(gradients):
-    return np.sqrt(sum((abs(g) ** 2).sum() for g in gradients if np.isfinite(g).all()))
+    sizes = [abs(g).astype(float) for g in gradients if np.isfinite(g).all()]
+    return np.sqrt(sum((g**2).sum() for g in sizes))
 
 
 def epoch_mean(losses, accumulation):
