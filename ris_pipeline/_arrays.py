@@ -127,10 +127,17 @@ def takes_arrays(function: _Call) -> _Call:
     return door  # type: ignore[return-value]
 
 
-def open_doors(room: MutableMapping[str, Any], names: Iterable[str]) -> None:
-    """Put the public functions of a room, `names` of its `globals()`, behind `takes_arrays`."""
+def open_doors(
+    room: MutableMapping[str, Any],
+    names: Iterable[str],
+    inner: Callable[[_Call], _Call] = lambda function: function,
+) -> None:
+    """Put the public functions of a room, `names` of its `globals()`, behind `takes_arrays`.
+
+    inner: what they are put behind first, such as `_entry.checked`.
+    """
     for name in names:
         if inspect.isfunction(room[name]):
-            room[name] = takes_arrays(room[name])
+            room[name] = takes_arrays(inner(room[name]))
             # Where pickle finds it again.
             room[name].__module__ = room["__name__"]

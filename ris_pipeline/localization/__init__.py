@@ -1,7 +1,5 @@
 """Locating the sources: back-projection, detection, refinement, source number, bound, scoring."""
 
-from inspect import isfunction
-
 from ris_pipeline._arrays import open_doors
 from ris_pipeline._entry import checked
 from ris_pipeline.localization.bounds.deterministic import cramer_rao_bound, fisher_information
@@ -106,7 +104,4 @@ __all__ = [
     "whiten",
 ]
 
-globals().update(
-    {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
-)
-open_doors(globals(), __all__)
+open_doors(globals(), __all__, checked)

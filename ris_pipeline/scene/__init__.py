@@ -1,7 +1,5 @@
 """What is measured: panel, channel, codes, impairments, and the simulator that draws them."""
 
-from inspect import isfunction
-
 from ris_pipeline._arrays import open_doors
 from ris_pipeline._entry import checked
 from ris_pipeline.scene.array import (
@@ -79,7 +77,4 @@ __all__ = [
     "uniform_linear_array",
 ]
 
-globals().update(
-    {name: checked(globals()[name]) for name in __all__ if isfunction(globals()[name])}
-)
-open_doors(globals(), __all__)
+open_doors(globals(), __all__, checked)

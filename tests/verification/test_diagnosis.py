@@ -57,6 +57,16 @@ def half_live(matrix: Tensor, k: int, margin: float) -> Tensor:
     return (margin - values[..., k - 1].detach() + values[..., k]).relu().mean()
 
 
+class Remembering:
+    """The answers of a shape are kept."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, ...], Tensor] = {}
+
+    def __call__(self, matrix: Tensor) -> Tensor:
+        return self.known.setdefault(tuple(matrix.shape), eigenvalues(matrix)).clone()
+
+
 def off_centre_in_single(panel: Panel, *where: Any) -> Tensor:
     positions = (panel.positions - panel.positions.amin(0)).float().double()
     return steering_vector(replace(panel, positions=positions), *where)
@@ -67,6 +77,7 @@ def off_centre_in_single(panel: Panel, *where: Any) -> Tensor:
     [
         ("eigenvalues", by_a_few_steps, Cause.UNCONVERGED),
         ("eigenvalues", normalised_in_place, Cause.OVERWRITTEN),
+        ("eigenvalues", Remembering(), Cause.REMEMBERS),
         ("eigengap_loss", leaky, Cause.NEVER_RESTS),
         ("eigengap_loss", half_live, Cause.DETACHED),
         ("steering_vector", off_centre_in_single, Cause.OFF_CENTRE),
