@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import write_text
+from ris_pipeline._files import read_bytes, write_text
 from ris_pipeline._version import __version__
 
 Curve = Mapping[str, NDArray[Any]]
@@ -203,9 +203,7 @@ def read_page(path: Path) -> Page:
         InputError: it cannot be read; the line names file and entry.
     """
     try:
-        return Page.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+        return Page.model_validate_json(read_bytes(path, "page"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
