@@ -13,7 +13,7 @@ from ris_pipeline.scene import simulate
 from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.target import TARGET
 
-SCENES = 200
+SCENES = 64
 SURE = 1e-6
 """Probability that a right threshold fails by chance."""
 
