@@ -143,6 +143,11 @@ def _of_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(_of(p.detach() for p in parameters), 0)
 
 
+def _of_live_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
+    live = (p for p in parameters if p.grad is not None and p.grad.isfinite().all())
+    return _of_parameters(live)
+
+
 def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
     counted = itertools.takewhile(lambda p: p.grad is not None, parameters)
     return GroupNorm(_of(_finite([p.grad for p in counted if p.grad is not None])), 0)
@@ -211,5 +216,6 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
 NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
     *_OF_GRADIENTS,
     (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
+    (Cause.STATISTIC, "The norm of the parameters with a gradient.", _of_live_parameters),
     (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
 )

@@ -51,6 +51,8 @@ FIRST = 8
 """Cases after which a cause that hardly ever fits is given up."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
 """What is wrong of a derivative says nothing where the value is."""
+ASIDE = (*DERIVED, Cause.TRUNCATED)
+"""Nor does what becomes of an odd type."""
 INDEPENDENT = {
     # Nothing else can be said of its numbers.
     Cause.RANDOM: "The same argument has two answers.",
@@ -230,7 +232,7 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         wrong = [one.case for one in usual if not one.right(tolerance)]
         if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
-        values = [case for case in wrong if not set(case.symptoms) & set(DERIVED)]
+        values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
         if not values and any(_backwards(one) for one in usual):
             yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
             return

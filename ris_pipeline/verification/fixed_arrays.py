@@ -1,6 +1,7 @@
 """Fixed arguments of functions of matrices, snapshots, factors and linear arrays."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def _labelled(count: int, *rest: Any, power: float = 1.0) -> Iterator[Case]:
 
 def _positive(*rest: Any, power: float = 1.0) -> Iterator[Case]:
     return _labelled(3, *rest, power=power)
+
+
+def _projected() -> Iterator[Case]:
+    yield from _labelled(5)
+    positive, _, _, indefinite, _ = _matrices()
+    where = "a batch whose first is positive definite"
+    yield Case(_run(torch.stack((positive, indefinite))), (Cause.BATCH,), where)
 
 
 def _whitened() -> Iterator[Case]:
@@ -155,14 +163,24 @@ NUMBERS = (
 def _numbers() -> Iterator[Case]:
     for values, samples in NUMBERS:
         spectrum = torch.tensor(values, dtype=torch.float64)
-        yield Case(lambda function, s=spectrum, t=samples: row(function(s, t)))
+        yield Case(partial(_number_of, spectrum, samples))
+    for unit in (1e-80, 1e80):
+        spectrum = unit * torch.tensor(NUMBERS[0][0], dtype=torch.float64)
+        run = partial(_number_of, spectrum, NUMBERS[0][1])
+        yield Case(run, (Cause.GUARD,), f"eigenvalues of {unit:g}")
+
+
+def _number_of(
+    spectrum: Tensor, samples: int, function: Callable[..., Any]
+) -> NDArray[np.complex128]:
+    return row(function(spectrum, samples))
 
 
 _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 0.95], dtype=torch.float64)
 
 ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "matrix_sqrt": lambda: _positive(power=0.5),
-    "psd_projection": lambda: _labelled(5),
+    "psd_projection": _projected,
     "whitening": _whitened,
     "pseudo_inverse": _inverted,
     "add_loading": lambda: _labelled(4, 0.75),

@@ -309,7 +309,7 @@ def _steering_anywhere() -> Iterator[Case]:
             _phase(where[-1]),
         )
     yield Case(
-        lambda function: _after(function, flat), (Cause.OVERWRITTEN,), "the positions after it"
+        lambda function: _after(function, moved), (Cause.OVERWRITTEN,), "the positions after it"
     )
     yield Case(lambda function: _by_distance(function, flat), (Cause.DETACHED,), "the gradient")
     many = [torch.linspace(-a, a, 70, dtype=torch.float64) for a in (1.0, 0.5)]
@@ -327,9 +327,9 @@ def _phase(distance: float) -> float:
     return 2 * math.pi * distance / 0.25
 
 
-def _after(function: Callable[..., Any], flat: Tensor) -> Numbers:
+def _after(function: Callable[..., Any], given: Tensor) -> Numbers:
     """The positions once the function has had them."""
-    positions = flat.clone()
+    positions = given.clone()
     where = (torch.tensor(x, dtype=torch.float64) for x in (0.4, 0.3, 2.03))
     try:
         function(Panel(positions, 0.25), *where)

@@ -69,13 +69,13 @@ def _spectra(find: Callable[..., Tensor]) -> Named:
     )
 
 
-def _by_steering(name: str) -> Named:
-    """What is done with any steering vectors, done with those of the angles."""
+def _by_steering(name: str, power: int = 0) -> Named:
+    """What is done with any steering vectors, done with those of the angles, times N^power."""
 
     def made(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def mistaken(matrix: Tensor, *rest: Any) -> Tensor:
             vectors = torch.from_numpy(ula(matrix.shape[-1], rest[-1].numpy()))
-            return function(matrix, vectors, *rest[:-1])
+            return function(matrix, vectors, *rest[:-1]) * float(matrix.shape[-1]) ** power
 
         return mistaken
 
@@ -131,7 +131,7 @@ ROOTS: Named = (
 LINEAR_ARRAYS: dict[str, Named] = {
     "esprit": _directions(esprit),
     "root_music": (*_directions(root_music), *ROOTS),
-    "ula_bartlett": (*_spectra(ula_bartlett), *_by_steering("bartlett_spectrum")),
+    "ula_bartlett": (*_spectra(ula_bartlett), *_by_steering("bartlett_spectrum", -2)),
     "ula_mvdr": (*_spectra(ula_mvdr), *_by_steering("mvdr_spectrum")),
     "ula_music": (*_spectra(ula_music), *_by_steering("music_spectrum")),
 }
