@@ -248,16 +248,11 @@ def _numbers(price: Callable[[int], float]) -> Named:
     right = _weighted(price)
 
     def less(values: Tensor, samples: int) -> Tensor:
-        m = values.shape[-1]
-        return (
-            _criterion(
-                lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
-                    ..., : m - 1
-                ]
-            )(values, samples)
-            if m > 1
-            else right(values, samples)
-        )
+        return _criterion(
+            lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
+                ..., : max(1, m - 1)
+            ]
+        )(values, samples)
 
     def real(values: Tensor, samples: int) -> Tensor:
         return _criterion(
