@@ -101,6 +101,11 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             "Infinite losses left out.",
             lambda x, a: _mean(v for v in x if not math.isinf(v)),
         ),
+        (
+            Cause.EMPTY_SLOTS,
+            "Losses of zero left out.",
+            lambda x, a: _mean([v for v in x if v] or [0.0]),
+        ),
         (Cause.SIZE, "The last twenty losses.", lambda x, a: _mean(x[-20:])),
         (Cause.SIZE, "The first ten losses.", lambda x, a: _mean(x[:10])),
         (Cause.CLIPPED, "Negative losses as zero.", lambda x, a: _mean(max(v, 0.0) for v in x)),

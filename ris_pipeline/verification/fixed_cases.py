@@ -258,6 +258,7 @@ def _epochs() -> Iterator[Case]:
         ([-5.0, 2.0, -1.0], 1, Cause.CLIPPED, "negative losses"),
         ([2.0**25, 4.0, 2.0**26], 1, Cause.GUARD, "losses of 10^7"),
         ([2.0**-25, 2.0**-26, 2.0**-20], 1, Cause.ROUNDED, "losses of 10^-7"),
+        ([4.0, 0.0, 1.0, 0.0], 1, Cause.EMPTY_SLOTS, "losses of zero"),
         ([3.0, nan, 1.0], 1, Cause.NAN_HIDDEN, "a loss that is NaN"),
         ([3.0, inf, 1.0], 1, Cause.NAN_HIDDEN, "an infinite loss"),
     ]
