@@ -134,6 +134,9 @@ def circumstances(name: str) -> Iterator[Case]:
     for cause, where, size, part in SIZES:
         if not (name in MEANS and part is TAIL):
             yield Case(_of_problem(name, size, part), (cause,), where)
+    if name in MEANS:
+        many = Size(3, (130,), k=2)
+        yield Case(_of_problem(name, many, slice(None)), (Cause.CHUNK,), "a mean over 130")
     if name in HERMITIZED:
         for cause, where, size in NEAR:
             yield Case(_of_near_matrices(name, size), (cause, Cause.NOT_HERMITIAN), where)
