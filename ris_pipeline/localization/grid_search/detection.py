@@ -9,6 +9,7 @@ Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and t
 non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -177,9 +178,7 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
 
 
 def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
-    # One large product; left broadcast it becomes one small product a scene, ten times slower.
-    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
-    response = squared_modulus(rows @ steering.mT).reshape(*probes.shape[:-1], gains.shape[-1])
+    response = squared_modulus(_responses(steering, probes))
     left = gains - response[:, :, 1:].sum(2)
     usable = left > _BLIND * gains
     # Where usable is false the quotient is not used; the denominator only has to be harmless.
@@ -187,6 +186,43 @@ def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b
     total = torch.where(usable, scores, torch.zeros_like(scores)).sum(1)
     free = left.sum(1) > COLLINEAR * gains.sum(1)
     return torch.where(free, total, torch.zeros_like(total))
+
+
+def _responses(
+    steering: Complex[Tensor, "g n"], probes: Complex[Tensor, "b t p n"]
+) -> Complex[Tensor, "b t p g"]:
+    # One large product; left broadcast it becomes one small product a scene, ten times slower.
+    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
+    return (rows @ steering.mT).reshape(*probes.shape[:-1], steering.shape[0])
+
+
+def evidence_of_another(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    ratio: Float[Tensor, " b"],
+    energy: Float[Tensor, " b"],
+) -> Float[Tensor, " b"]:
+    """`ln mean_g prod_t (1 + l_tg / rho)^-1 (1 - q_g / J)^-n`, l_tg = |P_t Phi_t a_g|^2 and
+    q_g = sum_t |a_g^H Phi_t^H P_t y_t|^2 / (l_tg + rho).
+
+    Args:
+        ratio: rho; energy: J.
+    """
+    probes = _probes(measurement, parameters, active)
+    logs = []
+    for start, stop, steering in detector.grid.chunks():
+        response = squared_modulus(_responses(steering, probes.to(steering.dtype)))
+        whole = gains[..., start:stop]
+        left = (whole - response[:, :, 1:].sum(2)).clamp_min(0)
+        rho = ratio[:, None, None].to(left.dtype)
+        explained = (response[:, :, 0] / (left + rho)).sum(1).double() / energy[:, None]
+        volume = torch.log1p(left / rho).sum(1).double()
+        logs.append(-volume - measurement.samples * torch.log1p(-explained.clamp_max(1 - 1e-9)))
+    joined = torch.cat(logs, dim=-1)
+    return joined.logsumexp(1) - math.log(joined.shape[1])
 
 
 def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:
