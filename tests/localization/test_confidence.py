@@ -48,8 +48,8 @@ def test_laplace_and_the_sum_over_the_grid_are_one_integral():
     room = torch.minimum(place[:, 0] - domain.lower, domain.upper - place[:, 0])[:, :2]
     inside = (room > 3 * found.std[:, 0, :2]).all(1)
     assert inside.sum() > 6
-    # The grid is finer than the sharpest peak. The prior is uniform in the angles, the grid in u and v: the domain's mean of cos(azimuth)
-    # cos^2(elevation) is 0.76, its least 0.38.
+    # The grid is finer than the sharpest peak. The prior is uniform in the angles, the grid in u
+    # and v: the domain's mean of cos(azimuth) cos^2(elevation) is 0.76, its least 0.38.
     assert (around - over)[inside].abs().max() < math.log(0.76 / 0.38)
 
 
