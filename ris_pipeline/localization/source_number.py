@@ -176,7 +176,7 @@ def penalised_likelihood(
 def number_confidence(values: Float[Tensor, "b k"], count: Tensor) -> Float[Tensor, " b"]:
     """`exp(-v_count / 2) / sum_k exp(-v_k / 2)`, v in units of -2 ln likelihood.
 
-    With BIC that is the posterior probability of the number among those tried, all equally probable
+    With MDL that is the posterior probability of the number among those tried, all equally probable
     beforehand, to the order of the approximation that BIC is (A. E. Raftery, "Bayesian Model
     Selection in Social Research", Sociol. Methodol. 25, 1995); with AIC the Akaike weight.
     """

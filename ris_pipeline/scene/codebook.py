@@ -11,10 +11,21 @@ from jaxtyping import Complex
 from scipy.linalg import hadamard
 from torch import Tensor
 
+from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_range
-from ris_pipeline.config import Scenario
+from ris_pipeline.config import LARGEST, Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
+
+
+def _check_memory(codes: int, elements: int) -> None:
+    """Raise `InputError` if complex128 codes would take more than `LARGEST`."""
+    size = 16 * codes * elements
+    if size > LARGEST:
+        raise InputError(
+            f"{codes} codes of {elements} elements would take {size / 2**30:.3g} GiB: allowed are "
+            f"{LARGEST >> 30}"
+        )
 
 
 def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tensor, "*shape"]:
@@ -33,10 +44,11 @@ def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tens
     """All `P * Q` two-dimensional DFT codes of a panel, complex128, p running fastest.
 
     Raises:
-        InputError: a side below 1.
+        InputError: a side below 1, or more than 8 GiB of codes.
     """
     for name, sides in (("panel", panel), ("shape", shape)):
         check_range(name, min(sides), 1, math.inf)
+    _check_memory(math.prod(shape), math.prod(panel))
     (n_h, n_v), (size_h, size_v) = panel, shape
     p, q, i_h, i_v = (torch.arange(n, dtype=torch.float64) for n in (size_h, size_v, n_h, n_v))
     horizontal = torch.exp(2j * math.pi * p[:, None] * i_h / size_h)
@@ -48,10 +60,11 @@ def random_codebook(count: int, elements: int, seed: int) -> Complex[Tensor, "co
     """Codes of independent uniform phases, complex128.
 
     Raises:
-        InputError: a count or elements below 1.
+        InputError: a count or elements below 1, or more than 8 GiB of codes.
     """
     check_range("count", count, 1, math.inf)
     check_range("elements", elements, 1, math.inf)
+    _check_memory(count, elements)
     random = SceneRandom(seed, torch.zeros(1, dtype=torch.int64), torch.float64)
     phase = random.between(Stream.CODEBOOK, -math.pi, math.pi, count, elements)[0]
     return phasor(phase)
@@ -61,10 +74,11 @@ def hadamard_codebook(elements: int) -> Complex[Tensor, "codes n"]:
     """Rows of the smallest Sylvester Hadamard matrix that covers the panel, complex128.
 
     Raises:
-        InputError: elements below 1.
+        InputError: elements below 1, or more than 8 GiB of codes.
     """
     check_range("elements", elements, 1, math.inf)
     size = 1 << max(0, (elements - 1).bit_length())
+    _check_memory(size, size)
     return torch.from_numpy(hadamard(size)[:, :elements].astype(np.complex128))
 
 

@@ -131,6 +131,15 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
     return _finer(search, chosen, depths)
 
 
+def _valid_first(
+    directions: Float[Tensor, "b c 2"], valid: Bool[Tensor, "b c"]
+) -> tuple[Float[Tensor, "b d 2"], Bool[Tensor, "b d"]]:
+    """The same without those that are valid in no scene: most aliases lie outside the domain."""
+    order = valid.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    order = order[:, : max(1, int(valid.sum(1).max()) if valid.numel() else 0)]
+    return directions.gather(1, order[..., None].expand(-1, -1, 2)), valid.gather(1, order)
+
+
 def _finer(search: _DistanceSearch, chosen: Tensor, depths: Tensor) -> Tensor:
     """The same directions, at distances between those of the first pass."""
     step = float(depths[1] - depths[0]) if depths.numel() > 1 else 0.0
@@ -166,7 +175,7 @@ def modified_music_finder(
         peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music")
         directions, inside = aliases(peaks.parameters[..., :2], doubled.period, domain)
         valid = (inside & peaks.found[..., None]).flatten(1)
-        directions = directions.flatten(1, 2)
+        directions, valid = _valid_first(directions.flatten(1, 2), valid)
         parameters = domain.lower.repeat(number.shape[0], slots, 1)
         for k in number.unique().tolist():
             index = torch.nonzero(number == k)[:, 0]

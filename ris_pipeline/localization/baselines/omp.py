@@ -3,14 +3,18 @@
 from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.localization.baselines.run import Find, run_baseline
 from ris_pipeline.localization.coordinates import on_border, search_domain
 from ris_pipeline.localization.estimates import Estimates, status_of
-from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
+from ris_pipeline.localization.grid_search.detection import (
+    build_detector,
+    grid_gains,
+    grid_scores,
+)
 from ris_pipeline.localization.grid_search.grid import SteeringGrid, steering_grid
 from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.measurement.columns import source_columns
@@ -28,25 +32,29 @@ def _omp(scenes: Received, measurement: Measurement) -> Find:
     gains = grid_gains(build_detector(grid, scenes.codes), measurement)
     domain = search_domain(scenes.scenario, values.device)
 
+    # The first k sources are the same however many are asked for.
+    path = domain.lower.repeat(measurement.scenes, 0, 1)
+
     def find(number: Int[Tensor, " b"]) -> Positions:
+        nonlocal path
         slots = int(number.max()) if number.numel() else 0
-        parameters = domain.lower.repeat(number.shape[0], slots, 1)
+        for _ in range(path.shape[1], slots):
+            where = _strongest(grid, _matched_residual(measurement, path), gains)
+            path = torch.cat((path, grid.coordinates(where)[:, None]), dim=1)
         found = torch.arange(slots, device=number.device) < number[:, None]
-        for k in range(slots):
-            residual = _matched_residual(measurement, parameters[:, :k], found[:, :k])
-            parameters[:, k] = grid.coordinates(_strongest(grid, residual, gains))
-        edge = on_border(parameters, domain, measurement.wavefront)
-        return Positions(parameters, found, status_of(edge, resolved=found))
+        edge = on_border(path[:, :slots], domain, measurement.wavefront)
+        return Positions(path[:, :slots], found, status_of(edge, resolved=found))
 
     return find
 
 
 def _matched_residual(
-    measurement: Measurement, parameters: Float[Tensor, "b k 3"], active: Bool[Tensor, "b k"]
+    measurement: Measurement, parameters: Float[Tensor, "b k 3"]
 ) -> Complex[Tensor, "b t n"]:
     """`Phi_t^H P_t y_t`, P_t the projection that removes the sources found."""
     if parameters.shape[1] == 0:
         return measurement.matched
+    active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
     a = source_columns(measurement, parameters, active)
     amplitudes = linearise(measurement, parameters, active).amplitudes
     return measurement.matched - (measurement.normal(a) @ amplitudes[..., None])[..., 0]
@@ -55,16 +63,7 @@ def _matched_residual(
 def _strongest(
     grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t g"]
 ) -> Int[Tensor, " b"]:
-    best = torch.full_like(gains[:, 0, 0], -1.0)
-    where = torch.zeros_like(best, dtype=torch.int64)
-    for start, stop, steering in grid.chunks():
-        rows = residual.flatten(0, 1).to(steering.dtype).conj().resolve_conj()
-        response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
-        score = response.unflatten(0, residual.shape[:2]) / gains[..., start:stop]
-        top, index = score.sum(1).max(-1)
-        where = torch.where(top > best, index + start, where)
-        best = torch.maximum(top, best)
-    return where
+    return grid_scores(grid, residual[:, :, None], gains).argmax(1)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.cholesky import invert_information, unit_diagonal
 from ris_pipeline.localization.coordinates import inverse_by_distance
 from ris_pipeline.localization.least_squares.linearisation import (
@@ -76,7 +77,7 @@ def fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
     them where two sources coincide. The panel is the one the receiver assumes.
     """
-    return _information(scenes)[0]
+    return in_chunks(_information, scenes)[0]
 
 
 def _information(scenes: SceneBatch) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
@@ -106,4 +107,5 @@ def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
         InputError: as `locate` for the receiver's part of the scenes.
     """
     check_scenes(scenes)
-    return variances(*_information(scenes), scenes)
+    information, whole = in_chunks(_information, scenes)
+    return variances(information, whole, scenes)

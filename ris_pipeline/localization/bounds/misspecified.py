@@ -37,6 +37,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline._tables import Row, Tabular, known
+from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.bounds.deterministic import true_parameters
 from ris_pipeline.localization.cholesky import (
     positive_definite,
@@ -139,6 +140,12 @@ def misspecified_cramer_rao_bound(scenes: SceneBatch) -> MisspecifiedBound:
             known.
     """
     check_scenes(scenes)
+    variance, bias, status = in_chunks(_bound, scenes)
+    return MisspecifiedBound(variance, bias, status)
+
+
+def _bound(scenes: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Variance, bias and status; see `MisspecifiedBound`."""
     active, domain = scenes.sources.active, _half_space(scenes)
     measurement = measure(replace(scenes, snapshots=clean_snapshots(scenes)))
     refined = refine(measurement, true_parameters(scenes.sources), active, domain, _NEAR)
@@ -256,7 +263,7 @@ def _report(
     place: _Expansion,
     free: Bool[Tensor, "b d"],
     edge: Bool[Tensor, "b k"],
-) -> MisspecifiedBound:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Variance and bias in (azimuth, elevation, distance), and what became of each source."""
     active, noise = scenes.sources.active, scenes.noise_variance.double()
     rounding = noise_estimate(measurement, torch.zeros_like(noise), torch.zeros_like(noise), 0)
@@ -271,4 +278,4 @@ def _report(
     known = found[:, None] & active
     blank = torch.where(known, 0.0, torch.nan).double()[..., None]
     status = status_of(edge, resolved=known)
-    return MisspecifiedBound(variance + blank, end - truth + blank, status)
+    return variance + blank, end - truth + blank, status

@@ -33,6 +33,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.bounds.deterministic import by_distance, true_parameters, variances
 from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
 from ris_pipeline.localization.coordinates import inverse_by_distance
@@ -49,7 +50,7 @@ def stochastic_fisher_information(scenes: SceneBatch) -> Float[Tensor, "b d d"]:
     (B, 3K, 3K) float64, 1/rad^2 and 1/m^2; rows and columns of empty slots are zero, and all of
     them where two sources coincide. The panel is the one the receiver assumes.
     """
-    return _information(scenes)[0]
+    return in_chunks(_information, scenes)[0]
 
 
 def _information(scenes: SceneBatch) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
@@ -167,4 +168,5 @@ def stochastic_cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
     if bool((scenes.sources.count >= rows).any()):
         most = int(scenes.sources.count.max())
         raise InputError(f"sources.count holds {most}: allowed are fewer than L M = {rows}")
-    return variances(*_information(scenes), scenes)
+    information, whole = in_chunks(_information, scenes)
+    return variances(information, whole, scenes)

@@ -9,10 +9,11 @@ Source: S. Chen, S. A. Billings, W. Luo, "Orthogonal least squares methods and t
 non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.localization.cholesky import regular_cholesky
@@ -20,7 +21,7 @@ from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
 from ris_pipeline.scene import direction_cosines
 
 COLLINEAR = 0.1
@@ -36,6 +37,10 @@ _TABLE_ENTRIES = 2**25
 
 _SCENES_AT_ONCE = 8
 """Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
+
+_RESPONSES_AT_ONCE = 2**20
+"""Complex responses of the grid formed together (8 MiB in complex64): as many as stay in a cache
+while they are squared, summed and divided."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +141,20 @@ def next_places(
 def _spectrum(
     detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
 ) -> Float[Tensor, "b g"]:
-    probes = _probes(measurement, parameters, active)
-    parts = [
-        _scores(steering, probes.to(steering.dtype), gains[..., start:stop])
-        for start, stop, steering in detector.grid.chunks()
-    ]
+    return grid_scores(detector.grid, _probes(measurement, parameters, active), gains)
+
+
+def grid_scores(
+    grid: SteeringGrid, probes: Complex[Tensor, "b t p n"], gains: Float[Tensor, "b t g"]
+) -> Float[Tensor, "b g"]:
+    """`sum_t |a^H p_t0|^2 / (|Phi_t a|^2 - sum_{j>0} |a^H p_tj|^2)`, see `_probes`."""
+    rows = probes.shape[1] * probes.shape[2]
+    parts = []
+    for start, stop, steering in grid.chunks():
+        some = max(1, _RESPONSES_AT_ONCE // (rows * (stop - start)))
+        pairs = zip(probes.split(some), gains[..., start:stop].split(some), strict=True)
+        scores = [_scores(steering, part.to(steering.dtype), gain) for part, gain in pairs]
+        parts.append(torch.cat(scores))
     return torch.cat(parts, dim=-1)
 
 
@@ -164,10 +178,7 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
 
 
 def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
-    # One large product; left broadcast it becomes one small product a scene, ten times slower.
-    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
-    response = torch.view_as_real(rows @ steering.mT).square().sum(-1)
-    response = response.reshape(*probes.shape[:-1], gains.shape[-1])
+    response = squared_modulus(_responses(steering, probes))
     left = gains - response[:, :, 1:].sum(2)
     usable = left > _BLIND * gains
     # Where usable is false the quotient is not used; the denominator only has to be harmless.
@@ -177,12 +188,45 @@ def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b
     return torch.where(free, total, torch.zeros_like(total))
 
 
+def _responses(
+    steering: Complex[Tensor, "g n"], probes: Complex[Tensor, "b t p n"]
+) -> Complex[Tensor, "b t p g"]:
+    # One large product; left broadcast it becomes one small product a scene, ten times slower.
+    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
+    return (rows @ steering.mT).reshape(*probes.shape[:-1], steering.shape[0])
+
+
+def evidence_of_another(
+    detector: Detector,
+    measurement: Measurement,
+    gains: Float[Tensor, "b t g"],
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    ratio: Float[Tensor, " b"],
+    energy: Float[Tensor, " b"],
+) -> Float[Tensor, " b"]:
+    """`ln mean_g prod_t (1 + l_tg / rho)^-1 (1 - q_g / J)^-n`, l_tg = |P_t Phi_t a_g|^2 and
+    q_g = sum_t |a_g^H Phi_t^H P_t y_t|^2 / (l_tg + rho).
+
+    Args:
+        ratio: rho; energy: J.
+    """
+    probes = _probes(measurement, parameters, active)
+    logs = []
+    for start, stop, steering in detector.grid.chunks():
+        response = squared_modulus(_responses(steering, probes.to(steering.dtype)))
+        whole = gains[..., start:stop]
+        left = (whole - response[:, :, 1:].sum(2)).clamp_min(0)
+        rho = ratio[:, None, None].to(left.dtype)
+        explained = (response[:, :, 0] / (left + rho)).sum(1).double() / energy[:, None]
+        volume = torch.log1p(left / rho).sum(1).double()
+        logs.append(-volume - measurement.samples * torch.log1p(-explained.clamp_max(1 - 1e-9)))
+    joined = torch.cat(logs, dim=-1)
+    return joined.logsumexp(1) - math.log(joined.shape[1])
+
+
 def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:
     """`sum_t |a^H z_t|^2 / (a^H W_t a)` over the grid: the score before any source is found."""
     detector = Detector(grid, torch.empty(0), torch.empty(0), None)
     gains = grid_gains(detector, measurement)
-    parts = [
-        _scores(steering, measurement.matched[:, :, None].to(steering.dtype), gains[..., a:b])
-        for a, b, steering in grid.chunks()
-    ]
-    return torch.cat(parts, dim=-1)
+    return grid_scores(grid, measurement.matched[:, :, None], gains)

@@ -33,10 +33,10 @@ from ris_pipeline.localization.measurement.statistics import Measurement
 class Fit(Expansion):
     """Linearisation at one set of coordinates.
 
-    objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the residual alone, one and the
-    same for a source alone, which has nothing to cancel, both infinite where the sources coincide to rounding; score (B, 3K); information (B, 3K, 3K);
+    objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the residual alone, both
+    infinite where the sources coincide to rounding; score (B, 3K); information (B, 3K, 3K);
     amplitudes (B, T, K); whole (B, 3K), the diagonal of the information that known amplitudes would
-    leave. Entries of inactive slots are zero.
+    leave. Entries of inactive slots are zero. A source alone has no ridge: nothing cancels it.
     """
 
     amplitudes: Tensor

@@ -50,12 +50,16 @@ class Numbers:
     """What has been tried of each scene, and the best of it so far: it grows by `note` and `offer`.
 
     values (B, slots + 1): the least criterion of each number, infinite where it was not tried;
-    count (B,): the number of least criterion; places (B, slots, 3): its sources.
+    count (B,): the number of least criterion; places (B, slots, 3): its sources; tried
+    (B, slots + 1): numbers that were fitted, and fits (B, slots + 1, slots, 3): the best fit of
+    each.
     """
 
     values: Float[Tensor, "b n"]
     count: Int[Tensor, " b"]
     places: Float[Tensor, "b k 3"]
+    tried: Bool[Tensor, "b n"]
+    fits: Float[Tensor, "b n k 3"]
     _least: Float[Tensor, " b"] = field(repr=False)
 
     @classmethod
@@ -63,8 +67,10 @@ class Numbers:
         """Nothing tried yet."""
         infinite = torch.full_like(domain.lower[0], torch.inf)
         count = torch.zeros(scenes, dtype=torch.int64, device=domain.lower.device)
-        places = domain.lower.repeat(scenes, slots, 1)
-        return cls(infinite.repeat(scenes, slots + 1), count, places, infinite.repeat(scenes))
+        values, places = infinite.repeat(scenes, slots + 1), domain.lower.repeat(scenes, slots, 1)
+        fits = domain.lower.repeat(scenes, slots + 1, slots, 1)
+        tried = torch.zeros_like(values, dtype=torch.bool)
+        return cls(values, count, places, tried, fits, infinite.repeat(scenes))
 
     def least(self, index: Tensor) -> Float[Tensor, " s"]:
         """The criterion of the best so far."""
@@ -80,6 +86,10 @@ class Numbers:
         """Take these sources of the scenes `index` where they are the best so far; where they
         are."""
         number = places.shape[1]
+        best = ~self.tried[index, number] | (values < self.values[index, number])
+        best = best & values.isfinite()
+        self.tried[index[best], number] = True
+        self.fits[index[best], number, :number] = places[best]
         self.note(index, number, values)
         better = values < self._least[index]
         winners = index[better]
@@ -168,6 +178,7 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
     K + 1 then explain what K could.
     """
     count, values, places = numbers.count.clone(), numbers.values.clone(), numbers.places.clone()
+    tried, fits = numbers.tried.clone(), numbers.fits.clone()
     for k in range(3, plan.slots + 1):
         index = torch.nonzero(count == k)[:, 0]
         if index.numel() == 0:
@@ -178,10 +189,12 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
         fewer = search_again(part, fewer, plan.coordinates, one_more=False)
         value = _criterion(part, fewer)
         better = value < values[index, k]
+        lower = value < values[index, k - 1]
+        fits[index[lower], k - 1, : k - 1] = fewer.parameters[lower]
         values[index, k - 1] = torch.minimum(values[index, k - 1], value)
         count[index[better]] = k - 1
         places[index[better], : k - 1] = fewer.parameters[better]
-    return Numbers(values, count, places, values.amin(1))
+    return Numbers(values, count, places, tried, fits, values.amin(1))
 
 
 def settle(search: Search, count: Tensor, places: Tensor, plan: Plan) -> Float[Tensor, "b slots 3"]:

@@ -19,6 +19,7 @@ from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.grid_search.detection import build_detector
 from ris_pipeline.localization.grid_search.grid import SteeringGrid, steering_grid
 from ris_pipeline.localization.least_squares.refinement import refine
+from ris_pipeline.localization.maximum_likelihood.evidence import number_probability
 from ris_pipeline.localization.maximum_likelihood.growing import (
     Plan,
     grow,
@@ -42,7 +43,6 @@ from ris_pipeline.localization.source_number import (
     Threshold,
     check_criterion,
     eigenvalue_number,
-    number_confidence,
     source_costs,
     threshold_costs,
 )
@@ -96,6 +96,7 @@ def _locate_chunk(
     search = prepare_search(
         plan.detector, measurement, plan.domain, plan.half_cell, interference, costs
     )
+    numbers = None
     if known is not None:
         count, confidence = known, torch.full_like(measurement.energy, torch.nan)
         places = grow_known(search, count, plan)
@@ -105,8 +106,11 @@ def _locate_chunk(
     else:
         numbers = reconsider(search, grow(search, plan), plan)
         count, places = numbers.count, numbers.places
-        confidence = number_confidence(numbers.values, count)
     places = settle(search, count, places, plan)
+    if numbers is not None:
+        fits = numbers.fits.clone()
+        fits[torch.arange(count.shape[0], device=count.device), count] = places
+        confidence = number_probability(search, numbers.tried, fits, count, plan.coordinates)
     active = torch.arange(plan.slots, device=count.device) < count[:, None]
     refined = refine(search.white, places, active, plan.domain)
     dtype = scenes.snapshots.real.dtype

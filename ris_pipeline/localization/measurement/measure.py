@@ -9,7 +9,7 @@ from torch import Tensor
 from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.measurement.back_projection import element_classes, matched_filter
 from ris_pipeline.localization.measurement.gram import GramMeasurement
-from ris_pipeline.localization.measurement.sensing import SensingMeasurement
+from ris_pipeline.localization.measurement.sensing import SensingMeasurement, SharedCodes
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import Panel, Received, sensing_matrix
 
@@ -30,7 +30,8 @@ def measure(scenes: Received) -> Measurement:
         "wavefront": scenes.scenario.wavefront,
     }
     if rows < elements:
-        return SensingMeasurement(sensing=sensing_matrix(channel, codes), **common)
+        shared = SharedCodes.of(channel, scenes.codes)
+        return SensingMeasurement(sensing=sensing_matrix(channel, codes), shared=shared, **common)
     # In the precision of the scenes: what rounding leaves of a zero there is not interference.
     classes = element_classes(scenes.codes)
     return GramMeasurement(gram=_class_grams(channel, codes, classes), classes=classes, **common)

@@ -22,6 +22,11 @@ from ris_pipeline.scene import Panel
 Kind = TypeVar("Kind", bound="Measurement")
 
 
+def squared_modulus(values: Complex[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`Re^2 + Im^2`: `abs` takes a root first, and a sum over pairs four times as long."""
+    return values.real.square() + values.imag.square()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement(ABC):
     """What is kept of the snapshots; complex128 as `measure` makes it.

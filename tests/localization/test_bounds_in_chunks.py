@@ -1,0 +1,62 @@
+"""Bounds of many scenes take the memory of a few, and are those of each scene."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ris_pipeline.config import Impairments, Scenario
+from ris_pipeline.localization import (
+    cramer_rao_bound,
+    misspecified_cramer_rao_bound,
+    stochastic_cramer_rao_bound,
+)
+from ris_pipeline.localization.bounds import chunks
+from ris_pipeline.scene import SceneBatch, simulate
+
+SCENARIO = Scenario(
+    panel=(12, 12),
+    codebook="random",
+    power="power_control",
+    sources=(1, 3),
+    impairments=Impairments(phase_error_deg=5.0, position_jitter=0.01, fixed=False),
+)
+WORK_SPACE = 8
+"""Times Phi^H Phi of a chunk: codes and channel of the classes, their products, images."""
+
+
+def _misspecified(scenes: SceneBatch) -> torch.Tensor:
+    return misspecified_cramer_rao_bound(scenes).mean_squared_error
+
+
+BOUNDS = (cramer_rao_bound, stochastic_cramer_rao_bound, _misspecified)
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_in_chunks_as_all_at_once(
+    bound: Callable[[SceneBatch], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = simulate(SCENARIO, 0, torch.arange(24), torch.float64)
+    monkeypatch.setattr(chunks, "_CHUNK_ENTRIES", 2**40)
+    whole = bound(scenes)
+    monkeypatch.setattr(chunks, "_CHUNK_ENTRIES", 5 * 144**2)
+    # Scenes that stop at another step of the same descent are apart by its tolerance, 1e-6 of the
+    # variance (`FINAL_TOLERANCE` squared).
+    torch.testing.assert_close(bound(scenes), whole, rtol=1e-6, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_memory_is_that_of_a_chunk(bound: Callable[[SceneBatch], torch.Tensor]) -> None:
+    scenes = simulate(SCENARIO, 0, torch.arange(512))
+    bound(simulate(SCENARIO, 0, torch.arange(2)))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        bound(scenes)
+    level = peak = 0
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        level += event.nbytes()
+        peak = max(peak, level)
+    assert peak < WORK_SPACE * 16 * chunks._CHUNK_ENTRIES
+    # All at once Phi^H Phi alone would be more.
+    assert WORK_SPACE * chunks._CHUNK_ENTRIES < 512 * 144**2
