@@ -29,6 +29,7 @@ ROOMS = (
     "report",
     "commands",
     "cli",
+    "__main__",
 )
 """In order: a room imports only rooms before it. `verification` may use all of them."""
 

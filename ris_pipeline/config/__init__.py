@@ -4,7 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
-from ris_pipeline.config._base import Interval
+from ris_pipeline.config._base import Interval, shown_value
 from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
@@ -16,6 +16,7 @@ from ris_pipeline.config.learning import (
     Training,
 )
 from ris_pipeline.config.presets import (
+    changed_settings,
     check_used,
     load_settings,
     override_settings,
@@ -50,6 +51,7 @@ __all__ = [
     "Settings",
     "Training",
     "Wavefront",
+    "changed_settings",
     "check_training_memory",
     "check_used",
     "load_settings",
@@ -57,4 +59,5 @@ __all__ = [
     "parse_settings",
     "parse_value",
     "preset_names",
+    "shown_value",
 ]

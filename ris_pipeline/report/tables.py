@@ -1,18 +1,47 @@
 """Tables for people, as rich renderables: the caller decides where they are printed."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.text import Text
+
+WIDTH = 80
+"""Columns of a printed table: those of a terminal, a pipe and a mail."""
+
+_GAP = "  "
 
 
-def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose other columns are numbers."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
-    for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    """A table whose first column is text and whose other columns are numbers.
+
+    Headings wrap to their columns, the first column to what is left of `WIDTH`; nothing is cut, and
+    no line ends in blanks.
+    """
+    columns = zip(header, *rows, strict=True)
+    widths = [max(_longest_word(name), *map(len, cells)) for name, *cells in columns]
+    spare = WIDTH - sum(width + len(_GAP) for width in widths[1:])
+    least = max(_longest_word(row[0]) for row in [header, *rows])
+    widths[0] = max(least, min(widths[0], spare))
+    heading = _lines(header, widths)
+    body = [line for row in rows for line in _lines(row, widths)]
+    rule = "-" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    text = Text(no_wrap=True, overflow="ignore", end="\n\n").append(f"\n{title}\n", style="bold")
+    return text.append("\n".join([*heading, rule, *body]))
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """A row, of several lines where a cell is wider than its column; cells stand at the bottom."""
+    wrapped = [wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    upward = zip_longest(*(reversed(lines) for lines in wrapped), fillvalue="")
+    return [
+        _GAP.join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in reversed(list(upward))
+    ]
