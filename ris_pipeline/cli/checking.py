@@ -49,7 +49,7 @@ def verify(
 ) -> None:
     """Run every law about your function, or your module's.
 
-    VERTIME
+    A function takes from some seconds to a minute, unless --examples says more.
 
     Exit code 0: it holds; 1: a law fails; 2: it cannot be judged; 3: it is right under another
     convention, which it does not state.

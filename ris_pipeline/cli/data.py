@@ -91,7 +91,8 @@ def calibrate(
 ) -> None:
     """Estimate responses and positions of a panel's elements.
 
-    The panel is fixed and miscalibrated; it is written, and compared on unseen scenes. CALTIME
+    The panel is fixed and miscalibrated; it is written, and compared on unseen scenes, in
+    about a minute of one core.
     """
     from ris_pipeline.commands.calibrate import run_calibrate
 

@@ -58,7 +58,9 @@ def evaluate(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler, instead of local processes.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the units in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the units in OUT; start where there are none.")
+    ] = False,
 ) -> None:
     """Monte-Carlo runs: sources found, errors against the bound.
 

@@ -165,7 +165,7 @@ def train_with_progress(
                 with closing(events) if events else nullcontext():
                     trainer.fit(lambda trainer: _write_epoch(trainer, written, events))
         except KeyboardInterrupt:
-            console.print(_kept(folder, trainer), highlight=False)
+            console.print(_kept(folder, trainer), highlight=False, soft_wrap=True)
             raise
     for alarm in health_alarms(trainer.history):
         console.print(f"[ALARM] {alarm}", markup=False, soft_wrap=True)
@@ -186,6 +186,6 @@ def _kept(folder: RunFolder | None, trainer: Trainer) -> str:
     done = trainer.counters.epoch
     if folder is None or not folder.checkpoint.is_file():
         return "stopped: nothing is kept"
-    return (
-        f"stopped: {done} of {trainer.settings.training.epochs} epochs are kept: --resume goes on"
-    )
+    total = trainer.settings.training.epochs
+    command = f"`ris-pipeline train --out {folder.path} --resume`"
+    return f"stopped: {done} of {total} epochs are kept: {command} goes on"

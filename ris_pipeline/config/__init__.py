@@ -18,6 +18,7 @@ from ris_pipeline.config.learning import (
 from ris_pipeline.config.presets import (
     changed_settings,
     check_used,
+    flattened,
     load_settings,
     override_settings,
     parse_settings,
@@ -54,6 +55,7 @@ __all__ = [
     "changed_settings",
     "check_training_memory",
     "check_used",
+    "flattened",
     "load_settings",
     "override_settings",
     "parse_settings",

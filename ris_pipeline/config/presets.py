@@ -115,15 +115,16 @@ def check_used(overrides: Sequence[str], command: str, used: Sequence[str]) -> N
 
 def changed_settings(old: Settings, new: Settings) -> dict[str, tuple[Any, Any]]:
     """Both values of every setting that differs, by its dotted key."""
-    flat = [dict(_leaves(settings.model_dump(mode="json"))) for settings in (old, new)]
+    flat = [dict(flattened(settings.model_dump(mode="json"))) for settings in (old, new)]
     keys = dict.fromkeys([*flat[0], *flat[1]])
     pairs = {key: (flat[0].get(key), flat[1].get(key)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _leaves(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping by their dotted keys."""
     for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{before}{name}.")
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{before}{name}.")
         else:
             yield before + name, value

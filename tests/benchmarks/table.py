@@ -31,6 +31,10 @@ class Row:
         """Whether a value reaches the target."""
         return value >= self.target if self.more else value <= self.target
 
+    def verdict(self, value: float) -> str:
+        """The same in a word."""
+        return "reached" if self.reached(value) else "missed"
+
     def show(self, value: float) -> str:
         """The value with its unit."""
         digits = 0 if value >= 100 else 1

@@ -105,6 +105,18 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path) -> None:
     ]
 
 
+def test_more_epochs_begin_the_average_anew_and_keep_the_history() -> None:
+    short = Trainer(tiny(epochs=4, swa_fraction=0.5))
+    short.fit()
+    assert short.counters.swa_epochs == 2
+    longer = Trainer(tiny(epochs=6, swa_fraction=0.5))
+    longer.restore(short.checkpoint())
+    assert (longer.counters.swa_epochs, longer.swa) == (0, {})
+    longer.restore(longer.checkpoint())
+    assert longer.fit()[:4] == short.history
+    assert (longer.counters.epoch, longer.counters.swa_epochs) == (6, 2)
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, Trainer(tiny()).checkpoint())
