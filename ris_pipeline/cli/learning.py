@@ -80,8 +80,8 @@ def train(
 ) -> None:
     """Train the covariance network of a preset, by default small.
 
-    Minutes of one core: golden 1, minute 2, curve 5, small 24, reference some 30. An epoch at a time
-    is kept: Ctrl-C and a crash lose the one under way.
+    Minutes of one core: golden 1, minute 2, curve 5, small 24, reference some 30. What an epoch has
+    reached is kept: Ctrl-C and a crash lose the one under way.
 
     With --resume the settings come from the checkpoint in OUT. Options may give more
     training.epochs and another training.accumulation; what else differs is refused, and named.

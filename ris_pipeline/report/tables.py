@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from textwrap import wrap
+from textwrap import fill, wrap
 
 from rich.text import Text
 
@@ -15,19 +15,30 @@ _GAP = "  "
 def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
     """A table whose first column is text and whose other columns are numbers.
 
-    Headings wrap to their columns, the first column to what is left of `WIDTH`; nothing is cut, and
-    no line ends in blanks.
+    Beyond `WIDTH` headings wrap to their columns and the first column to what is left; nothing is
+    cut, and no line ends in blanks.
     """
-    columns = zip(header, *rows, strict=True)
-    widths = [max(_longest_word(name), *map(len, cells)) for name, *cells in columns]
-    spare = WIDTH - sum(width + len(_GAP) for width in widths[1:])
-    least = max(_longest_word(row[0]) for row in [header, *rows])
-    widths[0] = max(least, min(widths[0], spare))
+    widths = _widths(header, rows)
     heading = _lines(header, widths)
     body = [line for row in rows for line in _lines(row, widths)]
     rule = "-" * (sum(widths) + len(_GAP) * (len(widths) - 1))
-    text = Text(no_wrap=True, overflow="ignore", end="\n\n").append(f"\n{title}\n", style="bold")
-    return text.append("\n".join([*heading, rule, *body]))
+    text = Text(no_wrap=True, overflow="ignore").append(f"{title}\n", style="bold")
+    return text.append("\n".join([*heading, rule, *body, ""]))
+
+
+def prose(text: str) -> str:
+    """Text as wide as a table, without blanks at the ends of lines."""
+    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, cells)) for cells in columns]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= WIDTH:
+        return widths
+    widths = [max(_longest_word(name), *map(len, cells)) for name, *cells in columns]
+    spare = WIDTH - sum(width + len(_GAP) for width in widths[1:])
+    return [max(*map(_longest_word, columns[0]), min(widths[0], spare)), *widths[1:]]
 
 
 def _longest_word(text: str) -> int:
