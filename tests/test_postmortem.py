@@ -1,6 +1,7 @@
 """The known bugs, put back one at a time: what the kill matrix says turns red must turn red.
 
-`ris_pipeline/verification/kill_matrix.json` is measured by `ris_pipeline.verification.kill_page`.
+`ris_pipeline/verification/kill_matrix.json` is measured by `ris_pipeline.verification.kill_page`;
+here each bug meets the laws that see it first, and each law a bug. All pairs: `tox -e kill`.
 That it still holds for the laws without a bug is for `tests/verification/test_tightness.py`.
 """
 
@@ -27,19 +28,20 @@ from ris_pipeline.verification.target import PLACES
 ROOT = Path(__file__).parents[1]
 BUGS = {bug.key: bug for bug in KNOWN_BUGS}
 MATRIX = KillMatrix.from_json(STORED.read_text(encoding="utf-8"))
+WITNESSES = MATRIX.witnesses(each=2)
 LAWS = load_laws(QUICK)
 
 
 @pytest.mark.parametrize("key", BUGS)
 def test_a_bug_put_back_turns_its_laws_red(key: str) -> None:
-    green = [name for name in MATRIX.red[key] if not turns_red(LAWS[name], BUGS[key])]
+    green = [name for name in WITNESSES[key] if not turns_red(LAWS[name], BUGS[key])]
     assert not green, f"green with {key} in place: {green}: {BUGS[key].story}"
 
 
 def test_every_bug_is_caught_and_every_law_catches_one() -> None:
     assert MATRIX.red.keys() == BUGS.keys()
     assert all(MATRIX.red.values())
-    assert {name for names in MATRIX.red.values() for name in names} == LAWS.keys()
+    assert {name for names in WITNESSES.values() for name in names} == LAWS.keys()
 
 
 def test_the_stored_matrix_and_its_page_are_current() -> None:

@@ -157,7 +157,8 @@ def test_ctrl_c_with_two_workers_is_one_line_and_no_port_is_open(tmp_path: Path)
     assert run.returncode == 130
     assert "are kept: --resume goes on with the rest" in out
     assert err == ""
-    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    left = psutil.wait_procs(family, timeout=60)[1]
+    assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_ascii_terminals_and_folders_without_a_name() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline._errors import CALL_ERRORS
+from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import eigenvalue_bound, entry_bound, gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.problems import MEANS, NAMES, VALUES, Size, comparable, problem
@@ -70,6 +71,31 @@ def test_real_and_whole_numbers_are_not_cut_to_size(dtype: torch.dtype) -> None:
             "eigengap_loss": gap_bound(values, digits) + entry_bound(50.0, 4, digits),
         }.get(name, eigenvalue_bound(values, digits))
         assert_within(name, comparable(name, answer), expected, bound)
+
+
+WHOLE_AVERAGES = ("sample_covariance", "ledoit_wolf", "add_loading", "forward_backward")
+
+
+@given(st.sampled_from((torch.float64, torch.int64)))
+def test_averages_of_whole_numbers_are_not_whole(dtype: torch.dtype) -> None:
+    rows = np.array([[3, -1, 2, 1], [0, 2, 1, 4], [5, 1, -2, 0]])
+    matrix = rows[:, :3] + rows[:, :3].T
+    turned = matrix[::-1, ::-1]
+    digits = torch.complex64 if dtype is torch.int64 else torch.complex128
+    asked = {
+        "sample_covariance": ((rows,), rows @ rows.T / 4),
+        "ledoit_wolf": ((rows,), oracles.shrunk_covariance(rows + 0j)),
+        "add_loading": ((matrix, 0.25), matrix + 0.25 * np.eye(3)),
+        "forward_backward": ((matrix,), (matrix + turned) / 2),
+    }
+    for name in under_test(WHOLE_AVERAGES):
+        (given, *more), exact = asked[name]
+        try:
+            answer = getattr(TARGET, name)(torch.from_numpy(given.copy()).to(dtype), *more)
+        except CALL_ERRORS:
+            continue
+        bound = entry_bound(8.0 * float(np.abs(exact).max()), 64, digits)
+        assert_within(name, comparable(name, answer), exact, bound)
 
 
 @given(st.sampled_from(KINDS), st.sampled_from((Size(5, k=2), Size(5, (2,), k=3))))

@@ -14,26 +14,27 @@ from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.target import TARGET
 
 SMALL = Scenario(antennas=4, codes=8, codebook="random", power="power_control", sources=(1, 1))
-SCENES = 4
+SCENES = 12
+"""Of each panel: a call of one takes as long."""
 
 
-def _one_column(elements: int, seed: int) -> SceneBatch:
+def _one_column(elements: int) -> SceneBatch:
     """Elements in a vertical line: the phase depends on v and r alone, azimuth turns around it."""
     scenario = SMALL.replace(panel=(1, elements), snr_db=(0.0, 40.0))
-    return simulate(scenario, seed, torch.arange(SCENES), torch.float64)
+    return simulate(scenario, elements, torch.arange(SCENES), torch.float64)
 
 
-def _one_row(elements: int, seed: int) -> SceneBatch:
+def _one_row(elements: int) -> SceneBatch:
     """Elements in a horizontal line: azimuth and elevation show as u alone."""
     scenario = SMALL.replace(panel=(elements, 1), snr_db=(0.0, 40.0))
-    return simulate(scenario, seed, torch.arange(SCENES), torch.float64)
+    return simulate(scenario, elements, torch.arange(SCENES), torch.float64)
 
 
-def _one_direction(elements: int, seed: int) -> SceneBatch:
+def _one_direction(elements: int) -> SceneBatch:
     """A channel of rank one and codes that differ by a phase: one complex number is seen, and the
     amplitude takes all of it."""
     scenario = SMALL.replace(panel=(elements, 3))
-    scenes = simulate(scenario, seed, torch.arange(SCENES), torch.float64)
+    scenes = simulate(scenario, elements, torch.arange(SCENES), torch.float64)
     turns = torch.arange(scenario.codes, dtype=torch.float64)
     codes = scenes.codes[:, :1] * torch.polar(torch.ones_like(turns), turns)[:, None]
     channel = scenes.channel[:, :, :1] * scenes.channel[:, :1] / scenes.channel[:, :1, :1]
@@ -45,10 +46,9 @@ def _one_direction(elements: int, seed: int) -> SceneBatch:
 
 
 BLIND = st.builds(
-    lambda make, elements, seed: make(elements, seed),
+    lambda make, elements: make(elements),
     st.sampled_from((_one_column, _one_row, _one_direction)),
     st.integers(4, 12),
-    st.integers(0, 2**16),
 )
 
 
@@ -63,20 +63,20 @@ def test_where_the_bound_is_infinite_no_deviation_is_finite(scenes: SceneBatch) 
     assert_true("not resolved", bool(lost[blind.any(-1)].all()), found.status)
 
 
-@given(st.integers(4, 12), st.integers(0, 2**16))
-def test_the_bound_is_infinite_for_what_the_panel_does_not_see(elements: int, seed: int) -> None:
-    column = TARGET.cramer_rao_bound(_one_column(elements, seed))[:, 0]
+@given(st.integers(4, 12))
+def test_the_bound_is_infinite_for_what_the_panel_does_not_see(elements: int) -> None:
+    column = TARGET.cramer_rao_bound(_one_column(elements))[:, 0]
     assert_true("azimuth", bool((column[:, 0] == math.inf).all()), column)
     assert_true("elevation", bool(column[:, 1].isfinite().all()), column)
-    row = TARGET.cramer_rao_bound(_one_row(elements, seed))[:, 0]
+    row = TARGET.cramer_rao_bound(_one_row(elements))[:, 0]
     assert_true("both angles", bool((row[:, :2] == math.inf).all()), row)
 
 
-@given(st.integers(2, 8), st.integers(0, 2**16))
-def test_no_pseudo_true_place_where_the_panel_sees_none(elements: int, seed: int) -> None:
+@given(st.integers(2, 8))
+def test_no_pseudo_true_place_where_the_panel_sees_none(elements: int) -> None:
     error = Impairments(phase_error_deg=20.0, fixed=False)
     scenario = SMALL.replace(panel=(elements, 1), impairments=error)
-    scenes = simulate(scenario, seed, torch.arange(SCENES), torch.float64)
+    scenes = simulate(scenario, elements, torch.arange(SCENES), torch.float64)
     bound = TARGET.misspecified_cramer_rao_bound(scenes)
     # A descent may end at the border, where what is held has no finite variance.
     held = (bound.status == int(Status.EDGE))[..., None]

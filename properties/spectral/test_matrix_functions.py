@@ -85,6 +85,16 @@ def test_what_is_whitened_is_white(drawn: SpectralMatrix) -> None:
     assert_within("W R W^H", white @ drawn.exact @ adjoint(white), eye, bound)
 
 
+@given(st.integers(2, 9), st.integers(1, 8), st.integers(0, 7))
+def test_what_is_ill_conditioned_is_whitened_as_well(n: int, decades: int, seed: int) -> None:
+    values, basis = 10.0 ** -np.linspace(0, decades, n), eigenbasis(n, Basis.HAAR, seed)
+    exact = (basis * values) @ adjoint(basis)
+    exact = 0.5 * (exact + adjoint(exact))
+    white = _wide(TARGET.whitening(torch.from_numpy(exact)))
+    bound = conditioned_bound(1.0, 2 * n, 10.0**decades, torch.complex128)
+    assert_within("W R W^H", white @ exact @ adjoint(white), np.eye(n), bound)
+
+
 @given(low_rank_factors(ranks=(Rank.DISTINCT, Rank.TIED)))
 def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
     got, exact = _wide(TARGET.pseudo_inverse(drawn.factor)), drawn.exact

@@ -100,6 +100,21 @@ def test_the_number_is_where_the_criterion_is_smallest(
             assert_within(f"number by {name}", got.numpy(), number, 0)
 
 
+@given(spectra, SAMPLES)
+def test_each_spectrum_of_a_batch_has_its_own_number(values: np.ndarray, samples: int) -> None:
+    # Largest where the other is smallest, so that no order but that of each is both.
+    pair = np.stack((values, (values[0] + values[-1] - values)[::-1] * 1.5))
+    for name in under_test(("mdl", "aic")):
+        expected = [spelled_out(f"eigenvalue_{name}", one, samples) for one in pair]
+        for one, criterion in zip(pair, expected, strict=True):
+            best, *others = np.sort(criterion)
+            bound = 2 * float(np.max(order_bound(one, samples, torch.float64)))
+            assume(not others or others[0] - best > bound)
+        got = getattr(TARGET, name)(torch.from_numpy(pair), samples)
+        number = np.array([criterion.argmin() for criterion in expected])
+        assert_within(f"numbers by {name}", got.numpy(), number, 0)
+
+
 @given(st.integers(0, 6), st.integers(2, 40), st.integers(-8, 8))
 def test_the_number_of_signals_far_above_equal_noise(
     signals: int, noise: int, exponent: int

@@ -8,6 +8,7 @@ from ris_pipeline.verification.bounds import eigenvalue_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.strategies import (
     SEMIDEFINITE,
+    Basis,
     Domain,
     NearHermitian,
     SpectralMatrix,
@@ -50,6 +51,13 @@ def test_singular_values_are_eigenvalues_when_semidefinite(drawn: SpectralMatrix
     singular = TARGET.singular_values(drawn.matrix).double().numpy()
     bound = eigenvalue_bound(drawn.values, drawn.matrix.dtype)[..., None]
     assert_within("sigma = lambda", singular, drawn.values, bound)
+
+
+@given(hermitian_matrices(domains=(Domain.GRADED,), bases=(Basis.DFT, Basis.HAAR)))
+def test_small_singular_values_keep_their_digits(drawn: SpectralMatrix) -> None:
+    singular = TARGET.singular_values(drawn.matrix).double().numpy()
+    bound = eigenvalue_bound(drawn.values, drawn.matrix.dtype)[..., None]
+    assert_within("sigma over 12 decades", singular, drawn.values, bound)
 
 
 @given(hermitian_matrices(domains=(Domain.INDEFINITE,)))

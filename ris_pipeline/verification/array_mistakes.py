@@ -1,4 +1,4 @@
-"""Mistakes made with snapshots, loading, averages, roots, model order and linear arrays."""
+"""Mistakes made with snapshots, loading, averages, roots and model order."""
 
 import math
 from collections.abc import Callable
@@ -7,16 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.localization.spectra.linear_array import (
-    esprit,
-    root_music,
-    ula_bartlett,
-    ula_music,
-    ula_mvdr,
-)
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalues, hermitize, sample_covariance
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.linear_array_mistakes import LINEAR_ARRAYS
 
 Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
 
@@ -254,16 +248,11 @@ def _numbers(price: Callable[[int], float]) -> Named:
     right = _weighted(price)
 
     def less(values: Tensor, samples: int) -> Tensor:
-        m = values.shape[-1]
-        return (
-            _criterion(
-                lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
-                    ..., : m - 1
-                ]
-            )(values, samples)
-            if m > 1
-            else right(values, samples)
-        )
+        return _criterion(
+            lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
+                ..., : max(1, m - 1)
+            ]
+        )(values, samples)
 
     def real(values: Tensor, samples: int) -> Tensor:
         return _criterion(
@@ -312,53 +301,6 @@ def _numbers(price: Callable[[int], float]) -> Named:
     )
 
 
-def _directions(find: Callable[..., Tensor]) -> Named:
-    """Of k angles, ascending."""
-
-    def by_sines(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-        return lambda r, k: change(find(r, k).sin()).clamp(-1, 1).asin()
-
-    return (
-        (Cause.SIGN, "Its angles have the other sign.", lambda r, k: -find(r, k).flip(-1)),
-        (Cause.DEGREES, "It answers in degrees.", lambda r, k: find(r, k).rad2deg()),
-        (Cause.AXES, "It answers sines.", lambda r, k: find(r, k).sin()),
-        (Cause.AXES, "It takes the arc tangent of the sine.", lambda r, k: find(r, k).sin().atan()),
-        (Cause.AXES, "It counts from the axis.", lambda r, k: (math.pi / 2 - find(r, k)).flip(-1)),
-        (Cause.AXES, "It counts from the axis.", lambda r, k: math.pi / 2 - find(r, k)),
-        (Cause.HALF, "Its sines are twice ours.", by_sines(lambda s: 2 * s)),
-        (Cause.HALF, "Its sines are half of ours.", by_sines(lambda s: s / 2)),
-        (
-            Cause.UNITS,
-            "It takes 2 pi for pi: radians of phase.",
-            lambda r, k: find(r, k).sin() * math.pi,
-        ),
-        (Cause.ASCENDING, "Its angles descend.", lambda r, k: find(r, k).flip(-1)),
-        (Cause.OTHER_SUBSPACE, "It takes the noise for the signal.", lambda r, k: find(-r, k)),
-        (Cause.CONJUGATED, "It answers for R^*.", lambda r, k: find(_turned(r), k)),
-        (Cause.REAL_PART, "It answers for Re R.", lambda r, k: find(r.real.to(r.dtype), k)),
-    )
-
-
-def _spectra(find: Callable[..., Tensor]) -> Named:
-    """Of (matrix, [k], angles)."""
-
-    def asked(change: Callable[[Tensor], Tensor], spacing: float = 0.5) -> Callable[..., Tensor]:
-        return lambda r, *rest: find(r, *rest[:-1], change(rest[-1]), spacing)
-
-    def scaled(power: int) -> Callable[..., Tensor]:
-        return lambda r, *rest: find(r, *rest) * float(r.shape[-1]) ** power
-
-    return (
-        (Cause.CONJUGATED, "Its angles have the other sign.", asked(torch.neg)),
-        (Cause.DEGREES, "It takes radians for degrees.", asked(torch.deg2rad)),
-        (Cause.AXES, "It counts from the axis.", asked(lambda t: math.pi / 2 - t)),
-        (Cause.AXES, "It takes angles for sines.", asked(lambda t: t.clamp(-1, 1).asin())),
-        (Cause.UNITS, "Its spacing is a wavelength.", asked(lambda t: t, 1.0)),
-        (Cause.UNITS, "Its spacing is a quarter of a wavelength.", asked(lambda t: t, 0.25)),
-        *((Cause.SCALE, f"It is N^{p} times ours.", scaled(p)) for p in (-2, -1, 1, 2)),
-    )
-
-
 def _factored(matrix: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """The hinge of another product of the factor."""
 
@@ -398,11 +340,7 @@ ARRAYS: dict[str, Named] = {
     "ledoit_wolf": SHRINKAGES,
     "mdl": _numbers(lambda n: math.log(n) / 2),
     "aic": _numbers(lambda n: 1.0),
-    "esprit": _directions(esprit),
-    "root_music": _directions(root_music),
-    "ula_bartlett": _spectra(ula_bartlett),
-    "ula_mvdr": _spectra(ula_mvdr),
-    "ula_music": _spectra(ula_music),
     "factor_eigengap_loss": FACTORS,
+    **LINEAR_ARRAYS,
 }
 """By the names of `target.PLACES`."""

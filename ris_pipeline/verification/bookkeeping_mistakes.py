@@ -101,6 +101,11 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             "Infinite losses left out.",
             lambda x, a: _mean(v for v in x if not math.isinf(v)),
         ),
+        (
+            Cause.EMPTY_SLOTS,
+            "Losses of zero left out.",
+            lambda x, a: _mean([v for v in x if v] or [0.0]),
+        ),
         (Cause.SIZE, "The last twenty losses.", lambda x, a: _mean(x[-20:])),
         (Cause.SIZE, "The first ten losses.", lambda x, a: _mean(x[:10])),
         (Cause.CLIPPED, "Negative losses as zero.", lambda x, a: _mean(max(v, 0.0) for v in x)),
@@ -141,6 +146,11 @@ def _native(gradients: list[Tensor]) -> float:
 
 def _of_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(_of(p.detach() for p in parameters), 0)
+
+
+def _of_live_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
+    live = (p for p in parameters if p.grad is not None and p.grad.isfinite().all())
+    return _of_parameters(live)
 
 
 def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
@@ -211,5 +221,6 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
 NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
     *_OF_GRADIENTS,
     (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
+    (Cause.STATISTIC, "The norm of the parameters with a gradient.", _of_live_parameters),
     (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
 )

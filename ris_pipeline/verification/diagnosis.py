@@ -51,6 +51,8 @@ FIRST = 8
 """Cases after which a cause that hardly ever fits is given up."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
 """What is wrong of a derivative says nothing where the value is."""
+ASIDE = (*DERIVED, Cause.TRUNCATED)
+"""Nor does what becomes of an odd type."""
 INDEPENDENT = {
     # Nothing else can be said of its numbers.
     Cause.RANDOM: "The same argument has two answers.",
@@ -112,11 +114,13 @@ def diagnose(
     best = _best(
         (
             *_circumstance(decided),
+            # To be the same to the last case says more than where it is wrong.
+            *_mistakes(seen, place, 0.0),
             *_symptoms(seen),
             *_eased(seen),
-            *_mistakes(seen, place, 0.0),
             # A factor of two says more than a factor.
             *_relations(seen),
+            *_limited(seen),
             *_bugs(seen, place, decided),
         )
     )
@@ -222,12 +226,13 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         if any(cause in one.case.symptoms and not one.right() for one in seen):
             yield Diagnosis(cause, "", story, None, 1.0)
             return
-    usual = [one for one in seen if one.case.eases is None]
+    seen = [one for one in seen if one.case.eases is None]
     for tolerance in (SAME, ROUGHLY):
+        usual = [one for one in seen if tolerance * one.case.condition < COARSE]
         wrong = [one.case for one in usual if not one.right(tolerance)]
         if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
-        values = [case for case in wrong if not set(case.symptoms) & set(DERIVED)]
+        values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
         if not values and any(_backwards(one) for one in usual):
             yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
             return
@@ -274,7 +279,8 @@ def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
     # Rounding shows everywhere.
     shown = (1 + sum(plain) / max(1, len(plain))) / 2
     for digits, worth, story in DIGITS:
-        rounded = all(_to_digits(one, digits) for one in wrong)
+        telling = [one for one in wrong if digits * one.case.condition < COARSE]
+        rounded = bool(telling) and all(one.right(digits * one.case.condition) for one in telling)
         yield Diagnosis(Cause.SINGLE, "", story, None, worth * shown * rounded)
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
     if len(both) > 1:
@@ -282,10 +288,23 @@ def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
 
 
-def _to_digits(one: Seen, digits: float) -> bool:
-    """Whether the answers are one but for rounding, where such digits say anything at all."""
-    tolerance = digits * one.case.condition
-    return tolerance < COARSE and one.theirs is not None and one.right(tolerance)
+def _limited(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Whether its answers are ours within a limit."""
+    values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
+    wrong = [one for one in values if not one.right()]
+    if wrong:
+        story = "Its answers are ours up to a limit."
+        share = sum(map(_cut_off, wrong)) / len(wrong)
+        yield Diagnosis(Cause.GUARD, "", story, None, share)
+
+
+def _cut_off(one: Seen) -> bool:
+    """Whether some numbers are the largest or the least of theirs, and the others are ours."""
+    if one.theirs is None or one.ours is None or one.theirs.shape != one.ours.shape:
+        return False
+    theirs, ours = one.theirs.real, one.ours.real
+    cut = np.clip(ours, theirs.min(), theirs.max())
+    return theirs.size > 1 and theirs.min() < theirs.max() and same_numbers(theirs, cut)
 
 
 def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:

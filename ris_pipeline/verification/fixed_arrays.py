@@ -1,6 +1,7 @@
 """Fixed arguments of functions of matrices, snapshots, factors and linear arrays."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ris_pipeline.verification.fixed_circumstances import Case, Run, row
 from ris_pipeline.verification.oracles import ula
 
 N = 5
+SMALL = 1e-9
 
 
 def _gaussian(*shape: int) -> NDArray[np.complex128]:
@@ -29,7 +31,7 @@ def _matrices() -> tuple[Tensor, ...]:
 
     positive, other = made([5, 3.5, 2, 1, 0.25], 0), made([6, 3, 2, 1, 0.5], 1)
     indefinite = made([4, 3, 0.5, -2, -3.5], 2)
-    every = (positive, 1e-9 * other, np.stack((positive, other)), indefinite)
+    every = (positive, SMALL * other, np.stack((positive, other)), indefinite)
     skew = positive + 0.3 * _gaussian(N, N)
     return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in (*every, skew))
 
@@ -44,27 +46,30 @@ SYMPTOMS: tuple[tuple[tuple[Cause, ...], str], ...] = (
 """Of the matrices."""
 
 
-def _of(matrices: tuple[Tensor, ...], *rest: Any) -> Iterator[Case]:
-    for matrix in matrices:
-        yield Case(_run(matrix, *rest))
+def _run(matrix: Tensor, *rest: Any, unit: float = 1.0) -> Run:
+    return lambda function: row(function(matrix.clone(), *rest)) / unit
 
 
-def _run(matrix: Tensor, *rest: Any) -> Run:
-    return lambda function: row(function(matrix.clone(), *rest))
-
-
-def _labelled(count: int, *rest: Any) -> Iterator[Case]:
-    """So many of the matrices."""
+def _labelled(count: int, *rest: Any, power: float = 1.0) -> Iterator[Case]:
+    """So many of the matrices; power: of the matrix, that its answer grows with."""
     for matrix, symptoms in zip(_matrices()[:count], SYMPTOMS, strict=False):
-        yield Case(_run(matrix, *rest), *symptoms)
+        unit = SMALL**power if Cause.GUARD in symptoms[0] else 1.0
+        yield Case(_run(matrix, *rest, unit=unit), *symptoms)
 
 
-def _positive(*rest: Any) -> Iterator[Case]:
-    return _labelled(3, *rest)
+def _positive(*rest: Any, power: float = 1.0) -> Iterator[Case]:
+    return _labelled(3, *rest, power=power)
+
+
+def _projected() -> Iterator[Case]:
+    yield from _labelled(5)
+    positive, _, _, indefinite, _ = _matrices()
+    where = "a batch whose first is positive definite"
+    yield Case(_run(torch.stack((positive, indefinite))), (Cause.BATCH,), where)
 
 
 def _whitened() -> Iterator[Case]:
-    for matrix in _matrices()[:3]:
+    for matrix, symptoms in zip(_matrices()[:3], SYMPTOMS, strict=False):
 
         def run(function: Callable[..., Any], m: Tensor = matrix) -> NDArray[np.complex128]:
             white = torch.as_tensor(function(m.clone())).to(torch.complex128)
@@ -72,17 +77,27 @@ def _whitened() -> Iterator[Case]:
             inverse = white.mH @ white * m.abs().amax()
             return np.concatenate((row(white @ m @ white.mH), row(inverse)))
 
-        yield Case(run)
+        yield Case(run, *symptoms)
 
 
 def _inverted() -> Iterator[Case]:
     wide = torch.from_numpy(_gaussian(3, N))
-    yield from (*_labelled(3), *_of((wide, wide.mT.clone())))
+    yield from _labelled(3, power=-1.0)
+    yield Case(_run(wide), (Cause.ROWS,), "more columns than rows")
+    yield Case(_run(wide.mT.clone()), (Cause.ROWS,), "more rows than columns")
+
+
+SNAPSHOTS: tuple[tuple[tuple[int, ...], tuple[Cause, ...], str], ...] = (
+    ((3, 4), (), "four snapshots"),
+    ((2, 1), (), "one snapshot"),
+    ((4, 40), (Cause.CHUNK, Cause.LAST_GROUP, Cause.SIZE), "forty snapshots"),
+    ((2, 3, 8), (Cause.BATCH,), "a batch"),
+)
 
 
 def _snapshots() -> Iterator[Case]:
-    shapes = ((3, 4), (2, 1), (4, 40), (2, 3, 8))
-    yield from _of(tuple(torch.from_numpy(_gaussian(*shape) + 0.5) for shape in shapes))
+    for shape, symptoms, where in SNAPSHOTS:
+        yield Case(_run(torch.from_numpy(_gaussian(*shape) + 0.5)), symptoms, where)
 
 
 def _windows() -> Iterator[Case]:
@@ -104,6 +119,9 @@ def _factor_losses() -> Iterator[Case]:
                     (Cause.DETACHED, *resting),
                     f"the gradient at {where}",
                 )
+    # The next eigenvalue is zero.
+    symptoms, where = (Cause.OFF_BY_ONE, Cause.SIZE), "as many signals as columns"
+    yield Case(_run(torch.from_numpy(_gaussian(N, 3)), 3, 100.0), symptoms, where)
 
 
 def _slope(
@@ -130,6 +148,9 @@ NUMBERS = (
     *(([9.0, 4, 1, 1, 1], t) for t in (8, 100)),
     *(([1.5, 1.25, 1, 0.9], t) for t in (8, 100)),
     *(([40.0, 2, 1.9, 0.1], t) for t in (8, 100)),
+    # Each price of a parameter, and each of its multiples, has another answer.
+    *((values, 50) for values in ([10.0, 6.5, 5, 3.25, 3], [9.5, 6.25, 4, 2.75, 2])),
+    ([10.0, 7, 5.25, 4, 3.75], 200),
     # Between the criteria: two parameters a signal more or less decide.
     *(
         (values, 50)
@@ -142,14 +163,24 @@ NUMBERS = (
 def _numbers() -> Iterator[Case]:
     for values, samples in NUMBERS:
         spectrum = torch.tensor(values, dtype=torch.float64)
-        yield Case(lambda function, s=spectrum, t=samples: row(function(s, t)))
+        yield Case(partial(_number_of, spectrum, samples))
+    for unit in (1e-80, 1e80):
+        spectrum = unit * torch.tensor(NUMBERS[0][0], dtype=torch.float64)
+        run = partial(_number_of, spectrum, NUMBERS[0][1])
+        yield Case(run, (Cause.GUARD,), f"eigenvalues of {unit:g}")
 
 
-_ANGLES = torch.tensor([-0.8, -0.1, 0.3, 1.1], dtype=torch.float64)
+def _number_of(
+    spectrum: Tensor, samples: int, function: Callable[..., Any]
+) -> NDArray[np.complex128]:
+    return row(function(spectrum, samples))
+
+
+_ANGLES = torch.tensor([-0.8, -0.1, 0.3, 0.95], dtype=torch.float64)
 
 ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
-    "matrix_sqrt": _positive,
-    "psd_projection": lambda: _labelled(5),
+    "matrix_sqrt": lambda: _positive(power=0.5),
+    "psd_projection": _projected,
     "whitening": _whitened,
     "pseudo_inverse": _inverted,
     "add_loading": lambda: _labelled(4, 0.75),
@@ -162,7 +193,7 @@ ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "root_music": _waves,
     "ula_bartlett": lambda: _positive(_ANGLES),
     "ula_mvdr": lambda: _positive(_ANGLES),
-    "ula_music": lambda: (case for k in (1, 2) for case in _positive(k, _ANGLES)),
+    "ula_music": lambda: (case for k in (1, 2) for case in _positive(k, _ANGLES, power=0.0)),
     "mdl": _numbers,
     "aic": _numbers,
 }

@@ -258,6 +258,7 @@ def _epochs() -> Iterator[Case]:
         ([-5.0, 2.0, -1.0], 1, Cause.CLIPPED, "negative losses"),
         ([2.0**25, 4.0, 2.0**26], 1, Cause.GUARD, "losses of 10^7"),
         ([2.0**-25, 2.0**-26, 2.0**-20], 1, Cause.ROUNDED, "losses of 10^-7"),
+        ([4.0, 0.0, 1.0, 0.0], 1, Cause.EMPTY_SLOTS, "losses of zero"),
         ([3.0, nan, 1.0], 1, Cause.NAN_HIDDEN, "a loss that is NaN"),
         ([3.0, inf, 1.0], 1, Cause.NAN_HIDDEN, "an infinite loss"),
     ]
@@ -309,7 +310,7 @@ def _steering_anywhere() -> Iterator[Case]:
             _phase(where[-1]),
         )
     yield Case(
-        lambda function: _after(function, flat), (Cause.OVERWRITTEN,), "the positions after it"
+        lambda function: _after(function, moved), (Cause.OVERWRITTEN,), "the positions after it"
     )
     yield Case(lambda function: _by_distance(function, flat), (Cause.DETACHED,), "the gradient")
     many = [torch.linspace(-a, a, 70, dtype=torch.float64) for a in (1.0, 0.5)]
@@ -327,9 +328,9 @@ def _phase(distance: float) -> float:
     return 2 * math.pi * distance / 0.25
 
 
-def _after(function: Callable[..., Any], flat: Tensor) -> Numbers:
+def _after(function: Callable[..., Any], given: Tensor) -> Numbers:
     """The positions once the function has had them."""
-    positions = flat.clone()
+    positions = given.clone()
     where = (torch.tensor(x, dtype=torch.float64) for x in (0.4, 0.3, 2.03))
     try:
         function(Panel(positions, 0.25), *where)

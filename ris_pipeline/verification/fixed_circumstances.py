@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -142,9 +143,9 @@ def circumstances(name: str) -> Iterator[Case]:
     if name in SPECTRAL:
         where = "eigenvalues far apart"
         yield Case(lambda function: _far_apart(name, function), (), where, 1.0, Cause.UNCONVERGED)
-    if name == "music_spectrum":
-        where = "an indefinite matrix"
-        yield Case(lambda function: _indefinite(name, function), (Cause.SINGULAR_FOR_EIGEN,), where)
+    for where, cause, names, condition, of in OF_VALUES:
+        if name in names:
+            yield Case(partial(of, name), (cause,), where, condition)
     if name in ULA:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
@@ -179,6 +180,11 @@ def _ill_conditioned(name: str, function: Callable[..., Any]) -> Numbers:
     return _with_values(name, function, (1e6, 5e5, 2.0, 1.0))
 
 
+def _uneven(name: str, function: Callable[..., Any]) -> Numbers:
+    """A condition of 10^4, which Newton's steps take twice as many for as one of 10^2."""
+    return _with_values(name, function, (1e4, 5e3, 2.0, 1.0))
+
+
 def _least_value(name: str, function: Callable[..., Any]) -> Numbers:
     """The smallest of values over six decades, times a million."""
     values = (1.0, 0.5, 0.25, 1e-6)
@@ -210,19 +216,26 @@ def _with_values(name: str, function: Callable[..., Any], values: tuple[float, .
     return comparable(name, function(given.argument(name), *given.more(name))).ravel()
 
 
-OF_VALUES: tuple[tuple[str, Cause, tuple[str, ...], Callable[..., Numbers]], ...] = (
-    ("an indefinite matrix", Cause.SINGULAR_FOR_EIGEN, ("music_spectrum",), _indefinite),
-    ("on a peak", Cause.GUARD, ("music_spectrum",), _on_a_peak),
-    ("a condition of 10^6", Cause.GUARD, ("mvdr_spectrum", "pseudo_inverse"), _ill_conditioned),
-    ("a condition of 10^6", Cause.UNCONVERGED, ("matrix_sqrt",), _ill_conditioned),
+OF_VALUES: tuple[tuple[str, Cause, tuple[str, ...], float, Callable[..., Numbers]], ...] = (
+    ("an indefinite matrix", Cause.SINGULAR_FOR_EIGEN, ("music_spectrum",), 1.0, _indefinite),
+    ("on a peak", Cause.GUARD, ("music_spectrum",), 1e6, _on_a_peak),
+    (
+        "a condition of 10^6",
+        Cause.GUARD,
+        ("mvdr_spectrum", "pseudo_inverse"),
+        1e6,
+        _ill_conditioned,
+    ),
+    ("a condition of 10^4", Cause.UNCONVERGED, ("matrix_sqrt",), 1.0, _uneven),
     (
         "the smallest of four values",
         Cause.CANCELLATION,
         ("singular_values", "eigenvalues"),
+        1e6,
         _least_value,
     ),
 )
-"""Matrices of certain eigenvalues, and the functions that they may be too much for."""
+"""Matrices of certain eigenvalues, the functions that they may be too much for, the condition."""
 
 Act = Callable[[str, Callable[..., Any], Problem], Numbers]
 

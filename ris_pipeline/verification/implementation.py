@@ -42,7 +42,11 @@ DOMAINS: dict[str, tuple[Any, ...]] = {
 HERMITIAN = "hermitian"
 """The domain of what takes matrices for Hermitian as they are; it goes with any other."""
 
+FINITE = "finite"
+"""The domain of a norm of all gradients: none of them has a NaN or an infinity."""
+
 DOMAIN_WORDS = {
+    FINITE: "finite gradients",
     "positive": "positive semidefinite matrices",
     "distinct": "matrices whose eigenvalues are all distinct",
     "indefinite": "indefinite matrices",
@@ -63,11 +67,14 @@ def outside(domain: str) -> frozenset[Any]:
     chosen: set[Any] = set()
     names = domain.split(",")
     for name in names:
-        check_choice("domain", name, (HERMITIAN, *DOMAINS))
+        check_choice("domain", name, (HERMITIAN, FINITE, *DOMAINS))
         chosen |= set(DOMAINS.get(name, ()))
     kinds = [kind for kind in (tuple(Domain), WAVEFRONTS) if chosen & set(kind)]
     left = frozenset(value for kind in kinds for value in kind if value not in chosen)
-    return left | ({Claim.NOT_HERMITIAN} if HERMITIAN in names else frozenset())
+    # Semidefinite matrices are Hermitian.
+    if {HERMITIAN, "positive"}.intersection(names):
+        left |= {Claim.NOT_HERMITIAN}
+    return left | ({Claim.NOT_FINITE} if FINITE in names else frozenset())
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Measures the kill matrix, and writes it as a table and as a page to read.
 
-    python -m ris_pipeline.verification.kill_page [--whole]
+    python -m ris_pipeline.verification.kill_page [--whole | --check]
 
 renews `kill_matrix.json` beside this file and `docs/kill_matrix.md`: of the pairs that were green
-before, only those of new laws and new bugs, or all of them.
+before, only those of new laws and new bugs, or all of them. `--check` writes nothing, and ends with
+exit code 1 where a stored pair is green.
 """
 
 import sys
@@ -12,7 +13,14 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from ris_pipeline.verification.kill_matrix import QUICK, STORED, KillMatrix, measure
+from ris_pipeline.verification.kill_matrix import (
+    EARLY,
+    QUICK,
+    STORED,
+    KillMatrix,
+    measure,
+    still_green,
+)
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import laws_folder
 
@@ -23,7 +31,8 @@ function under test. Generated: `python -m ris_pipeline.verification.kill_page`.
 
 **{bugs} bugs, {laws} laws, {pairs} red pairs.** Every bug is caught, by {fewest} to {most} laws;
 every law catches {least} to {greatest} bugs. A bug stands where a user's function would: the
-package around it stays right. Each law runs {examples} examples, the same in every run.
+package around it stays right. Each law runs {examples} examples, the same in every run; what it
+sees later than example {early} counts only if four other streams of examples see it too.
 """
 
 
@@ -33,6 +42,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "kill_matrix.md"
 def main() -> None:
     """Measure, and write both files."""
     stored = KillMatrix.from_json(STORED.read_text(encoding="utf-8"))
+    if "--check" in sys.argv:
+        green = still_green(stored)
+        sys.exit("\n".join(f"green: {law} with {key}" for key, law in green) or None)
     matrix = measure(stored=None if "--whole" in sys.argv else stored)
     STORED.write_text(
         matrix.to_json({bug.key: bug.cause.value for bug in KNOWN_BUGS}), encoding="utf-8"
@@ -54,6 +66,7 @@ def render(matrix: KillMatrix) -> str:
             least=min(caught[law] for law in matrix.laws),
             greatest=max(caught.values()),
             examples=QUICK.max_examples,
+            early=EARLY,
         ),
         _causes(),
     ]

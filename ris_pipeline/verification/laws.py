@@ -6,7 +6,8 @@ import math
 import re
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -138,18 +139,10 @@ def run_law(name: str, law: Law, implementation: Implementation, domain: str = "
         implementation: the function in the place of ours.
         domain: to run it on, by default what the function takes.
     """
-    inner = law.hypothesis.inner_test  # type: ignore[attr-defined]
-    trials = _Trials()
-
-    @functools.wraps(inner)
-    def counted(*arguments: Any, **named: Any) -> Any:
-        with trials:
-            return inner(*arguments, **named)
-
-    law.hypothesis.inner_test = counted  # type: ignore[attr-defined]
     start = time.perf_counter()
     functions = {implementation.place: implementation.function}
     with (
+        trials_of(law) as trials,
         provide(functions, implementation.without(domain)) as usage,
         warnings.catch_warnings(),
         without_local_constants(),
@@ -158,7 +151,6 @@ def run_law(name: str, law: Law, implementation: Implementation, domain: str = "
         warnings.simplefilter("ignore")
         # pytest's own way to hold whatever a test raises.
         info = pytest.CallInfo.from_call(law, "call", reraise=(KeyboardInterrupt, Stopped))
-    law.hypothesis.inner_test = inner  # type: ignore[attr-defined]
     error = None if info.excinfo is None else info.excinfo.value
     if isinstance(error, _SmallEnough):
         error = trials.failure
@@ -170,11 +162,14 @@ class _SmallEnough(BaseException):
     """A failing example has been made smaller for long enough; hypothesis lets it pass."""
 
 
-class _Trials:
-    """Counts the trials of a law, and ends them `SHRINK_S` after the first that fails."""
+class Trials:
+    """Counts the trials of a law, and ends them `SHRINK_S` after the first that fails.
+
+    first_failure: the number of that one, 0 for none.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.first_failure = 0
         self.failure: BaseException | None = None
         self._until = math.inf
 
@@ -193,6 +188,25 @@ class _Trials:
         if isinstance(error, Exception) and not isinstance(error, HypothesisException | SkipTest):
             self._until = min(self._until, time.perf_counter() + SHRINK_S)
             self.failure = error
+            self.first_failure = self.first_failure or self.count
+
+
+@contextmanager
+def trials_of(law: Law) -> Iterator[Trials]:
+    """Count the trials of a law while this is open."""
+    handle: Any = law.hypothesis  # type: ignore[attr-defined]
+    inner, trials = handle.inner_test, Trials()
+
+    @functools.wraps(inner)
+    def counted(*arguments: Any, **named: Any) -> Any:
+        with trials:
+            return inner(*arguments, **named)
+
+    handle.inner_test = counted
+    try:
+        yield trials
+    finally:
+        handle.inner_test = inner
 
 
 def _outcome(error: BaseException | None, usage: Usage) -> tuple[Outcome, str, str]:

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import eigenvalues, hermitize, matrix_sqrt, projector, signal_subspace
+from ris_pipeline.spectral import (
+    eigenvalues,
+    hermitize,
+    matrix_sqrt,
+    projector,
+    sample_covariance,
+    signal_subspace,
+)
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 
@@ -36,7 +43,20 @@ def _products(snapshots: Tensor) -> Tensor:
     return snapshots @ snapshots.mH
 
 
+def _whole_blocks(snapshots: Tensor, size: int) -> Tensor:
+    count = snapshots.shape[-1]
+    return snapshots[..., : count - count % size] if count > size else snapshots
+
+
 SAMPLE_COVARIANCES: Named = (
+    *(
+        (
+            Cause.CHUNK,
+            f"It leaves out what does not fill {size} snapshots.",
+            lambda x, size=size: sample_covariance(_whole_blocks(x, size)),
+        )
+        for size in (16, 32, 64)
+    ),
     (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
     (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
     (Cause.SCALE, "It divides by T - 1.", lambda x: _products(x) / (x.shape[-1] - 1)),

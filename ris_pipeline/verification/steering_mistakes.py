@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.scene.array import Panel, direction_cosines, steering_vector
+from ris_pipeline.verification.adapters import PROBE_WAVELENGTH
 from ris_pipeline.verification.cause import Cause
 
 Vector = Callable[..., Tensor]
@@ -101,6 +102,23 @@ def _exchanged(positions: Tensor, wavelength: float) -> Tensor:
     return other
 
 
+def _one_spacing(axis: int) -> Callable[[Tensor, float], Tensor]:
+    """The spacing of one axis for both."""
+
+    def moved(positions: Tensor, wavelength: float) -> Tensor:
+        steps = _spacings(positions)
+        other = positions.clone()
+        if bool((steps > 0).all()):
+            other[:, 1 - axis] *= steps[axis] / steps[1 - axis]
+        return other
+
+    return moved
+
+
+def _as_first_asked(panel: Panel, *where: Any) -> Tensor:
+    return steering_vector(replace(panel, wavelength=PROBE_WAVELENGTH), *where)
+
+
 def _along(direction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]) -> Vector:
     """The exact wavefront from a wrong direction."""
 
@@ -166,6 +184,9 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     (Cause.AXES, "The panel stands in the x-z plane.", _moved(lambda q, w: q[:, [0, 2, 1]])),
     (Cause.AXES, "The heights of the elements are left out.", _moved(_flat)),
     (Cause.AXES, "The spacings are exchanged.", _moved(_exchanged)),
+    (Cause.AXES, "The spacing of x is that of both axes.", _moved(_one_spacing(0))),
+    (Cause.AXES, "The spacing of y is that of both axes.", _moved(_one_spacing(1))),
+    (Cause.REMEMBERS, "It keeps the wavelength of its first call.", _as_first_asked),
     (Cause.AXES, "The elements come in the order of columns.", _moved(_as_columns)),
     (Cause.AXES, "The angles are exchanged.", _asked(lambda a, e, r: (e, a, r))),
     (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, -0.5))),

@@ -121,6 +121,7 @@ class Claim(StrEnum):
     SCALE = "powers far from one"
     TRANSFORM = "transforms of torch.func"
     RANGE = "gradients whose squares overflow"
+    NOT_FINITE = "gradients with NaN or infinity"
     PEAK = "a spectrum that keeps its digits at a peak"
 
 

@@ -16,6 +16,7 @@ from ris_pipeline.verification.conventions.search import find_conventions
 from ris_pipeline.verification.diagnosis import Diagnosis, diagnose
 from ris_pipeline.verification.implementation import (
     DOMAIN_WORDS,
+    FINITE,
     HERMITIAN,
     SILENT,
     Found,
@@ -36,7 +37,7 @@ from ris_pipeline.verification.laws import (
 from ris_pipeline.verification.parallel import run_tasks
 from ris_pipeline.verification.stored_matrix import stored_matrix
 
-NARROWER = (HERMITIAN, "positive", f"positive,{HERMITIAN}", "distinct", "plane", "fresnel")
+NARROWER = (HERMITIAN, "positive", "distinct", "plane", "fresnel", FINITE)
 """Domains on which a function that fails is tried again, unless it states its own."""
 SINGLE = "one matrix at a time"
 ALIKE = 3

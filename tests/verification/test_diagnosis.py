@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.scene.array import Panel, steering_vector
-from ris_pipeline.spectral import eigengap, eigengap_loss, eigenvalues, hermitize
+from ris_pipeline.spectral import (
+    eigengap,
+    eigengap_loss,
+    eigenvalues,
+    hermitize,
+    music_spectrum,
+    sample_covariance,
+)
 from ris_pipeline.verification import laws
+from ris_pipeline.verification.adapters import PROBE_WAVELENGTH
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.diagnosis import LAW_SYMPTOMS, diagnose
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
@@ -72,9 +80,32 @@ def off_centre_in_single(panel: Panel, *where: Any) -> Tensor:
     return steering_vector(replace(panel, positions=positions), *where)
 
 
+def with_a_floor(matrix: Tensor, steering: Tensor, k: int) -> Tensor:
+    return music_spectrum(matrix, steering, k).clamp(max=2.0)
+
+
+def of_whole_blocks(snapshots: Tensor) -> Tensor:
+    count = snapshots.shape[-1]
+    return sample_covariance(snapshots[..., : count - count % 32] if count > 32 else snapshots)
+
+
+def of_the_smaller_rank(factor: Tensor, k: int, margin: float) -> Tensor:
+    values = eigenvalues(factor.mH @ factor)
+    last = values.shape[-1] - 1
+    return (margin - values[..., min(k - 1, last)] + values[..., min(k, last)]).relu().mean()
+
+
+def at_the_first_wavelength(panel: Panel, *where: Any) -> Tensor:
+    return steering_vector(replace(panel, wavelength=PROBE_WAVELENGTH), *where)
+
+
 @pytest.mark.parametrize(
     ("place", "function", "cause"),
     [
+        ("music_spectrum", with_a_floor, Cause.GUARD),
+        ("sample_covariance", of_whole_blocks, Cause.CHUNK),
+        ("factor_eigengap_loss", of_the_smaller_rank, Cause.OFF_BY_ONE),
+        ("steering_vector", at_the_first_wavelength, Cause.REMEMBERS),
         ("eigenvalues", by_a_few_steps, Cause.UNCONVERGED),
         ("eigenvalues", normalised_in_place, Cause.OVERWRITTEN),
         ("eigenvalues", Remembering(), Cause.REMEMBERS),

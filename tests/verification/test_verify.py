@@ -131,6 +131,11 @@ def test_another_convention_is_named_and_has_to_be_stated(
         ("by_degrees", "ula_music", "degrees"),
         ("of_peak_one", "music_spectrum", "normalized by maximum"),
         ("in_millimetres", "steering_vector", "millimetres"),
+        ("receding", "ula_mvdr", "opposite phase"),
+        ("of_unit_norm", "ula_mvdr", "unit norm"),
+        ("from_the_axis", "esprit", "angle from the axis"),
+        ("of_rows", "sample_covariance", "rows for columns"),
+        ("summed", "factor_eigengap_loss", "sum reduction"),
     ],
 )
 def test_conventions_of_functions_of_a_matrix(function: str, name: str, convention: str) -> None:

@@ -1,6 +1,7 @@
-"""Right functions of a matrix in another convention than ours, in numpy."""
+"""Right functions of a matrix in another convention than ours."""
 
 import numpy as np
+import torch
 
 
 def _gap(matrix, k):
@@ -43,3 +44,36 @@ def in_millimetres(shape, spacing, azimuth, elevation, distance, wavelength):
     w = np.cos(azimuth) * np.cos(elevation)
     length = np.sqrt((distance * u - x) ** 2 + (distance * v - y) ** 2 + (distance * w) ** 2)
     return np.exp(2j * np.pi / wavelength * (distance - length)) / np.sqrt(len(x))
+
+
+def _response(n, angles, sign=-1):
+    return np.exp(sign * 1j * np.pi * np.outer(np.arange(n), np.sin(angles)))
+
+
+def receding(matrix, angles):
+    matrix = (matrix + matrix.conj().swapaxes(-1, -2)) / 2
+    a = _response(matrix.shape[-1], angles)
+    return 1 / np.einsum("ng,...nm,mg->...g", a.conj(), np.linalg.inv(matrix), a).real
+
+
+def of_unit_norm(matrix, angles):
+    n = matrix.shape[-1]
+    a = _response(n, angles, 1) / np.sqrt(n)
+    matrix = (matrix + matrix.conj().swapaxes(-1, -2)) / 2
+    return 1 / np.einsum("ng,...nm,mg->...g", a.conj(), np.linalg.inv(matrix), a).real
+
+
+def from_the_axis(matrix, k):
+    n = matrix.shape[-1]
+    basis = np.linalg.eigh((matrix + matrix.conj().T) / 2)[1][:, n - k :]
+    phasors = np.linalg.eigvals(np.linalg.pinv(basis[:-1]) @ basis[1:])
+    return np.sort(np.arccos(np.clip(np.angle(phasors) / np.pi, -1, 1)))
+
+
+def of_rows(snapshots):
+    return snapshots.swapaxes(-1, -2) @ snapshots.conj() / snapshots.shape[-2]
+
+
+def summed(factor, k, margin):
+    values = torch.linalg.eigvalsh(factor @ factor.mH).flip(-1)
+    return (margin - values[..., k - 1] + values[..., k]).relu().sum()

@@ -19,6 +19,7 @@ from ris_pipeline.verification.adapters._matrices import (
 )
 from ris_pipeline.verification.adapters._steering import (
     BY_POSITIONS,
+    PROBE_WAVELENGTH,
     PlainSteering,
     adapt_steering,
 )
@@ -161,6 +162,7 @@ __all__ = [
     "MATRIX_FUNCTIONS",
     "PLACE",
     "PLAIN",
+    "PROBE_WAVELENGTH",
     "SIGNATURES",
     "Adapted",
     "Backend",

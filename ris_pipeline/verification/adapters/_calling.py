@@ -4,7 +4,8 @@ import inspect
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from types import ModuleType
 from typing import Any, Literal
 
@@ -40,13 +41,22 @@ def arguments_for(backend: Backend, arguments: Sequence[Any]) -> list[Any]:
     return [x.item() if isinstance(x, np.ndarray) and not x.ndim else x for x in plain]
 
 
+def parts_of(answer: Any) -> tuple[Any, ...]:
+    """The parts of a tuple, a data class or a dictionary; else the answer alone."""
+    if isinstance(answer, tuple):
+        return answer
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return tuple(getattr(answer, one.name) for one in fields(answer))
+    return tuple(answer.values()) if isinstance(answer, Mapping) else (answer,)
+
+
 def to_tensor(answer: Any) -> Tensor:
-    """An answer as a tensor: of a tuple, its first.
+    """An answer as a tensor: of several, the first.
 
     Raises:
         TypeError: no number, array or tensor.
     """
-    first = answer[0] if isinstance(answer, tuple) else answer
+    first = next(iter(parts_of(answer)), None)
     if isinstance(first, Tensor):
         return first
     array = np.asarray(first)

@@ -1,7 +1,7 @@
 """The norm of a group's gradients and the mean loss of an epoch, from plain functions."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from ris_pipeline.verification.adapters._calling import (
     Function,
     call,
     likely_backend,
+    parts_of,
     to_tensor,
 )
 from ris_pipeline.verification.adapters._strangers import describe
@@ -51,10 +52,14 @@ class _Holder(nn.Module):
 
 @dataclass(frozen=True)
 class PlainGradientNorm:
-    """Somebody's group norm: of parameters, of a module, or of the gradients themselves."""
+    """Somebody's group norm: of parameters, of a module, or of the gradients themselves.
+
+    counts: a whole number beside the norm is that of the gradients left out.
+    """
 
     function: Function
     taken: Taken
+    counts: bool = True
 
     @property
     def how(self) -> str:
@@ -80,9 +85,9 @@ class PlainGradientNorm:
         coarsest = max(real, key=lambda d: torch.finfo(d).eps, default=torch.float64)
         one_by_one = not isinstance(parameters, Sequence)
         answer = self._answer(given, one_by_one)
-        pair = answer if isinstance(answer, tuple) else (answer,)
+        pair = parts_of(answer)
         # A second number that is no whole one is something else, such as a factor to clip by.
-        counts = len(pair) > 1 and isinstance(pair[1], int | np.integer)
+        counts = self.counts and len(pair) > 1 and isinstance(pair[1], int | np.integer)
         return PlainNorm(to_tensor(pair).to(coarsest), int(pair[1]) if counts else None)
 
     def _answer(self, given: list[Tensor], one_by_one: bool) -> Any:
@@ -127,6 +132,8 @@ def adapt_gradient_norm(
             return plain
         if error is not None or norm.norm.ndim:
             continue
+        # Of one finite gradient none is left out: another number is a count of something else.
+        plain = replace(plain, counts=norm.counted in (None, 0))
         if abs(float(norm.norm) - 5.0) < 1e-5:
             return plain
         other, error = call(plain, ([_parameter(30.0, 40.0)],))

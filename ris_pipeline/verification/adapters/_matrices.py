@@ -218,7 +218,8 @@ def adapt_matrix(
 ) -> PlainMatrixFunction:
     """Find out by calling how a function wants to be called.
 
-    A batch that is answered in the shape of one counts as claimed, right or wrong.
+    A batch that is answered in the shape of one, or of a single matrix, counts as claimed, right or
+    wrong.
 
     Raises:
         InputError: it cannot be called so, or answers something of another shape.
@@ -230,7 +231,7 @@ def adapt_matrix(
         for count, batch in enumerate(PROBE_BATCHES)
         if plain.answers(kind.probe(batch, dtype)) is not None
     }
-    if _answers_each(plain, dtype):
+    if _answers_each(plain, dtype) or (1 not in axes and _answers_once(plain, dtype)):
         axes |= {1, 2}
     if batched is not None:
         axes = {0, 1, 2} if batched else {0}
@@ -308,6 +309,12 @@ def _answers_each(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
         return False
     answer, error = call(plain.once, (plain.kind.probe((2,), dtype),))
     return error is None and tuple(answer.shape) == (2,)
+
+
+def _answers_once(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
+    """Whether a batch is answered by what is asked for of one matrix: by its mean, or its first."""
+    answer, error = call(plain.once, (plain.kind.probe((3,), dtype),))
+    return error is None and tuple(answer.shape) == plain.kind.shape(plain.kind.probe((), dtype))
 
 
 def _batch_only(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:

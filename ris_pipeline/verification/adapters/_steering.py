@@ -24,6 +24,8 @@ from ris_pipeline.verification.target import TARGET, DoesNotApply, provide, take
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
+PROBE_WAVELENGTH = 0.3
+"""Of the first panel that a function is asked for, metres."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ def _probe(batch: tuple[int, ...], live: bool = False) -> tuple[Panel, tuple[Ten
     where = tuple(
         torch.full(batch, x, dtype=torch.float64).requires_grad_(live) for x in (0.1, 0.2, 3.0)
     )
-    return Panel(positions, 0.3), where
+    return Panel(positions, PROBE_WAVELENGTH), where
 
 
 def _probed(plain: PlainSteering, batch: tuple[int, ...]) -> tuple[Any, Exception | None]:

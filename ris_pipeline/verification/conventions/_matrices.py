@@ -15,7 +15,8 @@ from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provid
 Call = Callable[..., Tensor]
 
 SPECTRA = frozenset({"music_spectrum", "mvdr_spectrum"})
-_LOSS = frozenset({"eigengap_loss"})
+_LOSS = frozenset({"eigengap_loss", "factor_eigengap_loss"})
+_ROOTS = frozenset({"esprit", "root_music"})
 _BASES = frozenset({"signal_subspace", "noise_subspace"})
 _AT_ONE = frozenset({Claim.SCALE})
 _TINY = 1e-13
@@ -26,8 +27,23 @@ def _power(answer: Tensor, given: Values) -> Tensor:
     return torch.pow(10.0, answer / 10)
 
 
+def _first(given: Values) -> Tensor:
+    """The matrix, the factor or the snapshots."""
+    first: Tensor = next(iter(given.values()))
+    return first
+
+
 def _count(given: Values) -> int:
-    return max(1, int(torch.Size(given["matrix"].shape[:-2]).numel()))
+    return max(1, int(torch.Size(_first(given).shape[:-2]).numel()))
+
+
+def _changed(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[Values], dict[str, Any]]:
+    return lambda given: {k: change(v) if k == name else v for k, v in given.items()}
+
+
+def _per_antenna(power: int) -> Callable[[Tensor, Values], Tensor]:
+    """Times a power of the number of antennas."""
+    return lambda answer, given: answer * float(given["matrix"].shape[-1]) ** power
 
 
 def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
@@ -50,10 +66,6 @@ def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
         return answer * (ours.gather(-1, place) / answer.gather(-1, place))
 
     return result
-
-
-def _steering(change: Callable[[Tensor], Tensor]) -> Callable[[Values], dict[str, Any]]:
-    return lambda given: {k: change(v) if k == "steering" else v for k, v in given.items()}
 
 
 def _relative(given: Values) -> dict[str, Any]:
@@ -115,14 +127,60 @@ MATRICES: tuple[Convention, ...] = (
     Convention(
         "degrees",
         frozenset(ULA),
-        arguments=lambda given: {
-            k: v * (180 / math.pi) if k == "angles" else v for k, v in given.items()
-        },
+        rank=6,
+        arguments=_changed("angles", lambda angles: angles * (180 / math.pi)),
         before=("angles = np.degrees(angles)",),
     ),
     Convention(
+        "opposite phase",
+        frozenset(ULA),
+        arguments=_changed("angles", torch.neg),
+        before=("angles = -angles",),
+    ),
+    Convention(
+        "angle from the axis",
+        frozenset(ULA),
+        arguments=_changed("angles", lambda angles: math.pi / 2 - angles),
+        before=("angles = np.pi / 2 - angles",),
+    ),
+    *(
+        Convention(
+            said,
+            frozenset({name}),
+            rank=3,
+            result=_per_antenna(power),
+            after=(f"answer = answer * float(len(matrix)) ** {power}",),
+            group="scale",
+        )
+        for said, name, power in (
+            ("unit norm", "ula_music", -1),
+            ("unit norm", "ula_mvdr", -1),
+            ("unit norm", "ula_bartlett", -1),
+            ("not normalized", "ula_bartlett", -2),
+        )
+    ),
+    Convention(
+        "opposite phase",
+        _ROOTS,
+        result=lambda answer, given: -answer.flip(-1),
+        after=("answer = -answer[::-1]",),
+    ),
+    Convention(
+        "angle from the axis",
+        _ROOTS,
+        result=lambda answer, given: (math.pi / 2 - answer).flip(-1),
+        after=("answer = (np.pi / 2 - answer)[::-1]",),
+    ),
+    Convention(
+        "rows for columns",
+        frozenset({"sample_covariance", "ledoit_wolf"}),
+        arguments=_changed("snapshots", lambda x: x.mT),
+        before=("snapshots = snapshots.T",),
+    ),
+    Convention(
         "degrees",
-        frozenset({"esprit", "root_music"}),
+        _ROOTS,
+        rank=3,
         result=lambda answer, given: torch.deg2rad(answer),
         after=("answer = np.radians(answer)",),
     ),
@@ -136,14 +194,14 @@ MATRICES: tuple[Convention, ...] = (
     Convention(
         "transposed steering",
         SPECTRA,
-        arguments=_steering(lambda a: a.mT),
+        arguments=_changed("steering", lambda a: a.mT),
         before=("steering = steering.T",),
         group="steering",
     ),
     Convention(
         "adjoint steering",
         SPECTRA,
-        arguments=_steering(lambda a: a.mH),
+        arguments=_changed("steering", lambda a: a.mH),
         before=("steering = steering.conj().T",),
         group="steering",
     ),
@@ -200,7 +258,7 @@ MATRICES: tuple[Convention, ...] = (
         _LOSS,
         rank=3,
         result=lambda answer, given: answer / _count(given),
-        after=("answer = answer / max(1, matrix[..., 0, 0].numel())",),
+        after=("answer = answer / max(1, matrix[..., 0, 0].numel())  # or of the factor",),
         group="reduction",
     ),
     Convention(
@@ -226,8 +284,8 @@ def fitted(name: str, call: Call) -> Iterator[Convention]:
         yield from _guards(name, call)
     if name == "mvdr_spectrum":
         yield from _loadings(call)
-    if name == "eigengap_loss":
-        yield from _smooth(call)
+    if name in _LOSS:
+        yield from _smooth(name, call)
 
 
 def _diagonal(*values: float) -> Tensor:
@@ -287,16 +345,18 @@ def _loading(delta: float, *, relative: bool) -> Convention:
     )
 
 
-def _smooth(call: Call) -> Iterator[Convention]:
+def _smooth(name: str, call: Call) -> Iterator[Convention]:
     """`log(1 + exp(b x)) / b`, from x = 0; some take x itself where b x > 20, as torch does."""
-    at_zero = float(call(_diagonal(3.0, 2.0, 1.0), 1, 1.0))
+    matrix = _diagonal(3.0, 2.0, 1.0)
+    given = matrix if name == "eigengap_loss" else matrix.sqrt()
+    at_zero = float(call(given, 1, 1.0))
     if not 1e-3 < at_zero < 10:
         return
     slope = float(f"{torch.log(torch.tensor(2.0)).item() / at_zero:.6g}")
     for straight in (20.0, float("inf")):
         yield Convention(
             "smooth hinge",
-            frozenset({"eigengap_loss"}),
+            frozenset({name}),
             rank=1,
             result=_softplus_undone(slope, straight),
             after=(

@@ -28,7 +28,7 @@ def convention_names(name: str) -> tuple[str, ...]:
     spectra = name in ("music_spectrum", "mvdr_spectrum")
     of |= {"guarded"} if spectra else set()
     of |= {"diagonal loading"} if name == "mvdr_spectrum" else set()
-    of |= {"smooth hinge"} if name == "eigengap_loss" else set()
+    of |= {"smooth hinge"} if name in ("eigengap_loss", "factor_eigengap_loss") else set()
     return tuple(sorted(of))
 
 

@@ -14,15 +14,19 @@ from torch import Tensor
 
 from ris_pipeline.scene.array import Panel, steering_vector
 from ris_pipeline.spectral import (
+    add_loading,
     bartlett_spectrum,
     eigengap,
     eigengap_loss,
     eigenvalues,
+    forward_backward,
     hermitize,
+    ledoit_wolf,
     music_spectrum,
     mvdr_spectrum,
     noise_subspace,
     projector,
+    sample_covariance,
     signal_subspace,
     singular_values,
 )
@@ -43,6 +47,10 @@ OURS: dict[str, Function] = {
     "music_spectrum": music_spectrum,
     "mvdr_spectrum": mvdr_spectrum,
     "bartlett_spectrum": bartlett_spectrum,
+    "sample_covariance": sample_covariance,
+    "ledoit_wolf": ledoit_wolf,
+    "add_loading": add_loading,
+    "forward_backward": forward_backward,
 }
 VALUES = ("eigenvalues", "singular_values", "eigengap", "eigengap_loss")
 BASES = ("signal_subspace", "noise_subspace")
@@ -199,6 +207,21 @@ def in_the_dtype_of_the_argument(ours: Function, matrix: Any, *rest: Any) -> Ten
         return ours(matrix, *rest)
     half = (0.5 * (matrix + matrix.mT)).to(matrix.dtype)
     return ours(half.to(torch.complex128), *rest)
+
+
+@_of(
+    Cause.TRUNCATED,
+    "`np.empty(shape, X.dtype)`, filled in place.",
+    "sample_covariance",
+    "ledoit_wolf",
+    "add_loading",
+    "forward_backward",
+)
+def filled_into_the_dtype_of_the_argument(ours: Function, matrix: Any, *rest: Any) -> Tensor:
+    """What is computed of whole numbers is stored as whole numbers."""
+    if not _tensor(matrix) or matrix.is_complex():
+        return ours(matrix, *rest)
+    return ours(matrix.to(torch.complex128), *rest).real.to(matrix.dtype)
 
 
 @_of(Cause.TRUNCATED, "`k if isinstance(k, int) else 1`.", "eigengap", "eigengap_loss")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -183,6 +184,25 @@ def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
     count = len(list(parameters))
     found = gradient_norm(parameters)
     return found if count else GroupNorm(0.0, 0)
+
+
+@known_bug("run_epoch", Cause.EMPTY_SLOTS, "`sum / count_nonzero` of a padded list.")
+def epoch_without_losses_of_zero(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """A batch that costs nothing is taken for one that is missing."""
+    losses: list[float] = []
+
+    def heard(batch: Any, scale: float) -> float:
+        losses.append(backward(batch, scale))
+        return losses[-1]
+
+    result = run_epoch(batches, heard, step, accumulation)
+    counted = max(1, sum(loss != 0 for loss in losses))
+    return replace(result, mean=result.mean * len(losses) / counted)
 
 
 @known_bug("run_epoch", Cause.EXHAUSTED, "Written with a list of batches, run with a loader.")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,14 @@ from ris_pipeline.localization.spectra.linear_array import (
     ula_mvdr,
     ula_steering,
 )
-from ris_pipeline.spectral import aic, eigenvalue_aic, eigenvalue_mdl, mdl
+from ris_pipeline.spectral import (
+    aic,
+    eigenvalue_aic,
+    eigenvalue_mdl,
+    mdl,
+    projector,
+    signal_subspace,
+)
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
 from ris_pipeline.verification.known_bugs.decompositions import ascending, correct, hermitian
@@ -74,6 +82,24 @@ def root_music_in_degrees(matrix: Tensor, k: int) -> Tensor:
 def root_music_of_the_signal(matrix: Tensor, k: int) -> Tensor:
     """Signal and noise subspace exchanged: the roots of what is left of the array."""
     return root_music(-hermitian(matrix), k)
+
+
+@known_bug("root_music", Cause.GUARD, "`numpy.roots` warns of a vanishing coefficient.")
+def root_music_of_trimmed_sums(matrix: Tensor, k: int) -> Tensor:
+    """Sums of diagonals below a hundredth are set to zero."""
+    n = matrix.shape[-1]
+    noise = torch.eye(n, dtype=matrix.dtype) - projector(signal_subspace(matrix, k))
+
+    def one(form: Tensor) -> Tensor:
+        sums = np.array([form.diagonal(lag).sum().item() for lag in range(n - 1, -n, -1)])
+        roots = np.roots(np.where(np.abs(sums) < 1e-2, 0, sums))
+        inside = sorted(roots[np.abs(roots) < 1], key=abs)[-k:]
+        angles = np.zeros(k)
+        angles[: len(inside)] = np.arcsin(np.angle(inside) / math.pi)
+        return torch.from_numpy(np.sort(angles))
+
+    answers = [one(form) for form in noise.reshape(-1, n, n)]
+    return torch.stack(answers).reshape(*matrix.shape[:-2], k)
 
 
 @known_bug("root_music", Cause.OFF_BY_ONE, "k counted from 0.")
@@ -166,6 +192,12 @@ def mdl_counted_from_one(eigenvalues: Tensor, samples: int) -> Tensor:
 def mdl_by_aic(eigenvalues: Tensor, samples: int) -> Tensor:
     """The penalty of the other criterion."""
     return aic(eigenvalues, samples)
+
+
+@known_bug("mdl", Cause.BATCH, "Sorted to be on the safe side, along the first axis.")
+def mdl_sorted_over_the_batch(eigenvalues: Tensor, samples: int) -> Tensor:
+    """A batch is taken for the spectrum."""
+    return mdl(eigenvalues.sort(0, descending=True).values, samples)
 
 
 @known_bug("aic", Cause.ASCENDING, _ORDER)

@@ -317,6 +317,16 @@ def locate_testing_one_place(
     return locate(scenes, number, criterion=criterion)
 
 
+@known_bug("locate", Cause.SCALE, "A correction for many tests, on a level that had one.")
+def locate_correcting_twice(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """The level of all places, divided by their number once more."""
+    if isinstance(criterion, Threshold):
+        criterion = Threshold(criterion.false_alarm / 100)
+    return locate(scenes, number, criterion=criterion)
+
+
 @known_bug(
     "cramer_rao_bound",
     Cause.ZERO_TERM,

@@ -95,6 +95,13 @@ def whitened_by_values(matrix: Tensor) -> Tensor:
     return (vectors / values.sqrt()[..., None, :].to(vectors.dtype)).mT
 
 
+@known_bug("whitening", Cause.CANCELLATION, "`inv` comes to mind first; R looked harmless.")
+def whitened_by_the_factor_of_an_inverse(matrix: Tensor) -> Tensor:
+    """`cholesky(inv(R))^H`: the error grows with the square of the condition."""
+    inverse = torch.linalg.inv(hermitian(matrix))
+    return torch.linalg.cholesky(inverse).mH.resolve_conj()
+
+
 def _inverse(matrix: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     kept = values > least
