@@ -119,7 +119,9 @@ def _run(
         progress.advance(bar)
 
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as progress:
             bar = progress.add_task("units of scenes", total=len(tasks), completed=done)
             return run_tasks(tasks, store, workers, scheduler, advance, evaluation.estimators)
     except KeyboardInterrupt:

@@ -90,7 +90,7 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
         console.print(f"{out}: {scenes.size} scenes", highlight=False, soft_wrap=True)
         return
     try:
-        with Progress(console=console, transient=True) as bar:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("simulating", total=scenes.size)
             store = write_store(out, scenes, shard, lambda done: bar.advance(task, done))
     except KeyboardInterrupt:

@@ -138,7 +138,8 @@ def train_with_progress(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress, _log_to(console, every):
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar as progress, _log_to(console, every):
         task = progress.add_task("training", total=None)
         trainer = Trainer(
             settings,
