@@ -116,6 +116,7 @@ def diagnose(
             *_circumstance(decided),
             # To be the same to the last case says more than where it is wrong.
             *_mistakes(seen, place, 0.0),
+            *_reordered(seen, place),
             *_symptoms(seen),
             *_eased(seen),
             # A factor of two says more than a factor.
@@ -286,6 +287,20 @@ def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+def _reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether its values are ours in no order."""
+    wrong = [one for one in seen if not one.right() and not set(one.case.symptoms) & set(ASIDE)]
+    if place in ("eigenvalues", "singular_values") and wrong:
+        share = sum(map(_in_another_order, wrong)) / len(wrong)
+        yield Diagnosis(Cause.UNSORTED, "", "Its values are ours in another order.", None, share)
+
+
+def _in_another_order(one: Seen) -> bool:
+    if one.theirs is None or one.ours is None:
+        return False
+    return same_numbers(np.sort(one.theirs.real), np.sort(one.ours.real))
 
 
 def _limited(seen: list[Seen]) -> Iterator[Diagnosis]:

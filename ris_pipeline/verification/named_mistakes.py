@@ -118,7 +118,14 @@ def _half_detached(values: Tensor, k: int, live: int) -> Tensor:
     return upper - lower.detach() if live == 0 else upper.detach() - lower
 
 
+def _over_active(values: Tensor, k: int, margin: float) -> Tensor:
+    """Of which the mean is the sum over the number of those that are not zero."""
+    hinge = (margin - _gap(values, k)).relu()
+    return hinge * hinge.numel() / (hinge > 0).sum().clamp_min(1)
+
+
 _HINGES: tuple[tuple[Cause, str, Callable[[Tensor, int, float], Tensor]], ...] = (
+    (Cause.SCALE, "It takes the mean over the matrices that are active.", _over_active),
     (Cause.NEVER_RESTS, "It has no hinge.", lambda w, k, c: c - _gap(w, k)),
     (Cause.NEVER_RESTS, "It answers |c - gap|.", lambda w, k, c: (c - _gap(w, k)).abs()),
     (Cause.NEVER_RESTS, "It answers (c - gap)^2.", lambda w, k, c: (c - _gap(w, k)).square()),

@@ -122,6 +122,7 @@ class Claim(StrEnum):
     TRANSFORM = "transforms of torch.func"
     RANGE = "gradients whose squares overflow"
     NOT_FINITE = "gradients with NaN or infinity"
+    WHOLE = "arrays of whole numbers"
     PEAK = "a spectrum that keeps its digits at a peak"
 
 

@@ -358,6 +358,9 @@ def _claims(plain: PlainMatrixFunction, dtype: torch.dtype) -> set[Claim]:
             claims.add(Claim.STEERING)
     if plain.backend == "torch" and _answers_live(plain, base):
         claims.add(Claim.GRADIENT)
+    # The dtype of a tensor is chosen; that of an array is what was typed.
+    if plain.backend == "numpy":
+        claims.add(Claim.WHOLE)
     return claims
 
 
