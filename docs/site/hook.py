@@ -60,7 +60,7 @@ def _shown(path: str) -> str:
     if file.is_dir():
         shown = (p for p in file.iterdir() if p.suffix in _LANGUAGES or p.is_dir())
         names = sorted(p.name for p in shown if p.name != "__pycache__")
-        return "\n".join([f"# {path}", "", *(f"- [{name}]({name})" for name in names), ""])
+        return "\n".join([f"# {path}", "", *(f"- [`{name}`]({name})" for name in names), ""])
     language = _LANGUAGES.get(file.suffix, "text")
     body = file.read_text(encoding="utf-8")
     return f"# {path}\n\n````{language}\n{body}\n````\n"
