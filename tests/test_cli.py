@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ris_pipeline import __version__, load_settings, preset_names
 from ris_pipeline._errors import InputError
 from ris_pipeline.cli import main
 from ris_pipeline.commands.demo import _fresh_folder
+from ris_pipeline.learning import Trainer
 
 TINY = [
     "training.epochs=2",
@@ -49,7 +51,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["calibrate", "--out", "p", "--set", "scenario.impairments.fixed=false"], "one panel"),
         (["train", "--out", "x", "--set", "scenario"], "allowed is key=value"),
         (["train", "--out", "x", "--seed", "-1"], "seed = -1"),
-        (["train", "--out", "x", "--resume"], "holds no checkpoint"),
         (["train", "--out", "x", "--accelerator", "tpu"], "allowed are cpu, cuda, auto"),
         (["train"], "--out"),
         (["overfit", "--epochs", "0"], "epochs = 0"),
@@ -60,7 +61,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["report", ".", "--draws", "-1"], "draws = -1"),
         (["report"], "RUN"),
         (["demo", "--speed", "3"], "allowed are --epochs, --out, --scenes, --seed, --set"),
-        (["locat"], "allowed are bench, calibrate, demo, doctor, evaluate, localize, locate"),
+        (["locat"], "allowed are calibrate, demo, doctor, evaluate, localize, locate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -116,6 +117,96 @@ def test_training_writes_a_run_that_can_be_resumed(capsys, tmp_path: Path) -> No
     before = (out / "metrics.jsonl").read_text()
     assert run(capsys, *arguments, "--resume")[0] == 0
     assert (out / "metrics.jsonl").read_text() == before
+
+
+FEW = ["--set", "training.batches=1", "--set", "training.batch_size=4"]
+FEW += ["--set", "training.validation_scenes=4"]
+
+
+def epochs_of(folder: Path) -> list[int]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["epoch"] for line in lines]
+
+
+def test_one_command_starts_a_run_and_goes_on_with_it(capsys, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", "--preset", "golden", *FEW, "--out", str(out), "--resume"]
+    code, text, _ = run(capsys, *words, "--set", "training.epochs=1")
+    assert code == 0
+    assert f"{out} holds no checkpoint: a new run" in text
+    # Alone it goes on: the settings come from the checkpoint.
+    before = (out / "metrics.jsonl").read_text()
+    assert run(capsys, "train", "--out", str(out), "--resume")[0] == 0
+    assert (out / "metrics.jsonl").read_text() == before
+    more = ["--set", "training.epochs=3"]
+    assert run(capsys, "train", "--out", str(out), "--resume", *more)[0] == 0
+    assert epochs_of(out) == [1, 2, 3]
+    assert (out / "metrics.jsonl").read_text().startswith(before)
+    for changed, named in (
+        (["--set", "training.epochs=2"], "training.epochs = 3, not 2"),
+        (["--seed", "5"], "seed = 7, not 5"),
+        (
+            [
+                "--preset",
+                "golden",
+                *FEW,
+                *more,
+                "--set",
+                "model.width=8",
+                "--set",
+                "loss.gap_fraction=1",
+            ],
+            "model.width = 16, not 8; loss.gap_fraction = 0.5, not 1.0; allowed to change are",
+        ),
+    ):
+        code, _, err = run(capsys, "train", "--out", str(out), "--resume", *changed)
+        assert (code, err.count("\n")) == (2, 1)
+        assert named in err
+    assert epochs_of(out) == [1, 2, 3]
+
+
+def test_a_run_without_a_step_has_failed(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(torch.nan))
+    words = ["train", "--preset", "golden", *FEW, "--set", "training.epochs=1", "--out"]
+    code, text, err = run(capsys, *words, str(tmp_path))
+    assert code == 1
+    assert err == "error: the run has failed: 1 of 1 steps skipped: gradient not finite\n"
+    assert "[ALARM] 1 of 1 steps skipped" in text
+
+
+def test_weights_that_are_not_finite_end_a_run_and_the_history_is_kept(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer._step
+
+    def ruined(self: Trainer, sums) -> None:
+        step(self, sums)
+        if self.counters.step == 3:
+            with torch.no_grad():
+                next(self.network.parameters()).fill_(torch.nan)
+
+    monkeypatch.setattr(Trainer, "_step", ruined)
+    words = ["train", "--preset", "golden", *FEW, "--set", "training.batches=2", "--out"]
+    single = ["--set", "training.accumulation=1"]
+    code, _, err = run(capsys, *words, str(tmp_path), *single)
+    assert code == 1
+    assert err == "error: the network's output is not finite from batch 2 of epoch 2\n"
+    assert epochs_of(tmp_path) == [1]
+    monkeypatch.undo()
+    assert run(capsys, "train", "--out", str(tmp_path), "--resume")[0] == 0
+    assert epochs_of(tmp_path) == list(range(1, 31))
+
+
+def test_overfit_says_the_step_of_the_epoch_it_stands_beside(capsys) -> None:
+    _, out, _ = run(capsys, "overfit", "--preset", "golden", "--epochs", "20")
+    lines = [line for line in out.splitlines() if line.startswith(("Epoch", "[OPT] step"))]
+    assert [line.split(":")[0] for line in lines] == [
+        *("[OPT] step 1 / batch 1", "Epoch 001/020"),
+        *("[OPT] step 10 / batch 10", "Epoch 010/020"),
+        *("[OPT] step 20 / batch 20", "Epoch 020/020"),
+    ]
 
 
 def test_overfit_fails_when_it_stays_above(capsys) -> None:
@@ -198,13 +289,6 @@ def test_the_module_runs_without_the_development_packages() -> None:
 def test_the_command_line_can_set_what_torch_reads_when_loaded() -> None:
     code = "import sys, ris_pipeline.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_bench_needs_a_clone(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ris_pipeline.cli.__file__", str(tmp_path / "ris_pipeline" / "cli.py"))
-    code, out, err = run(capsys, "bench")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "allowed is an install from a clone" in err
 
 
 def test_localize_needs_no_training(capsys) -> None:

@@ -132,7 +132,8 @@ def test_a_second_training_is_refused_and_the_first_is_stopped_by_sigterm(tmp_pa
     out, err = first.communicate(timeout=60)
     assert first.returncode == 143
     assert err == ""
-    assert "10000 epochs are kept: --resume goes on" in out
+    command = f"`ris-pipeline train --out {tmp_path} --resume`"
+    assert f"10000 epochs are kept: {command} goes on" in out
     page = parse_json((tmp_path / "checkpoint.json").read_text())
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) - page["progress"]["epoch"] in (0, 1)

@@ -21,7 +21,7 @@ from ris_pipeline.learning import load_model
 from ris_pipeline.localization import DETECTION_ANGLE, SnrResult, locate, steering_grid, summarise
 from ris_pipeline.report.figures import save_figure, spectrum_figure
 from ris_pipeline.report.run_folder import RunFolder
-from ris_pipeline.report.tables import plain_table
+from ris_pipeline.report.tables import plain_table, prose
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 SNR_DB = (-5.0, 0.0, 10.0, 20.0)
@@ -63,12 +63,12 @@ def _print_accuracy(console: Console, results: list[SnrResult]) -> None:
     ]
     title = "No network in it; az, el, r: each error over its own root bound, rms"
     console.print(plain_table(title, header, rows))
-    console.print(
+    said = (
         f"found: within {math.degrees(DETECTION_ANGLE):g} deg of a true source. 1 is the "
         "Cramer-Rao bound, which knows neither that choice nor the scenario's limits: where it "
-        "exceeds them, at low SNR and for far distances, errors are below it. deg, m: RMSE.",
-        highlight=False,
+        "exceeds them, at low SNR and for far distances, errors are below it. deg, m: RMSE."
     )
+    console.print(prose(said), highlight=False, soft_wrap=True)
 
 
 def _scene_to_show(settings_scenario: Scenario, seed: int, snr: float) -> SceneBatch:
@@ -148,4 +148,5 @@ def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) 
         }
     )
     files = ", ".join(sorted(p.name for p in folder.path.iterdir() if p.name != LOCK))
-    console.print(f"[bold]4. Written to {folder.path}[/bold]: {files}")
+    console.print(f"[bold]4. Written to {folder.path}[/bold]:", soft_wrap=True)
+    console.print(prose(files), highlight=False, soft_wrap=True)

@@ -119,11 +119,17 @@ def _run(
         progress.advance(bar)
 
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as progress:
             bar = progress.add_task("units of scenes", total=len(tasks), completed=done)
             return run_tasks(tasks, store, workers, scheduler, advance, evaluation.estimators)
     except KeyboardInterrupt:
-        console.print(f"{finished} of {len(tasks)} units are kept: --resume goes on with the rest")
+        console.print(
+            f"{finished} of {len(tasks)} units are kept: --resume goes on with the rest",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise
 
 
@@ -163,4 +169,7 @@ def _write_table(console: Console, folder: Path, table: Table, lines: Sequence[L
     if len(lines) < _PRINTED:
         console.print(shown_table(table, lines))
     else:
-        console.print(f"{table.name}: {len(lines)} lines, see {str(folder / table.name)!r}.csv")
+        path = str(folder / f"{table.name}.csv")
+        console.print(
+            f"{table.name}: {len(lines)} lines, see {path!r}", highlight=False, soft_wrap=True
+        )

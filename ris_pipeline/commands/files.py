@@ -1,12 +1,12 @@
 """From a file to sources, and scenes into files."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._files import json_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.data import (
     SUFFIXES,
@@ -61,7 +61,7 @@ def run_locate(
         raise InputError(f"--mat {str(mat)!r}: allowed are files named .mat")
     found = locate_file(path, number, estimator, method)
     if as_json:
-        return json.dumps(found.to_dict(), indent=1, allow_nan=False)
+        return json_text(found.to_dict())
     if csv is not None:
         write_csv(csv, found)
     elif mat is not None:
@@ -89,9 +89,17 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
         write_scenes(out, list(scenes.batches(_AT_ONCE)), matlab)
         console.print(f"{out}: {scenes.size} scenes", highlight=False, soft_wrap=True)
         return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("simulating", total=scenes.size)
-        store = write_store(out, scenes, shard, lambda done: bar.advance(task, done))
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("simulating", total=scenes.size)
+            store = write_store(out, scenes, shard, lambda done: bar.advance(task, done))
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped: the files in {out} are kept: the same command goes on",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
     total = sum(entry["bytes"] for entry in store.manifest["shards"])
     console.print(
         f"{out}: {store.size} scenes in {len(store.manifest['shards'])} files, "

@@ -12,7 +12,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario
 from ris_pipeline.learning.inference import CovarianceModel, Localised, Verdict, localise
 from ris_pipeline.localization import Errors, estimation_errors, steering_grid
-from ris_pipeline.report.tables import plain_table
+from ris_pipeline.report.tables import plain_table, prose
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
 
@@ -154,11 +154,11 @@ def print_comparison(console: Console, scenario: Scenario, comparison: Compariso
     fallen = ", ".join(
         f"{counts[v]} {v.name.lower().replace('_', ' ')}" for v in Verdict if v != Verdict.USED
     )
-    console.print(
+    said = (
         f"{len(snr)} scenes: the network's start gave the better fit in {comparison.taken}; left "
-        f"to least squares alone: {fallen}",
-        highlight=False,
+        f"to least squares alone: {fallen}"
     )
+    console.print(prose(said), highlight=False, soft_wrap=True)
 
 
 def run_localize(

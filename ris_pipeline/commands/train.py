@@ -1,18 +1,20 @@
 """Training seen from a terminal: a progress bar with the log lines above it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.config import Settings
-from ris_pipeline.learning import Trainer, health_alarms, make_fabric
-from ris_pipeline.report.run_folder import RunFolder
-from ris_pipeline.report.tensorboard import TensorBoard
+from ris_pipeline._errors import InputError, RunFailed, check_choice
+from ris_pipeline.config import Settings, load_settings, override_settings
+from ris_pipeline.learning import Trainer, failures, health_alarms, load_checkpoint, make_fabric
+from ris_pipeline.report.run_folder import CHECKPOINT, RunFolder
+from ris_pipeline.report.tensorboard import TensorBoard, check_tensorboard
 
 
 class _ConsoleHandler(logging.Handler):
@@ -21,16 +23,16 @@ class _ConsoleHandler(logging.Handler):
     def __init__(self, console: Console, every: int) -> None:
         super().__init__()
         self.console, self.every = console, every
-        self.epochs = 0
+        # Of the epoch under way: its step comes before its own line.
+        self.epoch = 1
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
-        if line.startswith("Epoch"):
-            self.epochs += 1
-        quiet = self.epochs > 1 and record.levelno <= logging.INFO
-        if quiet and (self.epochs % self.every or not line.startswith(("Epoch", "[OPT] step"))):
-            return
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        ends = line.startswith("Epoch")
+        shown = self.epoch == 1 or record.levelno > logging.INFO
+        if shown or (self.epoch % self.every == 0 and (ends or line.startswith("[OPT] step"))):
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.epoch += ends
 
 
 @contextmanager
@@ -62,6 +64,49 @@ def _write_epoch(trainer: Trainer, folder: RunFolder, events: TensorBoard | None
         events.write_epoch(trainer.history)
 
 
+def run_train(
+    console: Console,
+    out: Path,
+    preset: str | None,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    tensorboard: bool,
+    **machine: Any,
+) -> None:
+    """What `ris-pipeline train` does; `machine` is of `train_with_progress`.
+
+    Raises:
+        InputError: a folder with a run that is not to be resumed, and as `train_with_progress`.
+        RunFailed: as `train_with_progress`.
+    """
+    if tensorboard:
+        check_tensorboard()
+    going_on = resume and (out / CHECKPOINT).is_file()
+    settings = (
+        override_settings(load_checkpoint(out / CHECKPOINT).settings, overrides)
+        if going_on and preset is None
+        else load_settings(preset or "small", overrides)
+    )
+    folder = RunFolder(out)
+    with folder.held():
+        if folder.checkpoint.exists() and not resume:
+            raise InputError(
+                f"--out {str(out)!r} holds a checkpoint: add --resume, or name another"
+            )
+        if resume and not going_on:
+            console.print(f"{out} holds no checkpoint: a new run", soft_wrap=True, highlight=False)
+        trainer = train_with_progress(
+            console, settings, folder=folder, resume=going_on, tensorboard=tensorboard, **machine
+        )
+    if trainer.fabric.is_global_zero:
+        console.print(
+            f"{out}: validation {trainer.history[-1].validation:.3f}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
 def train_with_progress(
     console: Console,
     settings: Settings,
@@ -82,6 +127,7 @@ def train_with_progress(
 
     Raises:
         InputError: a folder or checkpoint that cannot be used, TensorBoard where there is none.
+        RunFailed: what `Trainer.fit` and `failures` say; the epochs before are kept.
     """
     fabric = _fabric(settings, accelerator, devices, hosts)
     if not fabric.is_global_zero:
@@ -92,7 +138,8 @@ def train_with_progress(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress, _log_to(console, every):
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar as progress, _log_to(console, every):
         task = progress.add_task("training", total=None)
         trainer = Trainer(
             settings,
@@ -119,16 +166,19 @@ def train_with_progress(
                 with closing(events) if events else nullcontext():
                     trainer.fit(lambda trainer: _write_epoch(trainer, written, events))
         except KeyboardInterrupt:
-            console.print(_kept(folder, trainer), highlight=False)
+            console.print(_kept(folder, trainer), highlight=False, soft_wrap=True)
             raise
     for alarm in health_alarms(trainer.history):
-        console.print(f"[ALARM] {alarm}", markup=False)
+        console.print(f"[ALARM] {alarm}", markup=False, soft_wrap=True)
     # Every process takes part in the choice, one writes it.
     weights = trainer.best_weights()[1] if folder is not None else {}
     if written is not None:
         title = f"Covariance network, {settings.scenario.panel[0]} x {settings.scenario.panel[1]}"
         written.write_loss_curve(trainer.history, title)
         written.write_model(trainer.settings, weights)
+    failed = failures(trainer.history)
+    if failed:
+        raise RunFailed(f"the run has failed: {'; '.join(failed)}")
     return trainer
 
 
@@ -137,6 +187,6 @@ def _kept(folder: RunFolder | None, trainer: Trainer) -> str:
     done = trainer.counters.epoch
     if folder is None or not folder.checkpoint.is_file():
         return "stopped: nothing is kept"
-    return (
-        f"stopped: {done} of {trainer.settings.training.epochs} epochs are kept: --resume goes on"
-    )
+    total = trainer.settings.training.epochs
+    command = f"`ris-pipeline train --out {folder.path} --resume`"
+    return f"stopped: {done} of {total} epochs are kept: {command} goes on"

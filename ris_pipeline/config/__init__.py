@@ -4,7 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
-from ris_pipeline.config._base import Interval
+from ris_pipeline.config._base import Interval, shown_value
 from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
@@ -16,7 +16,9 @@ from ris_pipeline.config.learning import (
     Training,
 )
 from ris_pipeline.config.presets import (
+    changed_settings,
     check_used,
+    flattened,
     load_settings,
     override_settings,
     parse_settings,
@@ -50,11 +52,14 @@ __all__ = [
     "Settings",
     "Training",
     "Wavefront",
+    "changed_settings",
     "check_training_memory",
     "check_used",
+    "flattened",
     "load_settings",
     "override_settings",
     "parse_settings",
     "parse_value",
     "preset_names",
+    "shown_value",
 ]

@@ -1,7 +1,7 @@
 """Presets: one TOML file each in `presets/`, by name or by path, with `key=value` overrides."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -111,3 +111,20 @@ def check_used(overrides: Sequence[str], command: str, used: Sequence[str]) -> N
                 f"--set {shown_value(override)}: {command} does not use it; allowed are "
                 f"{', '.join(used)}"
             )
+
+
+def changed_settings(old: Settings, new: Settings) -> dict[str, tuple[Any, Any]]:
+    """Both values of every setting that differs, by its dotted key."""
+    flat = [dict(flattened(settings.model_dump(mode="json"))) for settings in (old, new)]
+    keys = dict.fromkeys([*flat[0], *flat[1]])
+    pairs = {key: (flat[0].get(key), flat[1].get(key)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flattened(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping by their dotted keys."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{before}{name}.")
+        else:
+            yield before + name, value

@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file, write_text
+from ris_pipeline._files import json_text, parse_json, whole_file, write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
 from ris_pipeline.config import Scenario
@@ -85,7 +85,7 @@ def write_store(
         stop = min(start + shard, scenes.size)
         if number >= len(there) or not _is_whole(folder, there[number]):
             there[number : number + 1] = [_write_shard(folder, number, scenes.scenes(start, stop))]
-            page = json.dumps({**manifest, "shards": there}, indent=1, allow_nan=False)
+            page = json_text({**manifest, "shards": there})
             write_text(folder / _MANIFEST, page + "\n")
         if progress is not None:
             progress(stop - start)
@@ -129,7 +129,7 @@ def _written(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / _MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         found = manifest["format"]
         names = [(e["file"], int(e["bytes"]) > 0, bool(e["sha256"])) for e in manifest["shards"]]
         if names != [(_shard_name(i), True, True) for i in range(len(names))]:

@@ -102,7 +102,8 @@ def check_once(name: str, values: Sequence[str]) -> None:
 
 
 def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
-    """Raise `InputError` unless the folder is free, or is to be resumed with what it holds or more.
+    """Raise `InputError` unless the folder is free, or is to be resumed with what it holds or more;
+    to resume nothing is to start.
 
     More are scenes, estimators and tables: every row that is there stays true.
     """
@@ -111,8 +112,6 @@ def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
     begun = path.exists() and any((folder / "units").glob(f"*{SUFFIX}"))
     if begun and not resume:
         raise InputError(f"--out {shown} holds an evaluation: add --resume, or name another")
-    if resume and not path.exists():
-        raise InputError(f"--resume: {shown} holds no evaluation")
     if not begun:
         return
     try:

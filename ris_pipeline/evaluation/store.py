@@ -72,7 +72,7 @@ class UnitStore:
             "scenario": task.scenario.model_dump(mode="json"),
             "receiver_scenario": told and told.model_dump(mode="json"),
         }
-        key = json.dumps([described, dict(software())], sort_keys=True)
+        key = json.dumps([described, dict(software())], sort_keys=True, allow_nan=False)
         return hashlib.sha256(key.encode()).hexdigest()
 
     def _path(self, task: Task) -> Path:

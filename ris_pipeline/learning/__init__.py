@@ -12,6 +12,7 @@ from ris_pipeline.learning.features import Features, make_features, make_truth
 from ris_pipeline.learning.history import (
     OVERFIT_LOSS,
     OVERFIT_SCENES,
+    failures,
     health_alarms,
     history_curve,
     overfit_settings,
@@ -54,6 +55,7 @@ __all__ = [
     "Truth",
     "Verdict",
     "export_model",
+    "failures",
     "find_model",
     "gradient_norm",
     "health_alarms",

@@ -18,12 +18,14 @@ and each atom's own Gauss-Newton step, at the prior of its cell's half widths h:
         = Re sum_t conj(x_t) G^H r_t / sigma^2
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ris_pipeline._errors import RunFailed
 from ris_pipeline.config import Wavefront
 from ris_pipeline.learning.features import Features, as_image, principal_snapshot
 from ris_pipeline.learning.losses import Prediction
@@ -41,6 +43,10 @@ inside the neighbour's cell."""
 
 _LARGEST_SINE = 0.9999
 """Of either angle: 89.2 degrees, where the derivative of the arc sine is still 70."""
+
+
+class OutputNotFinite(RunFailed):
+    """The network answers with NaN or infinity."""
 
 
 class Atoms(NamedTuple):
@@ -88,7 +94,13 @@ def read_atoms(
     panel: Panel,
     wavefront: Wavefront,
 ) -> Atoms:
-    """The `count` strongest cells of an answer."""
+    """The `count` strongest cells of an answer.
+
+    Raises:
+        OutputNotFinite: it holds NaN or infinity.
+    """
+    if not math.isfinite(answer.detach().sum().item()) and not bool(answer.isfinite().all()):
+        raise OutputNotFinite("the network's output is not finite")
     flat = answer.flatten(2)
     logit = flat[:, 0]
     bins = (flat[:, 4:].softmax(1) * sector.depth[:, None]).sum(1)

@@ -49,22 +49,36 @@ def history_curve(history: Sequence[EpochRecord]) -> dict[str, NDArray[np.float6
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
+def failures(history: Sequence[EpochRecord]) -> list[str]:
+    """Why a run has failed, one line a reason; empty if it has not.
+
+    A loss that is not finite, parameters without a gradient, no step taken, a validation loss that
+    never moves.
+    """
+    found = []
+    if any(not math.isfinite(r.train) or not math.isfinite(r.validation) for r in history):
+        found.append("a loss is not finite")
+    for group in ("backbone", "heads"):
+        if any(getattr(r, f"gradient_{group}") == 0 for r in history):
+            found.append(f"the {group} had no gradient in some epoch")
+    skipped = sum(record.skipped_steps for record in history)
+    if history and skipped == history[-1].step:
+        found.append(f"{skipped} of {skipped} steps skipped: gradient not finite")
+    if len(history) > 1 and len({record.validation for record in history}) == 1:
+        found.append("the validation loss never moved")
+    return found
+
+
 def health_alarms(history: Sequence[EpochRecord]) -> list[str]:
     """What is wrong with a run, one line an alarm; empty for a healthy one.
 
-    The checklist of a run that learns: finite losses, both parameter groups with a gradient, steps
-    taken, and a validation loss that moves.
+    Its failures, and what it may have come through: some steps skipped, a training loss that did
+    not fall.
     """
-    alarms = []
-    if any(not math.isfinite(r.train) or not math.isfinite(r.validation) for r in history):
-        alarms.append("a loss is not finite")
-    for group in ("backbone", "heads"):
-        if any(getattr(r, f"gradient_{group}") == 0 for r in history):
-            alarms.append(f"the {group} had no gradient in some epoch")
-    if any(record.skipped_steps for record in history):
-        alarms.append(f"{sum(r.skipped_steps for r in history)} steps skipped: gradient not finite")
-    if len(history) > 1 and len({record.validation for record in history}) == 1:
-        alarms.append("the validation loss never moved")
+    alarms = failures(history)
+    skipped = sum(record.skipped_steps for record in history)
+    if 0 < skipped < history[-1].step:
+        alarms.append(f"{skipped} steps skipped: gradient not finite")
     if len(history) > 1 and history[-1].train >= history[0].train:
         alarms.append("the training loss did not fall")
     return alarms

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ris_pipeline._errors import InputError
-from ris_pipeline.config import Settings
+from ris_pipeline.config import Settings, changed_settings, shown_value
 from ris_pipeline.learning.averaging import Weights, copy_weights
 from ris_pipeline.learning.checkpoint import Checkpoint
 
@@ -81,16 +81,28 @@ def _check_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
             raise InputError(f"checkpoint: optimiser/{number}.{name} is missing")
 
 
+_MAY_CHANGE = "training.accumulation", "training.epochs", "loss.scales"
+
+
 def resumed_settings(mine: Settings, saved: Settings) -> Settings:
     """The settings that a run goes on with: those of this run, in the units of the saved loss.
 
     Units measured on another machine may round differently; the run keeps its own.
 
     Raises:
-        InputError: the saved run has other settings, the accumulation factor apart.
+        InputError: the saved run has other settings, named with both values; the accumulation
+            factor may differ, and the epochs may be more.
     """
-    same = saved.training.replace(accumulation=mine.training.accumulation)
-    kept = mine.replace(loss=mine.loss.replace(scales=saved.loss.scales))
-    if saved.replace(training=same) != kept:
-        raise InputError("checkpoint holds other settings: allowed are those of this run")
-    return kept
+    differing = changed_settings(saved, mine)
+    fewer = mine.training.epochs < saved.training.epochs
+    told = [
+        f"{key} = {shown_value(old)}, not {shown_value(new)}"
+        for key, (old, new) in differing.items()
+        if not key.startswith(_MAY_CHANGE) or (fewer and key == "training.epochs")
+    ]
+    if told:
+        raise InputError(
+            f"checkpoint holds other settings: {'; '.join(told)}; allowed to change are "
+            "training.accumulation and, to more, training.epochs"
+        )
+    return mine.replace(loss=mine.loss.replace(scales=saved.loss.scales))

@@ -6,7 +6,8 @@ uninterrupted run would have seen.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from torch.func import functional_call
 
 from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline.config import LossWeights, Settings, check_training_memory
-from ris_pipeline.learning.atoms import Atoms, make_prediction
+from ris_pipeline.learning.atoms import Atoms, OutputNotFinite, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.epoch import run_epoch
@@ -174,6 +175,7 @@ class Trainer:
 
         Raises:
             InputError: the last epoch was broken off.
+            RunFailed: the network's output is not finite.
         """
         self._check_between_epochs()
         if self.watch is None or self.watch.ended == "closed":
@@ -192,7 +194,8 @@ class Trainer:
         log.info(step_line(counters.step, counters.batch))
         counters.epoch += 1
         self._average_weights()
-        validation, validation_terms = self.validate(self.ema)
+        with self._said_where(f"in the validation of epoch {counters.epoch}"):
+            validation, validation_terms = self.validate(self.ema)
         self._keep_best(validation)
         train = {"total": torch.as_tensor(result.mean, dtype=torch.float64), **sums.terms}
         means = over_processes(self.fabric, train, list(train), "mean")
@@ -271,13 +274,16 @@ class Trainer:
         return Checkpoint(copies, self.settings, _copy(self.counters))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue where `checkpoint` was taken, at the accumulation factor of this trainer.
+        """Continue where `checkpoint` was taken, at the accumulation factor of this trainer and for
+        its epochs, where they are more.
 
-        A new factor takes the rates to the same share of the run, and the counted steps go on.
+        A new factor takes the rates to the same share of the run, and the counted steps go on. More
+        epochs stretch the schedule: rates and phases go on as those of the longer run at this
+        epoch, and the average over the last epochs begins anew.
 
         Raises:
-            InputError: a checkpoint of other settings, the accumulation factor apart, or with
-                tensors that are not this run's; the trainer is as it was.
+            InputError: a checkpoint of other settings, or with tensors that are not this run's; the
+                trainer is as it was.
         """
         settings = resumed_settings(self.settings, checkpoint.settings)
         check_tensors(self.network, self.optimiser, checkpoint)
@@ -291,6 +297,8 @@ class Trainer:
         self.ema = self._copies(tensors["ema"])
         self.swa = self._copies(tensors.get("swa", {}))
         self.best = self._copies(tensors.get("best", {}))
+        if settings.training.epochs > checkpoint.settings.training.epochs:
+            self.swa, self.counters.swa_epochs = {}, 0
         load_moments(self.optimiser, tensors.get("optimiser", {}))
         # An epoch that was broken off leaves gradients behind.
         self.optimiser.zero_grad()
@@ -308,6 +316,14 @@ class Trainer:
                 f"epoch {self.counters.epoch + 1} was not finished: allowed is to restore "
                 "a checkpoint"
             )
+
+    @contextmanager
+    def _said_where(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except OutputNotFinite as error:
+            self._end_watch()
+            raise RunFailed(f"{error} {where}") from None
 
     def _predict(
         self, scenes: SceneBatch, weights: Weights | None = None
@@ -334,7 +350,8 @@ class Trainer:
         sums: EpochSums,
         number: int,
     ) -> Tensor:
-        prediction, truth = self._predict(scenes)
+        with self._said_where(f"from batch {number} of epoch {self.counters.epoch + 1}"):
+            prediction, truth = self._predict(scenes)
         terms = loss_terms(prediction, truth, self.settings.loss, weights)
         loss = total_loss(terms, weights)
         # A loss that is only summed stays where it is: reading it would wait for the device.

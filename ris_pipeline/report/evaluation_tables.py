@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from rich.table import Table as RichTable
+from rich.text import Text
 
 from ris_pipeline.evaluation import COLUMNS, COMPARED, REFERENCE, Standing, Table
 from ris_pipeline.evaluation.plan import Series
@@ -61,7 +61,7 @@ def comparison_csv(lines: Sequence[Compared]) -> str:
     return csv_text((*header, *COMPARED, "verdict", "worse_in"), rows)
 
 
-def shown_table(table: Table, lines: Sequence[Line]) -> RichTable:
+def shown_table(table: Table, lines: Sequence[Line]) -> Text:
     """What the terminal shows of a table."""
     header = (table.axis, "estimator", "found", "az", "el", "r", "K", "false", "GOSPA")
     rows = []
@@ -80,13 +80,10 @@ def shown_table(table: Table, lines: Sequence[Line]) -> RichTable:
             )
         )
     title = f"{table.name.replace('_', ' ')}; az, el, r: RMSE / root bound; K: scenes with it right"
-    printed = plain_table(title, header, rows)
-    for column in printed.columns[1:]:
-        column.no_wrap = True
-    return printed
+    return plain_table(title, header, rows)
 
 
-def shown_comparison(lines: Sequence[Compared]) -> RichTable:
+def shown_comparison(lines: Sequence[Compared]) -> Text:
     """How many cells of each table are beaten, met or worse, and the closest of them."""
     header = ("item", "against", "K", "cells", "beaten", "met", "worse", "least lead", "in cell")
     groups: dict[tuple[str, Series], list[Compared]] = {}

@@ -21,6 +21,9 @@ from ris_pipeline.learning.averaging import Weights
 from ris_pipeline.report.figures import loss_curve, save_figure
 from ris_pipeline.watch.journal import strict
 
+CHECKPOINT = "checkpoint.safetensors"
+"""The file that a run goes on from."""
+
 
 class RunFolder:
     """A writable folder, made if absent.
@@ -31,7 +34,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.checkpoint = path / "checkpoint.safetensors"
+        self.checkpoint = path / CHECKPOINT
         # Epochs in `metrics.jsonl`, and its bytes; none that this object has written.
         self._metrics = -1, 0
         probe = path / ".writable"

@@ -20,7 +20,7 @@ import numpy as np
 
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
-from ris_pipeline.verification.fixed_circumstances import SAME, Case, Numbers
+from ris_pipeline.verification.fixed_circumstances import SAME, Case, Numbers, row
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes
@@ -300,7 +300,8 @@ def _reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
 def _in_another_order(one: Seen) -> bool:
     if one.theirs is None or one.ours is None:
         return False
-    return same_numbers(np.sort(one.theirs.real), np.sort(one.ours.real))
+    theirs, ours = (row(np.sort(values.real)) for values in (one.theirs, one.ours))
+    return same_numbers(theirs, ours)
 
 
 def _limited(seen: list[Seen]) -> Iterator[Diagnosis]:

@@ -70,7 +70,9 @@ def outside(domain: str) -> frozenset[Any]:
         check_choice("domain", name, (HERMITIAN, FINITE, *DOMAINS))
         chosen |= set(DOMAINS.get(name, ()))
     kinds = [kind for kind in (tuple(Domain), WAVEFRONTS) if chosen & set(kind)]
-    left = frozenset(value for kind in kinds for value in kind if value not in chosen)
+    left: frozenset[Any] = frozenset(
+        value for kind in kinds for value in kind if value not in chosen
+    )
     # Semidefinite matrices are Hermitian.
     if {HERMITIAN, "positive"}.intersection(names):
         left |= {Claim.NOT_HERMITIAN}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import table
 import torch
-from rich.console import Console
-from rich.table import Table
+
+from ris_pipeline.report.tables import plain_table
 
 THREADS = 2
 MEASURED: pytest.StashKey[dict[str, float]] = pytest.StashKey()
@@ -88,15 +88,9 @@ def pytest_terminal_summary(
         return
     if config.getoption("--state"):
         table.write(_machine(), rows, values)
-    shown = Table(caption=f"stated on {machine}")
-    for heading in ("what", "to reach", "stated", "now", ""):
-        shown.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, value in values.items():
-        row = rows[name]
-        verdict = "reached" if row.reached(value) else "missed"
-        shown.add_row(row.what, row.goal(), row.show(row.stated), row.show(value), verdict)
-    console = Console(width=120)
-    with console.capture() as captured:
-        console.print(shown)
-    terminalreporter.write_line("")
-    terminalreporter.write(captured.get())
+    header = ("what", "to reach", "stated", "now", "")
+    shown = [
+        (row.what, row.goal(), row.show(row.stated), row.show(value), row.verdict(value))
+        for row, value in ((rows[name], value) for name, value in values.items())
+    ]
+    terminalreporter.write_line(plain_table(f"stated on {machine}", header, shown).plain)

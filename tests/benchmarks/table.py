@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATH = Path(__file__).with_name("table.toml")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 SLACK = 1.5
@@ -31,6 +31,10 @@ class Row:
         """Whether a value reaches the target."""
         return value >= self.target if self.more else value <= self.target
 
+    def verdict(self, value: float) -> str:
+        """The same in a word."""
+        return "reached" if self.reached(value) else "missed"
+
     def show(self, value: float) -> str:
         """The value with its unit."""
         digits = 0 if value >= 100 else 1
@@ -49,7 +53,7 @@ def read() -> tuple[str, dict[str, Row]]:
 
 
 def write(machine: str, rows: dict[str, Row], values: dict[str, float]) -> None:
-    """Store new values, in the file and in the README."""
+    """Store new values, in the file and on the page."""
     lines = [f'machine = "{machine}"']
     for row in rows.values():
         stated = values.get(row.name, row.stated)
@@ -64,9 +68,9 @@ def write(machine: str, rows: dict[str, Row], values: dict[str, float]) -> None:
             f"stated = {float(f'{stated:.3g}'):g}",
         ]
     PATH.write_text("\n".join(lines) + "\n")
-    text = README.read_text()
+    text = PAGE.read_text()
     before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{markdown()}{END}{rest.split(END)[1]}")
+    PAGE.write_text(f"{before}{BEGIN}\n{markdown()}{END}{rest.split(END)[1]}")
 
 
 def markdown() -> str:

@@ -210,9 +210,23 @@ def test_a_run_that_never_began_is_no_obstacle(tmp_path):
     assert run(tmp_path, evaluation(seed=1))[0]
 
 
-def test_there_is_something_to_resume(tmp_path):
-    with pytest.raises(InputError, match="holds no evaluation"):
-        run(tmp_path / "new", evaluation(), resume=True)
+def test_one_command_starts_and_goes_on(tmp_path):
+    for _ in range(2):
+        assert run(tmp_path, evaluation(), resume=True)[0]
+
+
+def test_without_dask_one_process_is_the_default(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("ris_pipeline.cli.evaluating.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    words = ["evaluate", "--out", str(tmp_path), "--values", "10", "--scenes", "2", *SET]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--estimators", "omp", "--number", "known"])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 0, err
+    assert out.startswith("1 cells x 1 series: 2 scenes to locate in 1 units")
+    for line in out.splitlines():
+        assert len(line) <= 80
+        assert line == line.rstrip()
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
@@ -279,7 +293,6 @@ def test_killed_in_the_middle_and_resumed_it_is_as_if_it_never_happened(tmp_path
         (["--estimators", ""], "estimators = ''"),
         (["--scenes", "0"], "scenes = 0: allowed is 1.."),
         (["--workers", "0"], "workers = 0: allowed is 1 or more"),
-        (["--resume"], "holds no evaluation"),
         (["--speed", "3"], "allowed are --battery, --estimators"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,9 +1,8 @@
 """What the folder of a run holds, of whatever command; what it does not hold is named."""
 
 import csv
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import parse_json
+from ris_pipeline.config import flattened
 from ris_pipeline.watch.doctor import METRICS, Check, checklist, read_run
 from ris_pipeline.watch.journal import NAME, Record, number, read_journal
 
@@ -173,7 +174,7 @@ def _metrics_curve(path: Path) -> dict[str, Column]:
     rows: list[dict[str, float]] = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+            record = parse_json(line)
             row = {key: record[key] for key in ("train", "validation")}
             row |= {f"train_{key}": value for key, value in record["terms"].items()}
             row |= {f"validation_{key}": value for key, value in record["validation_terms"].items()}
@@ -256,15 +257,6 @@ def _curve_of(name: str, rows: Sequence[Mapping[str, str]]) -> Accuracy:
     )
 
 
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their dotted names."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _optional_json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
@@ -276,7 +268,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is none.
     """
     try:
-        page = json.loads(path.read_text(encoding="utf-8"))
+        page = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}") from None
     if not isinstance(page, dict):

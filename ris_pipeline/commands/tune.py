@@ -1,0 +1,38 @@
+"""`ris-pipeline tune`: a search that may be stopped and gone on with."""
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+
+from ris_pipeline.config import Settings
+from ris_pipeline.learning import tuning
+
+
+def run_tune(console: Console, study: Path, out: Path, settings: Settings, trials: int) -> None:
+    """Add trials to a study and write the preset of its best one.
+
+    Raises:
+        InputError: as `tuning.tune`, or a preset that cannot be written.
+    """
+    # Where its journal says what became of every trial, a stopped one needs no traceback.
+    logging.getLogger("optuna.study._optimize").addFilter(_is_no_interrupt)
+    try:
+        best, value = tuning.tune(settings, study, trials)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped: the trials that have ended are kept in {study}: the same command goes on",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
+    tuning.write_preset(out, best)
+    console.print(
+        f"{out}: validation NMSE {value:.4f} of the best answer that ignores the data",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
