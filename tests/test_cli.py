@@ -222,7 +222,8 @@ def test_the_demo_end_to_end(capsys, tmp_path: Path) -> None:
     assert code == 0
     assert "No network in it" in text
     assert "network alone" in text
-    assert max(map(len, text.splitlines())) <= 80
+    # A path is as long as it is.
+    assert max(map(len, text.replace(str(out), "").splitlines())) <= 80
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["learning"]["nmse"]) == {"network_alone", "least_squares_alone", "together"}
     assert list(summary["accuracy"]) == ["-5 dB", "0 dB", "10 dB", "20 dB"]

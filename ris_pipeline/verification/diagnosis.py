@@ -320,7 +320,8 @@ def _cut_off(one: Seen) -> bool:
         return False
     theirs, ours = one.theirs.real, one.ours.real
     cut = np.clip(ours, theirs.min(), theirs.max())
-    return theirs.size > 1 and theirs.min() < theirs.max() and same_numbers(theirs, cut)
+    limited = theirs.size > 1 and bool(theirs.min() < theirs.max())
+    return limited and same_numbers(row(theirs), row(cut))
 
 
 def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
