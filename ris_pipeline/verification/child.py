@@ -54,7 +54,9 @@ def _answer(request: dict[str, Any], report: Any) -> dict[str, Any]:
     )
     text = io.StringIO()
     if request["json"]:
-        text.write(json.dumps(report_json(request["target"], verdicts), indent=2) + "\n")
+        text.write(
+            json.dumps(report_json(request["target"], verdicts), indent=2, allow_nan=False) + "\n"
+        )
     else:
         console = Console(
             file=text,

@@ -84,7 +84,7 @@ def run(console: Console, asked: Asked) -> int:
     except InputError as error:
         if asked.as_json:
             failed = {"version": __version__, "target": asked.target, "error": str(error)}
-            console.file.write(json.dumps(failed, indent=2) + "\n")
+            console.file.write(json.dumps(failed, indent=2, allow_nan=False) + "\n")
             console.file.flush()
         raise
     console.file.write(answer["text"])
