@@ -18,7 +18,6 @@ and each atom's own Gauss-Newton step, at the prior of its cell's half widths h:
         = Re sum_t conj(x_t) G^H r_t / sigma^2
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -87,6 +86,16 @@ def answer_channels(depths: int) -> int:
     return 4 + depths
 
 
+def check_output(atoms: Atoms) -> None:
+    """Raise `OutputNotFinite` where cells or steering vectors hold NaN or infinity.
+
+    For training, which one such scene ends; where scenes are located it is for each to say.
+    """
+    finite = atoms.logit.isfinite().all() & atoms.steering.isfinite().all()
+    if not bool(finite):
+        raise OutputNotFinite("the network's output is not finite")
+
+
 def read_atoms(
     answer: Float[Tensor, "b c cells_p cells_v"],
     sector: Sector,
@@ -94,13 +103,7 @@ def read_atoms(
     panel: Panel,
     wavefront: Wavefront,
 ) -> Atoms:
-    """The `count` strongest cells of an answer.
-
-    Raises:
-        OutputNotFinite: it holds NaN or infinity.
-    """
-    if not math.isfinite(answer.detach().sum().item()) and not bool(answer.isfinite().all()):
-        raise OutputNotFinite("the network's output is not finite")
+    """The `count` strongest cells of an answer."""
     flat = answer.flatten(2)
     logit = flat[:, 0]
     bins = (flat[:, 4:].softmax(1) * sector.depth[:, None]).sum(1)
@@ -125,7 +128,8 @@ def _posterior(atoms: Atoms, features: Features) -> tuple[Tensor, Tensor, Tensor
     image = data.normal(a)
     inner = (a.mH[:, None] @ image) * (root[..., None] * root[:, :, None, :] / noise[..., None])
     eye = torch.eye(inner.shape[-1], dtype=inner.dtype, device=inner.device)
-    factor = torch.linalg.cholesky(0.5 * (inner + inner.mH) + eye)
+    # It exists wherever the entries are finite, and NaN goes on to the answer of that scene.
+    factor = torch.linalg.cholesky_ex(0.5 * (inner + inner.mH) + eye).L
     seen = data.correlate(a) * (root / noise)
     x = torch.cholesky_solve(seen[..., None], factor)[..., 0] * root
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
@@ -149,7 +153,7 @@ def _newton_steps(
     curve = torch.einsum("bqin,btnqj,btq->bqij", slopes.conj(), image, power[:, :, 0] + 0j).real
     down = torch.einsum("bqin,btn,btq->bqi", slopes.conj(), residual, x.conj()).real
     eye = torch.eye(3, dtype=curve.dtype, device=curve.device)
-    factor = torch.linalg.cholesky(0.5 * (curve + curve.mT) + eye)
+    factor = torch.linalg.cholesky_ex(0.5 * (curve + curve.mT) + eye).L
     step = torch.cholesky_solve(down[..., None] / features.noise[:, None, None, None], factor)
     deviation = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
     return step[..., 0].mT, deviation.mT

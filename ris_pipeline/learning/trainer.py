@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline.config import LossWeights, Settings, check_training_memory
-from ris_pipeline.learning.atoms import Atoms, OutputNotFinite, make_prediction
+from ris_pipeline.learning.atoms import Atoms, OutputNotFinite, check_output, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.epoch import run_epoch
@@ -339,6 +339,7 @@ class Trainer:
                 f"fabric turns {self.dtype} into {believed[-1].weight.dtype}: "
                 "allowed is a fabric of make_fabric"
             )
+        check_output(believed[-1])
         prediction = make_prediction(believed, self.settings.scenario.sources[1])
         return prediction, make_truth(scenes, self.sector)
 
