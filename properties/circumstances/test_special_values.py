@@ -14,7 +14,7 @@ from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import eigenvalue_bound, entry_bound, gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.problems import MEANS, NAMES, VALUES, Size, comparable, problem
-from ris_pipeline.verification.target import TARGET, Claim, taken, takes, under_test
+from ris_pipeline.verification.target import TARGET, Claim, takes, under_test
 
 OF_MATRICES = tuple(name for name in NAMES if name != "projector")
 WHOLE = ("hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss")
@@ -78,8 +78,8 @@ WHOLE_AVERAGES = ("sample_covariance", "ledoit_wolf", "add_loading", "forward_ba
 
 @given(st.sampled_from((torch.float64, torch.int64)))
 def test_averages_of_whole_numbers_are_not_whole(dtype: torch.dtype) -> None:
-    if dtype is torch.int64:
-        taken((Claim.WHOLE,))
+    if dtype is torch.int64 and not takes(Claim.WHOLE):
+        return
     rows = np.array([[3, -1, 2, 1], [0, 2, 1, 4], [5, 1, -2, 0]])
     matrix = rows[:, :3] + rows[:, :3].T
     turned = matrix[::-1, ::-1]

@@ -176,8 +176,8 @@ def implementation(
         raise InputError(f"{label}: {error}") from error
     ours_alone = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, Claim.TRANSFORM}
     never: set[Any] = {*ours_alone, *conventions.never}
-    if isinstance(adapted, PlainMatrixFunction) and Claim.NOT_HERMITIAN not in adapted.claims:
-        never.add(Claim.NOT_HERMITIAN)
+    if isinstance(adapted, PlainMatrixFunction):
+        never |= {Claim.NOT_HERMITIAN, Claim.WHOLE} - adapted.claims
     plain = Implementation(
         name,
         label,
