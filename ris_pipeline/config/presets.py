@@ -122,9 +122,9 @@ def changed_settings(old: Settings, new: Settings) -> dict[str, tuple[Any, Any]]
 
 
 def flattened(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested mapping by their dotted keys."""
+    """The values of a nested mapping by their dotted keys; an empty mapping is a value."""
     for name, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flattened(value, f"{before}{name}.")
         else:
             yield before + name, value

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import read_bytes, write_text
 from ris_pipeline._version import __version__
+from ris_pipeline.config import flattened
 
 Curve = Mapping[str, NDArray[Any]]
 
@@ -225,22 +226,14 @@ def structure_faults(page: Page, stored: Page) -> list[str]:
 
 def setting_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
     """`setting training.seed: 0 -> 1` for every one that differs."""
-    first, second = _flat(old), _flat(new)
+    first, second = (
+        {name: json.dumps(value) for name, value in flattened(settings)} for settings in (old, new)
+    )
     return [
         f"setting {name}: {first.get(name, 'the default')} -> {second.get(name, 'the default')}"
         for name in sorted(first.keys() | second.keys())
         if first.get(name) != second.get(name)
     ]
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{before}{name}.")
-        else:
-            flat[f"{before}{name}"] = json.dumps(value)
-    return flat
 
 
 def _listed(names: Sequence[str], shown: int = 3) -> str:

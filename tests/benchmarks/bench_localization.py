@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import torch
+from memory import peak_memory
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation.estimators import ESTIMATORS
@@ -66,12 +66,4 @@ def bench_gains_against_dense(pairs, figure) -> None:
 
 def bench_memory_of_bounds(figure) -> None:
     scenes = simulate(STATIC.replace(panel=(32, 32)), 0, torch.arange(100))
-    cramer_rao_bound(scenes)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        cramer_rao_bound(scenes)
-    level = peak = 0
-    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        level += event.nbytes()
-        peak = max(peak, level)
-    figure("memory_of_bounds", peak / 1e6)
+    figure("memory_of_bounds", peak_memory(lambda: cramer_rao_bound(scenes)) / 1e6)

@@ -106,7 +106,9 @@ class SensingMeasurement(Measurement):
     def gains(self, steering: Complex[Tensor, "g n"]) -> Float[Tensor, "b t g"]:
         """`|Phi_t a_g|^2`, scene by scene and part by part of the grid: an image fills a cache."""
         data = self if self.sensing.dtype == steering.dtype else self.to(steering.dtype)
-        each = [data.take(scene) for scene in torch.arange(self.scenes).split(1)]
+        each = [
+            data.take(scene) for scene in torch.arange(self.scenes, device=steering.device).split(1)
+        ]
         parts = steering.split(max(1, _IMAGE_ENTRIES // (self.blocks * self.rows)))
         return torch.cat([_gains(each, part.mT) for part in parts], dim=-1)
 
