@@ -2,11 +2,11 @@
 
     python tests/learning/compare_covariances.py [SECONDS] [SCENES]
 
-Its network sees the sample covariance of the back-projected snapshots, real and imaginary part of an
-N by N image, and answers with a matrix K of which `K K^H + eps I` is the covariance: an autoencoder
-of three 2 by 2 convolutions and their transposes with anti-rectifiers. What is fair here is the same:
-scenes, SNR-regularised least squares for the back-projection, trace N, NMSE as the loss, AdamW with
-a cosine rate. SECONDS are of CPU, by default the 1,428 of the shipped model.
+Its network sees the sample covariance of the back-projected snapshots, real and imaginary part of
+an N by N image, and answers with a matrix K of which `K K^H + eps I` is the covariance: an
+autoencoder of three 2 by 2 convolutions and their transposes with anti-rectifiers. What is fair
+here is the same: scenes, SNR-regularised least squares for the back-projection, trace N, NMSE as
+the loss, AdamW with a cosine rate. SECONDS are of CPU, by default the 1,428 of the shipped model.
 
 Source: A. Gast, L. Le Magoarou, N. Shlezinger, "Near field localization via AI-aided subspace
 methods", 2025 (arXiv 2504.00599); D. H. Shmuel et al., "SubspaceNet: deep learning-aided subspace
