@@ -29,7 +29,7 @@ OMP_DENSITY = 3.5
 def _omp(scenes: Received, measurement: Measurement) -> Find:
     values = scenes.snapshots
     grid = _omp_grid(scenes.scenario, values.real.dtype, values.device)
-    gains = grid_gains(build_detector(grid, scenes.codes), measurement)
+    gains = grid.at_points(grid_gains(build_detector(grid, scenes.codes), measurement))
     domain = search_domain(scenes.scenario, values.device)
 
     def find(numbers: Int[Tensor, "n b"]) -> list[Positions]:
@@ -62,7 +62,7 @@ def _matched_residual(
 
 
 def _strongest(
-    grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t g"]
+    grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t h"]
 ) -> Int[Tensor, " b"]:
     return grid_scores(grid, residual[:, :, None], gains).argmax(1)
 
