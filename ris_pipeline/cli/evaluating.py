@@ -42,6 +42,10 @@ def evaluate(
         str,
         typer.Option(help=f"Names, separated by commas, of {', '.join(ESTIMATORS)}; all: each."),
     ] = "all",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A trained model beside them: its name, or the path of its file."),
+    ] = None,
     number: Annotated[
         str, typer.Option(help="Number of sources: known, estimated, or both with a comma.")
     ] = "known,estimated",
@@ -73,6 +77,7 @@ def evaluate(
     from ris_pipeline import evaluation as room
     from ris_pipeline.commands.evaluate import run_evaluation
     from ris_pipeline.evaluation.plan import Evaluation, make_series
+    from ris_pipeline.learning import find_model
 
     check_used(set_ or (), "evaluate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
@@ -82,8 +87,16 @@ def evaluate(
     places = [] if values is None else [parse_value(text) for text in values.split(",")]
     tables = [room.sweep(name, settings.scenario, places) for name in names]
     tables += room.battery(battery, settings.scenario) if battery else []
-    series = make_series(ESTIMATORS if estimators == "all" else listed(estimators), listed(number))
-    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes)
+    wanted = list(ESTIMATORS) if estimators == "all" else listed(estimators)
+    known = dict(room.ESTIMATORS)
+    if model is not None:
+        learned = room.Learned.of(find_model(model))
+        for cell in (cell for table in tables for cell in table.cells):
+            learned.check(cell.receiver_scenario or cell.scenario)
+        known[learned.name] = learned
+        wanted.append(learned.name)
+    series = make_series(wanted, listed(number), known)
+    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes, known)
     if workers is None:
         workers = 2 if find_spec("distributed") else 1
     if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
