@@ -1,8 +1,9 @@
 """`ris-pipeline doctor`: a run's checklist, or that of the installation."""
 
+import csv
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ris_pipeline._errors import InputError
 from ris_pipeline._files import json_text
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
-from ris_pipeline.verification.golden import read_curve
 from ris_pipeline.watch.doctor import OK, UNKNOWN, WRONG, Check, as_json, checklist, read_run
 from ris_pipeline.watch.journal import strict
 
@@ -78,21 +77,33 @@ def _golden() -> Check:
     name = f"{GOLDEN_EPOCHS} epochs in double precision give the stored curve"
     if not GOLDEN.is_file():
         return Check(name, UNKNOWN, "the curve comes with a clone, not with the package")
-    try:
-        stored = read_curve(GOLDEN)
-    except InputError as error:
-        return Check(name, WRONG, str(error))
     trainer = Trainer(load_settings("golden"))
     for _ in range(GOLDEN_EPOCHS):
         trainer.train_epoch()
     curve = history_curve(trainer.history)
-    short = [x for x in curve if len(stored.get(x, ())) < GOLDEN_EPOCHS]
-    if short:
-        said = f"{GOLDEN} holds no {GOLDEN_EPOCHS} epochs of {', '.join(short)}"
-        return Check(name, WRONG, said)
-    worst = max(_difference(curve[x], stored[x][:GOLDEN_EPOCHS]) for x in curve)
+    try:
+        stored = _stored(curve)
+    except (OSError, ValueError, csv.Error) as error:
+        return Check(name, WRONG, f"{GOLDEN} cannot be read: {error}")
+    worst = max(_difference(values, stored[column]) for column, values in curve.items())
     good = worst <= GOLDEN_RTOL
     return Check(name, OK if good else WRONG, f"largest relative difference {worst:.1e}")
+
+
+def _stored(columns: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+    """The first epochs of the golden curve.
+
+    Raises:
+        OSError, ValueError, csv.Error: no file, no text, no numbers, no such columns, too few rows.
+    """
+    with GOLDEN.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))[:GOLDEN_EPOCHS]
+    if len(rows) < GOLDEN_EPOCHS:
+        raise ValueError(f"holds {len(rows)} epochs")
+    absent = [column for column in columns if any(row.get(column) is None for row in rows)]
+    if absent:
+        raise ValueError(f"no column {', '.join(absent)}")
+    return {column: np.array([float(row[column]) for row in rows]) for column in columns}
 
 
 def _difference(values: NDArray[np.float64], stored: NDArray[np.float64]) -> float:

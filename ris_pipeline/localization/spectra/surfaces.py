@@ -14,6 +14,7 @@ since da/du = j k x o a. A sum of a hundred and twenty terms for each takes the 
 products.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -23,7 +24,13 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.localization.coordinates import distance_by_inverse
-from ris_pipeline.scene import Panel, believed_panel, ideal_panel, steering_derivatives
+from ris_pipeline.scene import (
+    Panel,
+    believed_panel,
+    ideal_panel,
+    steering_derivatives,
+    steering_vector,
+)
 
 
 @dataclass(frozen=True)
@@ -125,14 +132,13 @@ class WaveSurface(Surface):
 class PlaneSurface(Surface):
     """By the coefficients of f and of its slope and curvature in u and v.
 
-    table (S, 2 L, 6): real and imaginary parts of c, L lags; lags: `k d` times the whole numbers of
-    each axis, (n_v,) and (2 n_h - 1,); whole (3, 3): `Re(C^H C)`, C = [a, da/du, da/dv].
+    table (S, 2 L, 6): real and imaginary parts of c, L lags; lags: elements where the lags of v and
+    of u are, whose plane waves are the terms; whole (3, 3): `Re(C^H C)`, C = [a, da/du, da/dv].
     """
 
     form: Form
     table: Tensor
-    lags_v: Tensor
-    lags_u: Tensor
+    lags: tuple[Panel, Panel]
     whole: Tensor
     wavefront: Wavefront = "plane"
 
@@ -140,41 +146,47 @@ class PlaneSurface(Surface):
     def of(cls, form: Form, scenario: Scenario) -> "PlaneSurface":
         (n_h, n_v), device = scenario.panel, form.basis.device
         panel = ideal_panel(scenario, torch.float64, device)
-        k = 2 * torch.pi / scenario.wavelength
+        k = 2 * math.pi / scenario.wavelength
         x, y = (k * panel.positions[:, i] for i in (0, 1))
         up_u, lags_v = (
-            2 * torch.pi * d * torch.arange(n, dtype=torch.float64, device=device)
+            2 * math.pi * d * torch.arange(n, dtype=torch.float64, device=device)
             for d, n in zip(scenario.spacing, (n_h, n_v), strict=True)
         )
         lags_u = torch.cat((up_u, -up_u[1:].flip(0)))
         own, cross = _correlations(form, x, y, scenario.panel)
         table = torch.cat((own, -1j * lags_u * own, -1j * lags_v[:, None] * own, cross), dim=1)
         table = torch.cat((table[..., :1, :], 2 * table[..., 1:, :]), dim=-2).flatten(2)
-        real = torch.view_as_real(table.conj().resolve_conj()).flatten(2).mT.contiguous()
+        # A steering vector has unit norm, a term unit modulus.
+        real = torch.view_as_real(table.conj().resolve_conj() * table.shape[-1] ** 0.5)
+        none_u, none_v = torch.zeros_like(lags_u), torch.zeros_like(lags_v)
+        lags = (
+            Panel(torch.stack((none_v, -lags_v / k, none_v), dim=1), scenario.wavelength),
+            Panel(torch.stack((-lags_u / k, none_u, none_u), dim=1), scenario.wavelength),
+        )
         zero = torch.zeros((), dtype=torch.float64, device=device)
         rows = ((zero + 1, zero, zero), (zero, x @ x, x @ y), (zero, x @ y, y @ y))
         whole = torch.stack([torch.stack(row) for row in rows])
         whole[1:, 1:] /= panel.elements
-        return cls(form, real, lags_v, lags_u, whole)
+        return cls(form, real.flatten(2).mT.contiguous(), lags, whole)
 
     def expand(
         self, place: Float[Tensor, "p 3"], scene: Int[Tensor, " p"]
     ) -> tuple[Float[Tensor, " p"], Float[Tensor, "p 3"], Float[Tensor, "p 3 3"]]:
-        azimuth, elevation = place[:, 0], place[:, 1]
-        sine, cosine = azimuth.sin(), azimuth.cos()
-        v, flat = elevation.sin(), elevation.cos()
-        waves = [
-            torch.polar(torch.ones_like(phase), -phase)
-            for phase in (v[:, None] * self.lags_v, (sine * flat)[:, None] * self.lags_u)
-        ]
-        terms = torch.view_as_real(waves[0][:, :, None] * waves[1][:, None]).flatten(1)
+        azimuth, elevation, inverse = place.unbind(-1)
+        along_v, along_u = (
+            steering_vector(panel, azimuth, elevation, 1 / inverse, self.wavefront)
+            for panel in self.lags
+        )
+        terms = torch.view_as_real(along_v[:, :, None] * along_u[:, None]).flatten(1)
         sums = _of_scenes(terms[:, None], scene, self.table)[:, 0]
         order = [0, 1, 2, 1, 3, 4, 2, 4, 5]
         halves = torch.cat((sums[:, :1], sums[:, 1:3] / 2, sums[:, 3:]), dim=1)
         part = halves[:, order].unflatten(1, (3, 3))
         value, total = _shifted(self.form, scene, part, self.whole)
-        zero = torch.zeros_like(v)
-        turns = torch.stack((cosine * flat, zero, -sine * v, flat, zero, zero), dim=1)
+        zero, flat = torch.zeros_like(azimuth), elevation.cos()
+        by_azimuth = azimuth.cos() * flat, zero
+        by_elevation = -azimuth.sin() * elevation.sin(), flat
+        turns = torch.stack((*by_azimuth, *by_elevation, zero, zero), dim=1)
         jacobian = turns.unflatten(1, (3, 2))
         score = -(jacobian @ total[:, 1:, :1])[..., 0]
         return value, score, jacobian @ total[:, 1:, 1:] @ jacobian.mT
