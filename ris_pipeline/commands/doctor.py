@@ -3,10 +3,12 @@
 import csv
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from ris_pipeline._files import json_text
@@ -75,19 +77,41 @@ def _golden() -> Check:
     name = f"{GOLDEN_EPOCHS} epochs in double precision give the stored curve"
     if not GOLDEN.is_file():
         return Check(name, UNKNOWN, "the curve comes with a clone, not with the package")
-    with GOLDEN.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[:GOLDEN_EPOCHS]
     trainer = Trainer(load_settings("golden"))
-    for _ in rows:
+    for _ in range(GOLDEN_EPOCHS):
         trainer.train_epoch()
     curve = history_curve(trainer.history)
-    worst = 0.0
-    for column, values in curve.items():
-        for value, row in zip(values, rows, strict=True):
-            stored = float(row[column])
-            worst = max(worst, abs(value - stored) / max(abs(stored), 1e-300))
-    good = math.isfinite(worst) and worst <= GOLDEN_RTOL
+    try:
+        stored = _stored(curve)
+    except (OSError, ValueError, csv.Error) as error:
+        return Check(name, WRONG, f"{GOLDEN} cannot be read: {error}")
+    worst = max(_difference(values, stored[column]) for column, values in curve.items())
+    good = worst <= GOLDEN_RTOL
     return Check(name, OK if good else WRONG, f"largest relative difference {worst:.1e}")
+
+
+def _stored(columns: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+    """The first epochs of the golden curve.
+
+    Raises:
+        OSError, ValueError, csv.Error: no file, no text, no numbers, no such columns, too few rows.
+    """
+    with GOLDEN.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))[:GOLDEN_EPOCHS]
+    if len(rows) < GOLDEN_EPOCHS:
+        raise ValueError(f"holds {len(rows)} epochs")
+    absent = [column for column in columns if any(row.get(column) is None for row in rows)]
+    if absent:
+        raise ValueError(f"no column {', '.join(absent)}")
+    return {column: np.array([float(row[column]) for row in rows]) for column in columns}
+
+
+def _difference(values: NDArray[np.float64], stored: NDArray[np.float64]) -> float:
+    """The largest relative difference; infinite where a number is none."""
+    if not (np.isfinite(values).all() and np.isfinite(stored).all()):
+        return math.inf
+    least = np.finfo(float).tiny
+    return float((np.abs(values - stored) / np.maximum(np.abs(stored), least)).max())
 
 
 def _gpu() -> Check:

@@ -173,24 +173,21 @@ def minimise(
     box: Domain,
     fixed: Bool[Tensor, " d"],
     rules: Rules,
-    wanted: Bool[Tensor, "*batch"] | None = None,
 ) -> Minimum[Expanded]:
     """The minimum of f next to each start, inside a box.
 
     Args:
-        start: the first axis is that of the scenes.
         box: lower and upper (D,).
         fixed: coordinates that do not move.
-        wanted: False where a place is not to be waited for.
     """
     place = torch.clamp(start, box.lower, box.upper)
     expansion = objective.expand(place)
     damping = torch.full_like(expansion.objective, _FIRST_DAMPING)
-    idle = torch.zeros_like(damping, dtype=torch.bool) if wanted is None else ~wanted
+    reached = torch.zeros_like(damping, dtype=torch.bool)
     scenes = torch.arange(place.shape[0], device=place.device)
     growth = torch.full_like(damping, rules.heavier[0])
-    moving = _Moving(scenes, objective, place, expansion, damping, growth, idle)
-    place, expansion, reached = place.clone(), expansion.map(torch.clone), idle.clone()
+    moving = _Moving(scenes, objective, place, expansion, damping, growth, reached)
+    place, expansion, reached = place.clone(), expansion.map(torch.clone), reached.clone()
 
     def store() -> None:
         place[moving.index], reached[moving.index] = moving.place, moving.reached
@@ -201,7 +198,6 @@ def minimise(
         slope = slope_of(moving.expansion, _held(moving.place, moving.expansion.score, box, fixed))
         found = near | moving.objective.reached(moving.expansion, slope)
         going = ~(near if rules.finish else found) & (moving.damping < _DAMPING_LIMIT)
-        going = going.flatten(1).any(1) if going.ndim > 1 else going
         moving.reached = found
         if int(going.sum()) <= _STAYING * going.numel():
             store()
@@ -211,7 +207,7 @@ def minimise(
         _advance(moving, slope, box, near, rules)
     store()
     held = _held(place, expansion.score, box, fixed)
-    return Minimum(place, expansion, held, reached & ~idle)
+    return Minimum(place, expansion, held, reached)
 
 
 def _taken(slope: Slope, keep: Tensor) -> Slope:

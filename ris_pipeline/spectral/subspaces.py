@@ -104,12 +104,19 @@ def soft_alignment(
     less than `ridge` of the power counts as noise.
     """
     factor = at_unit_scale(covariance.factor)
-    gram = factor.mH @ factor
+    return soft_share(factor.mH @ factor, factor.mH @ steering, ridge)
+
+
+def soft_share(
+    gram: Complex[Tensor, "*#batch q q"],
+    projected: Complex[Tensor, "*#batch q m"],
+    ridge: float,
+) -> Float[Tensor, "*#batch m"]:
+    """`soft_alignment` from `F^H F` and `F^H a`, of a factor whose entries are near one."""
     power = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1)
     # The root of the smallest normal number keeps the Cholesky factor of a zero matrix invertible.
     level = ridge * power + torch.finfo(power.dtype).tiny ** 0.5
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     cholesky = torch.linalg.cholesky(gram + level[..., None, None] * eye)
-    projected = factor.mH @ steering
     whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
     return column_power(whitened)

@@ -24,8 +24,14 @@ from ris_pipeline.localization.coordinates import (
     resolution_cell,
     search_domain,
 )
-from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, _Peaks, refine_peaks
+from ris_pipeline.localization.spectra.peak_refinement import TOLERANCE, refine_peaks
 from ris_pipeline.localization.spectra.search import Method, noise_level, quadratic_form, spectrum
+from ris_pipeline.localization.spectra.surfaces import (
+    Form,
+    PlaneSurface,
+    WaveSurface,
+    surface_of,
+)
 from ris_pipeline.scene import ideal_panel, steering_vector
 from ris_pipeline.spectral import (
     LowRankCovariance,
@@ -91,36 +97,55 @@ def test_the_form_is_the_spectrum(method: Method) -> None:
     given, number = covariance(), torch.full((3,), 2)
     grid = steering_grid(SCENARIO, torch.float64, density=1.0)
     level = spectrum(given, grid, number, method)
-    assert grid.steering is not None
-    a = grid.steering[None].expand(3, -1, -1)
-    flat = torch.zeros(3, grid.size, 3, SCENARIO.elements, dtype=torch.complex128)
+    place = grid.coordinates(torch.arange(grid.size)).repeat(3, 1)
+    scene = torch.arange(3).repeat_interleave(grid.size)
     for form in (quadratic_form(x, number, method) for x in (given, given.dense())):
-        value, score, curvature = form.evaluate(a, flat)
+        value, _, _ = surface_of(form, SCENARIO).expand(place, scene)
         expected = -level + NOISE if method == "bartlett" else 1 / level
         scale = NOISE if method == "mvdr" else 1.0
         size = SCENARIO.elements * EPS * 5 / NOISE
-        assert (value - scale * expected).abs().max() < size
-        assert not score.any()
-        assert not curvature.any()
+        assert (value.unflatten(0, (3, -1)) - scale * expected).abs().max() < size
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_score_is_the_slope_of_the_form(method: Method) -> None:
-    number = torch.full((3,), 2)
-    form = quadratic_form(covariance(), number, method)
-    panel = ideal_panel(SCENARIO, torch.float64)
+    form = quadratic_form(covariance(), torch.full((3,), 2), method)
+    surface, scene = surface_of(form, SCENARIO), torch.arange(3).repeat_interleave(2)
     here = torch.stack((AZIMUTH + 0.05, ELEVATION - 0.03, 1 / DISTANCE + 0.1), dim=-1)
-    peaks = _Peaks(form, panel, "spherical", resolution_cell(SCENARIO))
-    score = peaks.expand(here).score
+    here = here.flatten(0, 1)
+    score = surface.expand(here, scene)[1]
     step = EPS ** (1 / 3)
     for axis in range(3):
         move = torch.zeros(3, dtype=torch.float64)
         move[axis] = step
-        up, down = (peaks.expand(here + s * move).objective for s in (1, -1))
+        up, down = (surface.expand(here + s * move, scene)[0] for s in (1, -1))
         slope = -(up - down) / (4 * step)
         # Truncation and rounding of a central difference are both of the order of step^2, and the
         # phase turns by up to pi n_h / 2 across the panel.
-        assert (score[..., axis] - slope).abs().max() < 5 * (math.pi * 6) ** 3 * step**2
+        assert (score[:, axis] - slope).abs().max() < 5 * (math.pi * 6) ** 3 * step**2
+
+
+@pytest.mark.parametrize("panel", [(6, 6), (5, 3), (1, 4), (7, 1)])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_plane_waves_on_an_even_panel_make_a_polynomial(panel: tuple, shifted: bool) -> None:
+    plane = Scenario(panel=panel, spacing=(1.0, 0.7), sources=(1, 1), wavefront="plane")
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(2, plane.elements, 3, dtype=torch.complex128, generator=generator)
+    weights = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    owner = torch.tensor([1, 0, 1, 1])
+    form = Form(basis, weights, weights[:, 0] if shifted else None, owner)
+    scene = torch.tensor([0, 0, 2, 3])
+    place = torch.rand(4, 3, dtype=torch.float64, generator=generator) - 0.4
+    place[:, 2] = 0.1
+    polynomial = surface_of(form, plane)
+    assert isinstance(polynomial, PlaneSurface)
+    waves = WaveSurface(form, basis[owner].conj(), ideal_panel(plane, torch.float64), "plane")
+    # Sums of N^2 terms, the slopes and curvatures of which turn k R faster.
+    size = plane.elements**2 * EPS * (2 * math.pi * 7) ** 2
+    for own, expected in zip(
+        polynomial.expand(place, scene), waves.expand(place, scene), strict=True
+    ):
+        assert (own - expected).abs().max() < size
 
 
 def test_scenes_of_a_batch_do_not_see_each_other() -> None:
@@ -179,8 +204,7 @@ def test_a_peak_stays_in_the_domain_and_knows_what_it_was_not_asked_for() -> Non
     start = torch.stack((AZIMUTH, ELEVATION, 1 / DISTANCE), dim=-1)
     cell = resolution_cell(SCENARIO)
     wanted = torch.tensor([[True, False]]).expand(3, 2)
-    panel = ideal_panel(SCENARIO, torch.float64)
-    top = refine_peaks(form, panel, "spherical", start + 0.05, domain, cell, wanted)
+    top = refine_peaks(surface_of(form, SCENARIO), start + 0.05, domain, cell, wanted)
     assert torch.equal(top.converged, wanted)
     inside = (top.parameters >= domain.lower) & (top.parameters <= domain.upper)
     assert inside.all()

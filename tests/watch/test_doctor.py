@@ -1,6 +1,7 @@
 """`ris-pipeline doctor`: the checklist of a run, from whatever it left behind."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from watch_recipe import Recipe
 
 from ris_pipeline import cli
 from ris_pipeline._errors import InputError
+from ris_pipeline.commands import doctor
 from ris_pipeline.watch.doctor import checklist, read_run
 
 BEFORE = """\
@@ -92,6 +94,36 @@ def test_our_metrics_are_read_without_a_watch(tmp_path: Path) -> None:
 def test_the_installation(capsys) -> None:
     assert run_cli() == 0
     assert "double precision give the stored curve" in capsys.readouterr().out
+
+
+DAMAGE: list[tuple[Callable[[bytes], bytes], str]] = [
+    (lambda _: b"", "holds 0 epochs"),
+    (lambda _: bytes(range(256)), "cannot be read"),
+    (lambda data: data[: data.index(b"\n") + 1], "holds 0 epochs"),
+    (lambda data: data.replace(b"validation", b"value", 1), "no column validation"),
+    (lambda data: _second_cell(data, b"much"), "could not convert string to float"),
+    (lambda data: _second_cell(data, b"nan"), "difference inf"),
+    (lambda data: _second_cell(data, b"inf"), "difference inf"),
+]
+
+
+def _second_cell(data: bytes, value: bytes) -> bytes:
+    header, first, *rest = data.split(b"\n")
+    row, _, *cells = first.split(b",")
+    return b"\n".join((header, b",".join((row, value, *cells)), *rest))
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGE)
+def test_a_damaged_golden_curve_is_said_in_a_line(
+    damage: Callable[[bytes], bytes], said: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    damaged = tmp_path / "curve.csv"
+    damaged.write_bytes(damage(doctor.GOLDEN.read_bytes()))
+    monkeypatch.setattr(doctor, "GOLDEN", damaged)
+    assert run_cli() == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if said in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("✗")
 
 
 def test_a_run_of_one_epoch_is_not_judged(tmp_path: Path) -> None:

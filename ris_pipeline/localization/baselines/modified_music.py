@@ -21,8 +21,7 @@ Signal Process. 47(2), 1999.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -38,7 +37,7 @@ from ris_pipeline.localization.coordinates import (
     search_domain,
 )
 from ris_pipeline.localization.estimates import Estimates, status_of
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
 from ris_pipeline.localization.spectra.search import (
     Positions,
     narrowest,
@@ -50,7 +49,8 @@ from ris_pipeline.scene import (
     ideal_panel,
     steering_vector,
 )
-from ris_pipeline.spectral import LowRankCovariance, signal_subspace, soft_alignment
+from ris_pipeline.spectral import LowRankCovariance, signal_subspace
+from ris_pipeline.spectral.subspaces import soft_share
 
 DEPTH_DENSITY = 6.0
 """Distances a depth of focus in the first pass."""
@@ -58,6 +58,13 @@ DEPTH_DENSITY = 6.0
 _PASSES = 2
 """Finer passes over the distance, each over one step of the last in `_FINER` parts."""
 _FINER = 9
+
+_LEFT = 0.1
+"""Part of a steering vector that the places chosen must leave for it to be a candidate."""
+
+_CANDIDATE_ENTRIES = 2**19
+"""Complex numbers of steering vectors compared at a time (4 MiB in complex64): they are made and
+read many times over, which a cache serves twice as fast."""
 
 _RIDGE = 0.05
 """Share of the residual signal subspace's power below which a direction counts as noise: what is
@@ -79,24 +86,25 @@ class _DistanceSearch:
     scenario: Scenario
     domain: Domain
 
+    def take(self, index: Tensor) -> "_DistanceSearch":
+        """The scenes `index`."""
+        return replace(self, basis=self.basis[index])
+
     def best(
         self,
         candidates: Float[Tensor, "b c 3"],
-        a: Complex[Tensor, "b n c"],
-        valid: Bool[Tensor, "b c"],
         others: Float[Tensor, "b j 3"],
     ) -> Float[Tensor, "b 3"]:
-        """The candidate whose steering vector `a` lies most in the signal subspace, both without
-        the `others`."""
-        signal, power = self.basis, torch.ones_like(a[:, 0].real)
+        """The candidate whose steering vector lies most in the signal subspace, both without the
+        `others`."""
+        a, signal = self.steering(candidates), self.basis
+        power = torch.ones_like(a[:, 0].real)
         if others.shape[1]:
-            basis, _ = torch.linalg.qr(self.steering(others))
-            signal = signal - basis @ (basis.mH @ signal)
-            power = power - (basis.mH @ a).abs().square().sum(1)
-        share = soft_alignment(LowRankCovariance(signal), a, _RIDGE)
-        usable = valid & (power > 0.1)
-        score = torch.where(usable, share / power.clamp_min(0.1), -1.0)
-        return candidates.gather(1, score.argmax(1)[:, None, None].expand(-1, 1, 3))[:, 0]
+            axes, _ = torch.linalg.qr(self.steering(others))
+            signal, power = _without(axes, signal), power - squared_modulus(axes.mH @ a).sum(1)
+        everything = torch.ones_like(power, dtype=torch.bool)
+        best = _most_aligned(signal, signal.mH @ a, power, everything)
+        return candidates.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 
     def steering(self, parameters: Float[Tensor, "b c 3"]) -> Complex[Tensor, "b n c"]:
         """Steering vectors as columns, in the precision of the panel."""
@@ -116,6 +124,19 @@ def _depths(scenario: Scenario, domain: Domain) -> Tensor:
 def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: int) -> Tensor:
     """Places (B, K, 3): greedily over all directions and depths, then finer in distance."""
     depths = _depths(search.scenario, search.domain)
+    most = max(1, int(valid.sum(1).max()) if valid.numel() else 0)
+    entries = most * depths.numel() * search.panel.elements
+    scenes = torch.arange(directions.shape[0], device=directions.device)
+    parts = [
+        _greedy(search.take(some), *_valid_first(directions[some], valid[some]), depths, number)
+        for some in scenes.split(max(1, _CANDIDATE_ENTRIES // entries))
+    ]
+    return _finer(search, torch.cat(parts), depths)
+
+
+def _greedy(
+    search: _DistanceSearch, directions: Tensor, valid: Tensor, depths: Tensor, number: int
+) -> Tensor:
     candidates = torch.cat(
         (
             directions[:, :, None].expand(-1, -1, depths.numel(), -1),
@@ -124,11 +145,41 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
         dim=-1,
     ).flatten(1, 2)
     usable = valid.repeat_interleave(depths.numel(), dim=1)
-    chosen, a = candidates[:, :0], search.steering(candidates)
+    a, signal, chosen = search.steering(candidates), search.basis, []
+    seen, axes, power = signal.mH @ a, a[..., :0], torch.ones_like(a[:, 0].real)
     for _ in range(number):
-        place = search.best(candidates, a, usable, chosen)
-        chosen = torch.cat((chosen, place[:, None]), dim=1)
-    return _finer(search, chosen, depths)
+        best = _most_aligned(signal, seen, power, usable)[:, None, None]
+        chosen.append(candidates.gather(1, best.expand(-1, 1, 3)))
+        axis = _without(axes, a.gather(2, best.expand(-1, a.shape[1], 1)))
+        # A candidate taken a second time, where there is no other, has nothing left.
+        axis = axis / torch.linalg.vector_norm(axis, dim=1, keepdim=True).clamp_min(_LEFT)
+        along, part = axis.mH @ a, axis.mH @ signal
+        axes, signal = torch.cat((axes, axis), dim=2), signal - axis @ part
+        seen, power = seen - part.mH @ along, power - squared_modulus(along)[:, 0]
+    return torch.cat(chosen, dim=1)
+
+
+def _without(
+    axes: Complex[Tensor, "b n j"], x: Complex[Tensor, "b n m"]
+) -> Complex[Tensor, "b n m"]:
+    """What is left of the columns beside orthonormal ones."""
+    return x - axes @ (axes.mH @ x)
+
+
+def _most_aligned(
+    signal: Complex[Tensor, "b n q"],
+    seen: Complex[Tensor, "b q c"],
+    power: Float[Tensor, "b c"],
+    usable: Bool[Tensor, "b c"],
+) -> Int[Tensor, " b"]:
+    """The candidate of which the largest part of its `power` lies in the signal subspace.
+
+    Args:
+        seen: the candidates by the signal's columns.
+    """
+    share = soft_share(signal.mH @ signal, seen, _RIDGE)
+    usable = usable & (power > _LEFT)
+    return torch.where(usable, share / power.clamp_min(_LEFT), -1.0).argmax(1)
 
 
 def _valid_first(
@@ -149,33 +200,35 @@ def _finer(search: _DistanceSearch, chosen: Tensor, depths: Tensor) -> Tensor:
             fine = chosen[:, k : k + 1].repeat(1, _FINER, 1)
             fine[..., 2] = (fine[..., 2] + offsets).clamp(depths[0], depths[-1])
             before, after = chosen[:, :k], chosen[:, k + 1 :]
-            everything = torch.ones_like(fine[..., 0], dtype=torch.bool)
             others = torch.cat((before, after), dim=1)
-            best = search.best(fine, search.steering(fine), everything, others)
+            best = search.best(fine, others)
             chosen = torch.cat((before, best[:, None], after), dim=1)
         step *= 2 / (_FINER - 1)
     return chosen
 
 
-def modified_music_finder(
-    covariance: LowRankCovariance, scenario: Scenario
-) -> Callable[[Int[Tensor, " b"]], Positions]:
-    """Prepare the search of a batch; what is returned takes the number of sources of each."""
+def _modified_music(scenes: Received, measurement: Measurement) -> Find:
+    """Find any numbers of sources: the peaks of all numbers at once, then number by number."""
+    covariance, scenario = aperture_covariance(scenes, measurement), scenes.scenario
     dtype, device = covariance.factor.real.dtype, covariance.factor.device
     doubled = doubled_search(scenario, dtype, device)
     factor = anti_diagonal(covariance)[:, doubled.windows].mT
     smoothed = narrowest(LowRankCovariance(factor.contiguous()))
     panel, domain = ideal_panel(scenario, dtype, device), search_domain(scenario, device)
 
-    def find(number: Int[Tensor, " b"]) -> Positions:
-        slots = int(number.max()) if number.numel() else 0
+    def find(numbers: Int[Tensor, "n b"]) -> list[Positions]:
         most = min(doubled.windows.shape)
         # Coherent sources leave a ghost between each two of them.
-        waves = (number * (number + 1) // 2).clamp(1, max(1, most - 1))
-        peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music")
+        waves = (numbers * (numbers + 1) // 2).clamp(1, max(1, most - 1)).flatten()
+        scene = torch.arange(numbers.shape[1], device=device).repeat(numbers.shape[0])
+        peaks = spectrum_positions(smoothed, doubled.search, waves, waves, "music", scene=scene)
         directions, inside = aliases(peaks.parameters[..., :2], doubled.period, domain)
         valid = (inside & peaks.found[..., None]).flatten(1)
-        directions, valid = _valid_first(directions.flatten(1, 2), valid)
+        parts = (x.unflatten(0, numbers.shape) for x in (directions.flatten(1, 2), valid))
+        return [placed(*part) for part in zip(numbers, *parts, strict=True)]
+
+    def placed(number: Tensor, directions: Tensor, valid: Tensor) -> Positions:
+        slots = int(number.max()) if number.numel() else 0
         parameters = domain.lower.repeat(number.shape[0], slots, 1)
         for k in number.unique().tolist():
             index = torch.nonzero(number == k)[:, 0]
@@ -188,10 +241,6 @@ def modified_music_finder(
         return Positions(parameters, found, status_of(edge, resolved=found))
 
     return find
-
-
-def _modified_music(scenes: Received, measurement: Measurement) -> Find:
-    return modified_music_finder(aperture_covariance(scenes, measurement), scenes.scenario)
 
 
 def modified_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:

@@ -18,7 +18,9 @@ def _mvdr_planes(scenes: Received, measurement: Measurement) -> Find:
     covariance = shrink(aperture_covariance(scenes, measurement), MVDR_LOADING)
     values = scenes.snapshots
     search = default_search(scenes.scenario, values.real.dtype, values.device)
-    return lambda number: spectrum_positions(covariance, search, number, number, "mvdr")
+    return lambda numbers: [
+        spectrum_positions(covariance, search, number, number, "mvdr") for number in numbers
+    ]
 
 
 def mvdr_planes(scenes: Received, number: int | Tensor | None = None) -> Estimates:

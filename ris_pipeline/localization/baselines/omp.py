@@ -29,21 +29,22 @@ OMP_DENSITY = 3.5
 def _omp(scenes: Received, measurement: Measurement) -> Find:
     values = scenes.snapshots
     grid = _omp_grid(scenes.scenario, values.real.dtype, values.device)
-    gains = grid_gains(build_detector(grid, scenes.codes), measurement)
+    gains = grid.at_points(grid_gains(build_detector(grid, scenes.codes), measurement))
     domain = search_domain(scenes.scenario, values.device)
 
-    # The first k sources are the same however many are asked for.
-    path = domain.lower.repeat(measurement.scenes, 0, 1)
-
-    def find(number: Int[Tensor, " b"]) -> Positions:
-        nonlocal path
-        slots = int(number.max()) if number.numel() else 0
-        for _ in range(path.shape[1], slots):
+    def find(numbers: Int[Tensor, "n b"]) -> list[Positions]:
+        # The first k sources are the same however many are asked for.
+        path = domain.lower.repeat(measurement.scenes, 0, 1)
+        for _ in range(int(numbers.max()) if numbers.numel() else 0):
             where = _strongest(grid, _matched_residual(measurement, path), gains)
             path = torch.cat((path, grid.coordinates(where)[:, None]), dim=1)
-        found = torch.arange(slots, device=number.device) < number[:, None]
-        edge = on_border(path[:, :slots], domain, measurement.wavefront)
-        return Positions(path[:, :slots], found, status_of(edge, resolved=found))
+        return [_first(path, number) for number in numbers]
+
+    def _first(path: Tensor, number: Int[Tensor, " b"]) -> Positions:
+        path = path[:, : int(number.max()) if number.numel() else 0]
+        found = torch.arange(path.shape[1], device=number.device) < number[:, None]
+        edge = on_border(path, domain, measurement.wavefront)
+        return Positions(path, found, status_of(edge, resolved=found))
 
     return find
 
@@ -61,7 +62,7 @@ def _matched_residual(
 
 
 def _strongest(
-    grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t g"]
+    grid: SteeringGrid, residual: Complex[Tensor, "b t n"], gains: Float[Tensor, "b t h"]
 ) -> Int[Tensor, " b"]:
     return grid_scores(grid, residual[:, :, None], gains).argmax(1)
 

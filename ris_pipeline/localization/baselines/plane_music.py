@@ -28,9 +28,10 @@ def _plane_music(scenes: Received, measurement: Measurement) -> Find:
     covariance = narrowest(forward_backward(smooth))
     search = default_search(part, scenes.snapshots.real.dtype, scenes.snapshots.device)
     most = largest_order(covariance)
-    return lambda number: spectrum_positions(
-        covariance, search, number.clamp_max(most), number, "music"
-    )
+    return lambda numbers: [
+        spectrum_positions(covariance, search, number.clamp_max(most), number, "music")
+        for number in numbers
+    ]
 
 
 def plane_music(scenes: Received, number: int | Tensor | None = None) -> Estimates:

@@ -10,7 +10,9 @@ non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -21,7 +23,7 @@ from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
-from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
+from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import direction_cosines
 
 COLLINEAR = 0.1
@@ -38,8 +40,8 @@ _TABLE_ENTRIES = 2**25
 _SCENES_AT_ONCE = 8
 """Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
 
-_RESPONSES_AT_ONCE = 2**20
-"""Complex responses of the grid formed together (8 MiB in complex64): as many as stay in a cache
+_RESPONSES_AT_ONCE = 2**19
+"""Complex responses of the grid formed together (4 MiB in complex64): as many as stay in a cache
 while they are squared, summed and divided."""
 
 
@@ -102,13 +104,14 @@ def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tenso
 def next_source(
     detector: Detector,
     measurement: Measurement,
-    gains: Float[Tensor, "b t g"],
+    gains: Float[Tensor, "b t h"],
     parameters: Float[Tensor, "b k 3"],
     active: Bool[Tensor, "b k"],
 ) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
     """Grid index of the strongest peak beside the active sources, and its score.
 
-    The score is zero where every grid point is `COLLINEAR` with the sources, over all blocks.
+    Gains are in the order of `SteeringGrid.at_points`, here and below. The score is zero where
+    every grid point is `COLLINEAR` with the sources, over all blocks.
     """
     score, where = _spectrum(detector, measurement, gains, parameters, active).max(1)
     return where, score.to(measurement.energy.dtype)
@@ -117,7 +120,7 @@ def next_source(
 def next_places(
     detector: Detector,
     measurement: Measurement,
-    gains: Float[Tensor, "b t g"],
+    gains: Float[Tensor, "b t h"],
     parameters: Float[Tensor, "b k 3"],
     active: Bool[Tensor, "b k"],
     places: int,
@@ -145,17 +148,54 @@ def _spectrum(
 
 
 def grid_scores(
-    grid: SteeringGrid, probes: Complex[Tensor, "b t p n"], gains: Float[Tensor, "b t g"]
+    grid: SteeringGrid, probes: Complex[Tensor, "b t p n"], gains: Float[Tensor, "b t h"]
 ) -> Float[Tensor, "b g"]:
-    """`sum_t |a^H p_t0|^2 / (|Phi_t a|^2 - sum_{j>0} |a^H p_tj|^2)`, see `_probes`."""
-    rows = probes.shape[1] * probes.shape[2]
+    """`sum_t |a^H p_t0|^2 / (|Phi_t a|^2 - sum_{j>0} |a^H p_tj|^2)`, see `_probes`.
+
+    Args:
+        gains: `|Phi_t a_g|^2` in the order of `SteeringGrid.at_points`.
+    """
+    return _over_grid(grid, probes, _scores, gains)
+
+
+def _over_grid(
+    grid: SteeringGrid,
+    probes: Complex[Tensor, "b t p n"],
+    make: Callable[..., Tensor],
+    gains: Float[Tensor, "b t h"],
+    *scalars: Float[Tensor, " b"],
+) -> Float[Tensor, "b g"]:
+    """What `make` makes of `|a^H p_t0|^2`, `sum_{j>0} |a^H p_tj|^2` (None without any j), the gains
+    and the scalars: at all points, so many scenes at a time that what is in the making stays in a
+    cache."""
+    blocks, count, elements = probes.shape[1:]
+    some = max(1, _RESPONSES_AT_ONCE // (blocks * count * max(1, grid.size)))
     parts = []
-    for start, stop, steering in grid.chunks():
-        some = max(1, _RESPONSES_AT_ONCE // (rows * (stop - start)))
-        pairs = zip(probes.split(some), gains[..., start:stop].split(some), strict=True)
-        scores = [_scores(steering, part.to(steering.dtype), gain) for part, gain in pairs]
-        parts.append(torch.cat(scores))
-    return torch.cat(parts, dim=-1)
+    for probe, gain, *own in zip(
+        *(values.split(some) for values in (probes, gains, *scalars)), strict=True
+    ):
+        rows = probe.conj().resolve_conj().reshape(-1, elements).to(grid.dtype)
+        made = [
+            make(*_powers(response.unflatten(0, probe.shape[:3])), gain[..., start:stop], *own)
+            for start, stop, response in grid.responses(rows)
+        ]
+        parts.append(grid.in_order(torch.cat(made, dim=-1)))
+    return torch.cat(parts)
+
+
+def _powers(
+    response: Complex[Tensor, "b t p g"],
+) -> tuple[Float[Tensor, "b t g"], Float[Tensor, "b t g"] | None]:
+    """`|r_0|^2`, and `sum_{j>0} |r_j|^2`."""
+    first, *others = torch.view_as_real(response).unbind(2)
+    square = first.square()
+    own = square[..., 0] + square[..., 1]
+    if not others:
+        return own, None
+    square = others[0].square()
+    for other in others[1:]:
+        square.addcmul_(other, other)
+    return own, square[..., 0] + square[..., 1]
 
 
 def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:
@@ -177,29 +217,19 @@ def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Ten
     return torch.cat((residual, basis), dim=-1).mT
 
 
-def _scores(steering: Tensor, probes: Tensor, gains: Tensor) -> Float[Tensor, "b g"]:
-    response = squared_modulus(_responses(steering, probes))
-    left = gains - response[:, :, 1:].sum(2)
-    usable = left > _BLIND * gains
-    # Where usable is false the quotient is not used; the denominator only has to be harmless.
-    scores = response[:, :, 0] / torch.where(usable, left, torch.ones_like(left))
-    total = torch.where(usable, scores, torch.zeros_like(scores)).sum(1)
-    free = left.sum(1) > COLLINEAR * gains.sum(1)
-    return torch.where(free, total, torch.zeros_like(total))
-
-
-def _responses(
-    steering: Complex[Tensor, "g n"], probes: Complex[Tensor, "b t p n"]
-) -> Complex[Tensor, "b t p g"]:
-    # One large product; left broadcast it becomes one small product a scene, ten times slower.
-    rows = probes.conj().resolve_conj().reshape(-1, probes.shape[-1])
-    return (rows @ steering.mT).reshape(*probes.shape[:-1], steering.shape[0])
+def _scores(first: Tensor, others: Tensor | None, gains: Tensor) -> Float[Tensor, "b g"]:
+    if others is None:
+        return (first / gains.clamp_min(torch.finfo(gains.dtype).tiny)).sum(1)
+    left = gains - others
+    # Where too little is left the quotient is not used.
+    total = torch.where(left > _BLIND * gains, first / left, 0.0).sum(1)
+    return torch.where(left.sum(1) > COLLINEAR * gains.sum(1), total, 0.0)
 
 
 def evidence_of_another(
     detector: Detector,
     measurement: Measurement,
-    gains: Float[Tensor, "b t g"],
+    gains: Float[Tensor, "b t h"],
     parameters: Float[Tensor, "b k 3"],
     active: Bool[Tensor, "b k"],
     ratio: Float[Tensor, " b"],
@@ -212,21 +242,29 @@ def evidence_of_another(
         ratio: rho; energy: J.
     """
     probes = _probes(measurement, parameters, active)
-    logs = []
-    for start, stop, steering in detector.grid.chunks():
-        response = squared_modulus(_responses(steering, probes.to(steering.dtype)))
-        whole = gains[..., start:stop]
-        left = (whole - response[:, :, 1:].sum(2)).clamp_min(0)
-        rho = ratio[:, None, None].to(left.dtype)
-        explained = (response[:, :, 0] / (left + rho)).sum(1).double() / energy[:, None]
-        volume = torch.log1p(left / rho).sum(1).double()
-        logs.append(-volume - measurement.samples * torch.log1p(-explained.clamp_max(1 - 1e-9)))
-    joined = torch.cat(logs, dim=-1)
-    return joined.logsumexp(1) - math.log(joined.shape[1])
+    logs = _over_grid(
+        detector.grid, probes, partial(_log_evidence, measurement.samples), gains, ratio, energy
+    )
+    return logs.logsumexp(1) - math.log(logs.shape[1])
+
+
+def _log_evidence(
+    samples: int,
+    first: Tensor,
+    others: Tensor | None,
+    gains: Tensor,
+    ratio: Float[Tensor, " b"],
+    energy: Float[Tensor, " b"],
+) -> Float[Tensor, "b g"]:
+    left = gains if others is None else (gains - others).clamp_min(0)
+    rho = ratio[:, None, None].to(left.dtype)
+    explained = (first / (left + rho)).sum(1).double() / energy[:, None]
+    volume = torch.log1p(left / rho).sum(1).double()
+    return -volume - samples * torch.log1p(-explained.clamp_max(1 - 1e-9))
 
 
 def detection_spectrum(measurement: Measurement, grid: SteeringGrid) -> Float[Tensor, "b g"]:
     """`sum_t |a^H z_t|^2 / (a^H W_t a)` over the grid: the score before any source is found."""
     detector = Detector(grid, torch.empty(0), torch.empty(0), None)
-    gains = grid_gains(detector, measurement)
+    gains = grid.at_points(grid_gains(detector, measurement))
     return grid_scores(grid, measurement.matched[:, :, None], gains)

@@ -4,16 +4,24 @@ and depths of focus (`coordinates`)."""
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
 from ris_pipeline._errors import check_choice
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus
-from ris_pipeline.scene import Panel, angles_from_cosines, believed_panel, steering_vector
+from ris_pipeline.localization.grid_search.mirrors import Mirrors, mirrors_of
+from ris_pipeline.scene import (
+    Panel,
+    angles_from_cosines,
+    believed_panel,
+    direction_cosines,
+    steering_vector,
+)
 
 DEFAULT_DENSITY = 2.0
 """Grid points per beamwidth. The main lobe of a uniform aperture is two beamwidths wide, so the
@@ -43,6 +51,15 @@ class SteeringGrid:
         """Number of points G."""
         return self.azimuth.shape[0]
 
+    @cached_property
+    def mirrors(self) -> Mirrors | None:
+        """Its mirror images, where it has some and is kept."""
+        if self.steering is None or not self.size:
+            return None
+        cosines = direction_cosines(self.azimuth, self.elevation)[:, :2]
+        places = torch.cat((cosines, self.inverse_distance[:, None]), dim=1)
+        return mirrors_of(places, self.panel.positions, self.steering)
+
     def coordinates(self, index: Tensor) -> Float[Tensor, "*batch 3"]:
         """(azimuth, elevation, inverse distance) of some points, float64."""
         axes = (self.azimuth, self.elevation, self.inverse_distance)
@@ -57,6 +74,32 @@ class SteeringGrid:
                 yield start, stop, self.steering[start:stop]
             else:
                 yield start, stop, self._make(start, stop)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the steering vectors."""
+        return self.azimuth.dtype.to_complex()
+
+    def responses(
+        self, rows: Complex[Tensor, "r n"]
+    ) -> Iterator[tuple[int, int, Complex[Tensor, "r h"]]]:
+        """(start, stop, `z^H a_g`) for the rows `z^H`, at all `points`."""
+        if self.mirrors is not None:
+            count = self.mirrors.points.shape[1]
+            for i, response in enumerate(self.mirrors.responses(rows)):
+                yield i * count, (i + 1) * count, response
+            return
+        for start, stop, steering in self.chunks():
+            yield start, stop, rows @ steering.mT
+
+    def at_points(self, values: Shaped[Tensor, "*batch g"]) -> Shaped[Tensor, "*batch h"]:
+        """Values over the grid, in the order of `responses`: mirror image after mirror image, where
+        the grid has some; points that are their own come more than once."""
+        return values if self.mirrors is None else values[..., self.mirrors.points.flatten()]
+
+    def in_order(self, values: Shaped[Tensor, "*batch h"]) -> Shaped[Tensor, "*batch g"]:
+        """What `at_points` was made of."""
+        return values if self.mirrors is None else values[..., self.mirrors.order]
 
     def _make(self, start: int, stop: int) -> Tensor:
         return steering_vector(

@@ -99,21 +99,31 @@ def direction_peaks(
         InputError: levels of another number of directions.
     """
     check_shape("level", level, (directions.cosines.shape[0],))
-    around = level[:, directions.neighbours]
-    first = torch.arange(level.shape[1], device=level.device)[:, None]
-    higher = around > level[..., None]
-    higher |= (around == level[..., None]) & (directions.neighbours < first)
-    left = torch.where(higher.any(-1), -torch.inf, level)
-    places, found = [], []
+    first = torch.arange(level.shape[1], device=level.device)
+    lower = torch.ones_like(level, dtype=torch.bool)
+    for neighbour in directions.neighbours.mT:
+        beside = level[:, neighbour]
+        lower &= (beside < level) | ((beside == level) & (neighbour >= first))
+    height, place = torch.where(lower, level, -torch.inf).sort(descending=True, stable=True)
+    count = max(most, int(lower.sum(1).max()) if lower.numel() else 0)
+    return _apart(height[:, :count], place[:, :count], directions, most)
+
+
+def _apart(
+    left: Tensor, place: Tensor, directions: DirectionGrid, most: int
+) -> tuple[Int[Tensor, "b most"], Bool[Tensor, "b most"]]:
+    """The highest of peaks sorted from the highest down, each with its surroundings taken away."""
+    cosines, places, found = directions.cosines[place], [], []
     for _ in range(most):
-        top, place = left.max(-1)
-        places.append(place)
+        top, best = left.max(-1)
+        places.append(place.gather(1, best[:, None])[:, 0])
         found.append(top > -torch.inf)
-        apart = (directions.cosines - directions.cosines[place][:, None]).abs()
+        here = cosines.gather(1, best[:, None, None].expand(-1, 1, 2))
+        apart = (cosines - here).abs()
         apart = torch.minimum(apart, (directions.period - apart).abs())
         same = (apart < directions.peak_separation).all(-1)
         left = torch.where(same, -torch.inf, left)
     if not places:
-        empty = level[:, :0]
+        empty = left[:, :0]
         return empty.long(), empty.bool()
     return torch.stack(places, dim=-1), torch.stack(found, dim=-1)

@@ -47,7 +47,8 @@ it, which are not refined with it, can hide a third."""
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What the searches of a batch share: data and grid gains, white and whitened."""
+    """What the searches of a batch share: data and grid gains (`SteeringGrid.at_points`), white and
+    whitened."""
 
     detector: Detector
     white: Measurement
@@ -120,13 +121,14 @@ def prepare_search(
         interference: False where no scene has more than one source: the white filter is then exact.
         costs: of the numbers of sources; by default nothing.
     """
-    gains = grid_gains(detector, measurement)
+    grid = detector.grid
+    gains = grid.at_points(grid_gains(detector, measurement))
     whitened, whitened_gains = measurement, gains
     outside = measurement.outside_energy()
     if interference:
         dtype = detector.grid.panel.positions.dtype.to_complex()
         whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
-        whitened_gains = grid_gains(detector, whitened)
+        whitened_gains = grid.at_points(grid_gains(detector, whitened))
         measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
     return Search(
         detector=detector,

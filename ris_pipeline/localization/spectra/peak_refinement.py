@@ -16,11 +16,11 @@ ASSP 37(5), 1989, eq. (3.6) for the derivatives of MUSIC's null spectrum.
 
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline.config import Wavefront
-from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
+from ris_pipeline.localization.coordinates import Domain, free_coordinates
 from ris_pipeline.localization.levenberg_marquardt import (
     Expansion,
     Objective,
@@ -28,7 +28,8 @@ from ris_pipeline.localization.levenberg_marquardt import (
     Slope,
     minimise,
 )
-from ris_pipeline.scene import Panel, direction_cosines, steering_derivatives
+from ris_pipeline.localization.spectra.surfaces import Surface
+from ris_pipeline.scene import direction_cosines
 
 MAX_STEPS = 60
 """Steps before a peak is given up."""
@@ -37,42 +38,10 @@ TOLERANCE = 1e-5
 """Converged when the full Newton step is this part of a resolution cell. It is taken as well, and
 at a hundredth of a beamwidth's resolution an estimate's noise is a thousand times larger."""
 
+_AT_ONCE = 1024
+"""Places whose surface is evaluated together: what is made of them stays in a cache."""
+
 _LEAST_DAMPING = 1e-9
-
-
-@dataclass(frozen=True)
-class Form:
-    """`Q = shift I + V diag(weights) V^H`; basis V (B, N, q), weights (B, q), shift (B,) or None.
-
-    None: the shift is minus `a^H V diag(weights) V^H a` at each point, so that f vanishes there and
-    only its derivatives count; f is then the form without the shift.
-    """
-
-    basis: Tensor
-    weights: Tensor
-    shift: Tensor | None
-
-    def __getitem__(self, index: Tensor | slice) -> "Form":
-        """The scenes `index`."""
-        shift = None if self.shift is None else self.shift[index]
-        return Form(self.basis[index], self.weights[index], shift)
-
-    def evaluate(
-        self, a: Tensor, da: Tensor
-    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k 3"], Float[Tensor, "b k 3 3"]]:
-        """f, -df/2 and d2f/2 for a (B, K, N) and da (B, K, 3, N)."""
-        conjugate = self.basis.conj()
-        inside = a @ conjugate
-        weights = self.weights[:, None]
-        form = (weights * inside.abs().square()).sum(-1)
-        shift = -form if self.shift is None else self.shift[:, None].expand_as(form)
-        image = shift[..., None] * a + (weights * inside) @ self.basis.mT
-        score = -(da.conj() @ image[..., None])[..., 0].real
-        slopes = (da.flatten(1, 2) @ conjugate).unflatten(1, da.shape[1:3])
-        curvature = shift[..., None, None] * (da.conj() @ da.mT).real
-        curvature = curvature + (slopes.conj() @ (weights[..., None, :] * slopes).mT).real
-        value = form if self.shift is None else (a.conj() * image).real.sum(-1)
-        return value, score, curvature
 
 
 def _by_tens(damping: Tensor, ratio: Tensor) -> Tensor:
@@ -85,24 +54,22 @@ def _rules(most_steps: int) -> Rules:
 
 @dataclass(frozen=True)
 class _Peaks(Objective[Expansion]):
-    """f of every place; cell: unit of the tolerance."""
+    """f of every place, each of a `scene` (ascending); cell: unit of the tolerance."""
 
-    form: Form
-    panel: Panel
-    wavefront: Wavefront
+    surface: Surface
+    scene: Tensor
     cell: Tensor
 
     def take(self, keep: Tensor) -> "_Peaks":
-        return replace(self, form=self.form[keep])
+        return replace(self, scene=self.scene[keep])
 
-    def expand(self, place: Float[Tensor, "b k 3"]) -> Expansion:
-        azimuth, elevation, inverse = place.unbind(-1)
-        a, da = steering_derivatives(self.panel, azimuth, elevation, 1 / inverse, self.wavefront)
-        da = da * distance_by_inverse(place)[..., None]
-        value, score, curvature = self.form.evaluate(a, da)
+    def expand(self, place: Float[Tensor, "p 3"]) -> Expansion:
+        pairs = zip(place.split(_AT_ONCE), self.scene.split(_AT_ONCE), strict=True)
+        parts = zip(*(self.surface.expand(some, scene) for some, scene in pairs), strict=True)
+        value, score, curvature = (torch.cat(part) for part in parts)
         return Expansion(objective=value, score=score, information=curvature)
 
-    def reached(self, expansion: Expansion, slope: Slope) -> Bool[Tensor, "b k"]:
+    def reached(self, expansion: Expansion, slope: Slope) -> Bool[Tensor, " p"]:
         newton = slope.newton() * slope.scale
         # A step of zero where the score is not: the curvature is not that of a peak.
         sound = (newton != 0).any(-1) | slope.flat
@@ -121,9 +88,7 @@ class Tops:
 
 
 def refine_peaks(
-    form: Form,
-    panel: Panel,
-    wavefront: Wavefront,
+    surface: Surface,
     start: Float[Tensor, "b k 3"],
     domain: Domain,
     resolution_cell: Float[Tensor, "3"],
@@ -135,12 +100,21 @@ def refine_peaks(
     Args:
         start: (azimuth rad, elevation rad, 1/distance 1/m), float64.
         resolution_cell: extent in (u, v, 1/r), the unit of the tolerance.
-        wanted: False where a slot holds no peak and is not to be waited for.
+        wanted: False where a slot holds no peak: it stays where it is, its f infinite.
     """
-    fixed = ~free_coordinates(domain, wavefront)
-    peaks = _Peaks(form, panel, wavefront, resolution_cell)
-    found = minimise(peaks, start, domain, fixed, _rules(most_steps), wanted)
-    return Tops(found.place, found.expansion.objective, found.held, found.reached)
+    fixed = ~free_coordinates(domain, surface.wavefront)
+    scene = torch.nonzero(wanted)[:, 0]
+    peaks = _Peaks(surface, scene, resolution_cell)
+    found = minimise(peaks, start[wanted], domain, fixed, _rules(most_steps))
+    tops = Tops(
+        torch.clamp(start, domain.lower, domain.upper),
+        torch.full_like(start[..., 0], torch.inf),
+        torch.zeros_like(start, dtype=torch.bool),
+        torch.zeros_like(wanted),
+    )
+    tops.parameters[wanted], tops.value[wanted] = found.place, found.expansion.objective
+    tops.held[wanted], tops.converged[wanted] = found.held, found.reached
+    return tops
 
 
 def in_one_cell(

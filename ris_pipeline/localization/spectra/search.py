@@ -25,8 +25,8 @@ from ris_pipeline.localization.grid_search.peaks import (
     direction_peaks,
     grid_directions,
 )
-from ris_pipeline.localization.spectra.peak_refinement import Form, in_one_cell, refine_peaks
-from ris_pipeline.scene import believed_panel
+from ris_pipeline.localization.spectra.peak_refinement import in_one_cell, refine_peaks
+from ris_pipeline.localization.spectra.surfaces import Form, surface_of
 from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
@@ -122,19 +122,23 @@ def noise_level(covariance: Covariance, number: Int[Tensor, " b"]) -> Float[Tens
 def spectrum(
     covariance: Covariance,
     grid: SteeringGrid,
-    number: Int[Tensor, " b"],
+    number: Int[Tensor, " s"],
     method: Method = "music",
-    noise: Float[Tensor, " b"] | None = None,
-) -> Float[Tensor, "b g"]:
+    noise: Float[Tensor, " s"] | None = None,
+    scene: Int[Tensor, " s"] | None = None,
+) -> Float[Tensor, "s g"]:
     """The chosen spectrum of each covariance over a grid.
 
     Args:
         number: sources of each, the order of MUSIC; the others do not use it, but for soft MUSIC's
             noise level where `noise` is None.
+        scene: the covariance of each spectrum; None: one of each.
     """
+    size = number.shape[0]
+    scene = torch.arange(size, device=number.device) if scene is None else scene
     level = number
     if method == "soft_music":
-        level = noise_level(covariance, number) if noise is None else noise
+        level = noise_level(take(covariance, scene), number) if noise is None else noise
     evaluate: dict[str, Callable[[Covariance, Tensor, Tensor], Tensor]] = {
         "bartlett": lambda r, a, _: bartlett_spectrum(r, a),
         "mvdr": lambda r, a, _: mvdr_spectrum(r, a),
@@ -142,12 +146,11 @@ def spectrum(
         "music": lambda r, a, index: music_spectrum(r, a, int(number[index[0]])),
     }
     check_choice("method", method, evaluate)
-    size = number.shape[0]
     values = torch.empty(size, grid.size, dtype=grid.azimuth.dtype, device=grid.azimuth.device)
     for index in (
         _alike(number) if method == "music" else (torch.arange(size, device=number.device),)
     ):
-        part = take(covariance, index)
+        part = take(covariance, scene[index])
         for start, stop, steering in grid.chunks():
             answer = evaluate[method](part, steering.mT, index)
             values[index, start:stop] = answer.to(values.dtype)
@@ -201,11 +204,16 @@ def largest_order(covariance: Covariance) -> int:
 
 def quadratic_form(
     covariance: Covariance,
-    number: Int[Tensor, " b"],
+    number: Int[Tensor, " s"],
     method: Method,
-    noise: Float[Tensor, " b"] | None = None,
+    noise: Float[Tensor, " s"] | None = None,
+    scene: Int[Tensor, " s"] | None = None,
 ) -> Form:
-    """The matrix whose form a peak of the spectrum minimises, complex128; see `peak_refinement`."""
+    """The matrix whose form a peak of the spectrum minimises, complex128; see `peak_refinement`.
+
+    Args:
+        number, noise, scene: as `spectrum`.
+    """
     if isinstance(covariance, LowRankCovariance):
         loading = covariance.loading_column()[..., 0].double()
         covariance = LowRankCovariance(covariance.factor.to(torch.complex128), loading)
@@ -215,18 +223,20 @@ def quadratic_form(
     if values.shape[-1] == vectors.shape[-2]:
         # Nothing is left over: any rest will do, and the smallest makes for the smallest weights.
         rest = values[:, -1]
+    owner = torch.arange(number.shape[0], device=number.device) if scene is None else scene
+    values, rest = values[owner], rest[owner]
     if method == "bartlett":
-        return Form(vectors, rest[:, None] - values, None)
+        return Form(vectors, rest[:, None] - values, None, owner)
     if method == "music":
         most = int(number.max()) if number.numel() else 1
         chosen = (torch.arange(most, device=values.device) < number[:, None]).to(values.dtype)
-        return Form(vectors[..., :most], -chosen, torch.ones_like(rest))
+        return Form(vectors[..., :most], -chosen, torch.ones_like(rest), owner)
     if method == "mvdr":
         # Scaled by the smallest eigenvalue, so that no weight exceeds 1.
-        return Form(vectors, rest[:, None] / values - 1, torch.ones_like(rest))
-    level = noise_level(covariance, number) if noise is None else noise.double()
+        return Form(vectors, rest[:, None] / values - 1, torch.ones_like(rest), owner)
+    level = noise_level(take(covariance, owner), number) if noise is None else noise.double()
     shift = noise_weight(rest[:, None], level, SHARPNESS)
-    return Form(vectors, noise_weight(values, level, SHARPNESS) - shift, shift[:, 0])
+    return Form(vectors, noise_weight(values, level, SHARPNESS) - shift, shift[:, 0], owner)
 
 
 @dataclass(frozen=True)
@@ -242,36 +252,37 @@ class Positions:
 def spectrum_positions(
     covariance: Covariance,
     search: SpectrumSearch,
-    number: Int[Tensor, " b"],
-    peaks: Int[Tensor, " b"],
+    number: Int[Tensor, " s"],
+    peaks: Int[Tensor, " s"],
     method: Method,
-    noise: Float[Tensor, " b"] | None = None,
+    noise: Float[Tensor, " s"] | None = None,
+    scene: Int[Tensor, " s"] | None = None,
 ) -> Positions:
     """The `peaks` highest peaks of each spectrum, followed to their tops.
 
     Args:
         number: order of MUSIC.
+        scene: the covariance of each spectrum; None: one of each.
     """
-    level = spectrum(covariance, search.grid, number, method, noise)
+    level = spectrum(covariance, search.grid, number, method, noise, scene)
     best, depth = level.unflatten(1, (-1, search.depths)).max(-1)
     slots = SPARE + int(peaks.max()) if peaks.numel() else 0
     place, found = direction_peaks(best, search.directions, slots)
+    # No more spare peaks than a spectrum has when it is searched alone.
+    found = found & (torch.arange(slots, device=peaks.device) < SPARE + peaks[:, None])
     start = search.grid.coordinates(place * search.depths + depth.gather(1, place))
-    panel = believed_panel(search.scenario, torch.float64, level.device).panel
-    form = quadratic_form(covariance, number, method, noise)
-    wavefront = search.scenario.wavefront
-    scouted = refine_peaks(
-        form, panel, wavefront, start, search.domain, search.resolution_cell, found, _SCOUTING_STEPS
-    )
-    astray = ~in_one_cell(scouted.parameters, start, search.resolution_cell)
+    form = quadratic_form(covariance, number, method, noise, scene)
+    surface, cell = surface_of(form, search.scenario), search.resolution_cell
+    scouted = refine_peaks(surface, start, search.domain, cell, found, _SCOUTING_STEPS)
+    astray = ~in_one_cell(scouted.parameters, start, cell)
     scouts = torch.where(astray[..., None], start, scouted.parameters)
     height = torch.where(found, -scouted.value, -torch.inf)
     chosen, found = _highest(scouts, height, search.directions.peak_separation, peaks)
     chosen = chosen[..., None].expand(-1, -1, 3)
     scouts, start = scouts.gather(1, chosen), start.gather(1, chosen)
-    top = refine_peaks(form, panel, wavefront, scouts, search.domain, search.resolution_cell, found)
-    edge = (top.held & free_coordinates(search.domain, wavefront)).any(-1)
-    good = top.converged & in_one_cell(top.parameters, start, search.resolution_cell)
+    top = refine_peaks(surface, scouts, search.domain, cell, found)
+    edge = (top.held & free_coordinates(search.domain, surface.wavefront)).any(-1)
+    good = top.converged & in_one_cell(top.parameters, start, cell)
     parameters = torch.where(good[..., None], top.parameters, start)
     return Positions(parameters, found, status_of(edge, resolved=good))
 
