@@ -1,8 +1,9 @@
 """The command `evaluate`."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,7 +20,10 @@ from ris_pipeline.cli._options import (
     listed,
     path,
 )
-from ris_pipeline.config import check_used, parse_value
+from ris_pipeline.config import Scenario, check_used, parse_value
+
+if TYPE_CHECKING:
+    from ris_pipeline.evaluation import Table
 
 
 def evaluate(
@@ -70,21 +74,33 @@ def evaluate(
 
     Exit code 1 if an estimator failed in some cell: the others are in the tables.
     """
-    from ris_pipeline import evaluation as room
     from ris_pipeline.commands.evaluate import run_evaluation
     from ris_pipeline.evaluation.plan import Evaluation, make_series
 
     check_used(set_ or (), "evaluate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
-    names = list(sweep or ([] if battery else ["snr"]))
-    if values is not None and len(names) != 1:
-        raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
-    places = [] if values is None else [parse_value(text) for text in values.split(",")]
-    tables = [room.sweep(name, settings.scenario, places) for name in names]
-    tables += room.battery(battery, settings.scenario) if battery else []
+    tables = _tables(settings.scenario, sweep, battery, values)
     series = make_series(ESTIMATORS if estimators == "all" else listed(estimators), listed(number))
-    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes)
+    evaluation = Evaluation(tables, series, settings.seed, scenes)
     if workers is None:
         workers = 2 if find_spec("distributed") else 1
     if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
         raise typer.Exit(1)
+
+
+def _tables(
+    scenario: Scenario, sweep: Sequence[str] | None, battery: str | None, values: str | None
+) -> "tuple[Table, ...]":
+    """The tables that are asked for.
+
+    Raises:
+        InputError: values of several sweeps, or of none.
+    """
+    from ris_pipeline import evaluation as room
+
+    names = sweep or ([] if battery else ["snr"])
+    if values is not None and len(names) != 1:
+        raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
+    places = [] if values is None else [parse_value(text) for text in values.split(",")]
+    tables = [room.sweep(name, scenario, places) for name in names]
+    return (*tables, *(room.battery(battery, scenario) if battery else ()))

@@ -35,8 +35,8 @@ class BoundTable(Tabular):
     def rows(self) -> list[Row]:
         """scene, source, azimuth_std_deg, elevation_std_deg, distance_std_m."""
         there = ~self.variance.isnan().all(-1)
-        std = self.variance.double().sqrt()
-        std = torch.cat((torch.rad2deg(std[..., :2]), std[..., 2:]), dim=-1)[there].tolist()
+        root = self.variance.double().sqrt()[there]
+        std = torch.cat((torch.rad2deg(root[:, :2]), root[:, 2:]), dim=-1).tolist()
         names = "azimuth_std_deg", "elevation_std_deg", "distance_std_m"
         return [
             {"scene": scene, "source": source, **dict(zip(names, map(known, row), strict=True))}
