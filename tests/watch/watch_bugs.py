@@ -172,7 +172,7 @@ def weight_applied_twice(recipe: Recipe) -> None:
 
 @bug("covariance-not-finite")
 def trace_of_zero(recipe: Recipe) -> None:
-    """Normalised by a trace that is zero."""
+    """Normalized by a trace that is zero."""
     covariance_changed(
         recipe, lambda r: r / (0 * r.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None])
     )

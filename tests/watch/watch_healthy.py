@@ -264,7 +264,7 @@ def complex_weights(watched: dict[str, Any]) -> Watch:
 
 
 @healthy
-def convolutions_with_normalisation(watched: dict[str, Any]) -> Watch:
+def convolutions_with_normalization(watched: dict[str, Any]) -> Watch:
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 2)
     )
