@@ -14,6 +14,7 @@ from ris_pipeline._errors import InputError, RunFailed, check_choice
 from ris_pipeline.config import Settings, load_settings, override_settings
 from ris_pipeline.learning import Trainer, failures, health_alarms, load_checkpoint, make_fabric
 from ris_pipeline.learning.averaging import Weights
+from ris_pipeline.learning.stored import open_scenes
 from ris_pipeline.report.run_folder import CHECKPOINT, RunFolder
 from ris_pipeline.report.tensorboard import TensorBoard, check_tensorboard
 
@@ -96,7 +97,8 @@ def run_train(
     """What `ris-pipeline train` does; `machine` is of `train_with_progress`.
 
     Raises:
-        InputError: a folder with a run that is not to be resumed, and as `train_with_progress`.
+        InputError: a folder with a run that is not to be resumed, scenes that are not the run's,
+            and as `train_with_progress`.
         RunFailed: as `train_with_progress`.
     """
     if tensorboard:
@@ -107,6 +109,8 @@ def run_train(
         if going_on and preset is None
         else load_settings(preset or "small", overrides)
     )
+    if settings.training.scene_folder is not None:
+        open_scenes(settings)
     folder = RunFolder(out)
     with folder.held():
         if folder.checkpoint.exists() and not resume:
