@@ -62,6 +62,12 @@ CODES = {"overfit": (0, 1), "doctor": (0, 1)}
 FAILS = {"ris-pipeline verify mine.py:loss --as eigengap_loss": 1}
 """Commands that a page shows because they fail."""
 
+BEFORE = {
+    "docs/report.md": "ris-pipeline train --preset golden --out runs/mine",
+    "docs/data.md": "ris-pipeline simulate scenes --split train",
+}
+"""What has been run by the readers of a page: they found it on another."""
+
 PARSED = {
     "ris-pipeline demo": "a quarter of a minute, and tests/test_cli.py runs one",
     "ris-pipeline train --out runs/two --preset small --devices 2": (
@@ -162,8 +168,8 @@ def run(command: str) -> tuple[int, list[str]]:
 def test_the_commands_of_a_page_run(page: str, desk: Path, capsys) -> None:
     for block in blocks(page):
         save(block, desk)
-    if page == "docs/report.md":
-        run(f"{OURS} train --preset golden --out runs/mine")
+    if page in BEFORE:
+        run(BEFORE[page])
     for command in commands(page):
         elsewhere = next(other for other in PAGES if command in commands(other)) != page
         if not command.startswith(f"{OURS} ") or command in PARSED or elsewhere:
