@@ -272,6 +272,17 @@ def test_links_lead_somewhere() -> None:
             assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
 
 
+def test_a_package_index_shows_no_link_that_leads_nowhere() -> None:
+    hook = tomllib.loads(text_of("pyproject.toml"))["tool"]["hatch"]["metadata"]["hooks"]
+    shown = text_of("README.md")
+    for change in hook["fancy-pypi-readme"]["substitutions"]:
+        shown = re.sub(change["pattern"], change["replacement"], shown)
+    assert not re.findall(r"\]\((?!https?:)", shown)
+    assert "![" not in shown
+    assert "`docs/data.md`" in shown
+    assert "a page (`docs/report.md`)" in shown
+
+
 def test_the_citation_has_the_version_of_the_package() -> None:
     from ris_pipeline import __version__
 
