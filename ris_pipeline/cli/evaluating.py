@@ -23,7 +23,11 @@ from ris_pipeline.cli._options import (
 from ris_pipeline.config import Scenario, check_used, parse_value
 
 if TYPE_CHECKING:
-    from ris_pipeline.evaluation import Table
+    from ris_pipeline.evaluation import Estimator, Table
+
+WORKERS = typer.Option(
+    help="Processes.", show_default="2, or 1 without dask, which the extra cluster brings"
+)
 
 
 def evaluate(
@@ -46,6 +50,10 @@ def evaluate(
         str,
         typer.Option(help=f"Names, separated by commas, of {', '.join(ESTIMATORS)}; all: each."),
     ] = "all",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A trained model beside them: its name, or the path of its file."),
+    ] = None,
     number: Annotated[
         str, typer.Option(help="Number of sources: known, estimated, or both with a comma.")
     ] = "known,estimated",
@@ -53,12 +61,7 @@ def evaluate(
     preset: Preset = "reference",
     set_: Overrides = None,
     seed: Seed = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes.", show_default="2, or 1 without dask, which the extra cluster brings"
-        ),
-    ] = None,
+    workers: Annotated[int | None, WORKERS] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler, instead of local processes.")
     ] = None,
@@ -80,8 +83,9 @@ def evaluate(
     check_used(set_ or (), "evaluate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
     tables = _tables(settings.scenario, sweep, battery, values)
-    series = make_series(ESTIMATORS if estimators == "all" else listed(estimators), listed(number))
-    evaluation = Evaluation(tables, series, settings.seed, scenes)
+    wanted, known = _estimators(estimators, model, tables)
+    series = make_series(wanted, listed(number), known)
+    evaluation = Evaluation(tables, series, settings.seed, scenes, known)
     if workers is None:
         workers = 2 if find_spec("distributed") else 1
     if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
@@ -104,3 +108,25 @@ def _tables(
     places = [] if values is None else [parse_value(text) for text in values.split(",")]
     tables = [room.sweep(name, scenario, places) for name in names]
     return (*tables, *(room.battery(battery, scenario) if battery else ()))
+
+
+def _estimators(
+    names: str, model: str | None, tables: "Sequence[Table]"
+) -> "tuple[list[str], dict[str, Estimator]]":
+    """The names that are asked for, and all that are known: with a model, the network's too.
+
+    Raises:
+        InputError: no such model, or one that was trained for other scenes than those of a table.
+    """
+    from ris_pipeline import evaluation as room
+    from ris_pipeline.learning import find_model
+
+    wanted = list(ESTIMATORS) if names == "all" else listed(names)
+    known = dict(room.ESTIMATORS)
+    if model is not None:
+        learned = room.Learned.of(find_model(model))
+        for cell in (cell for table in tables for cell in table.cells):
+            learned.check(cell.receiver_scenario or cell.scenario)
+        known[learned.name] = learned
+        wanted.append(learned.name)
+    return wanted, known

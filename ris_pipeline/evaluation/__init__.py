@@ -1,7 +1,9 @@
 """Monte-Carlo runs: which scenes, what is recorded of each, and what the records say."""
 
 from ris_pipeline.evaluation.comparison import COMPARED, REFERENCE, Standing, compare, judged
+from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
 from ris_pipeline.evaluation.execution import Missing, check_workers, run_tasks
+from ris_pipeline.evaluation.learned import Learned
 from ris_pipeline.evaluation.records import UNIT, Records, Task, evaluate_unit, units
 from ris_pipeline.evaluation.statistics import COLUMNS, EMPTY_ROW, Row, statistics
 from ris_pipeline.evaluation.store import UnitStore, software
@@ -13,10 +15,13 @@ __all__ = [
     "COLUMNS",
     "COMPARED",
     "EMPTY_ROW",
+    "ESTIMATORS",
     "REFERENCE",
     "SWEEPS",
     "UNIT",
     "Cell",
+    "Estimator",
+    "Learned",
     "Missing",
     "Records",
     "Row",

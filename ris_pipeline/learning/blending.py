@@ -1,17 +1,19 @@
 """How far least squares may be off, and the blend that follows from it.
 
-    R = (1 - beta) P + beta M,    beta = 1 / (1 + e / d + r^2)
+    R = (1 - beta) P + beta M,    beta = 1 / (1 + e / d + r^2 / c)
 
 P: what the network believes, M: the covariance at the maximum-likelihood estimate, both of trace N.
 
     d = |P - M|^2                    at most what P is off by, plus what M is off by
     e = E |M - R|^2                  what M is off by, from the likelihood of the scene at hand
     r = (|M|^2 - |P|^2) / |P|^2      of a posterior mean P the variance E |R - P|^2 over |P|^2
+    c                                probability of the number of sources in M (`evidence`)
 
 With r = 0 the weights are those of two independent estimates, the error of P taken as d: all of M
 where M is sharp. e is local: it knows how flat the peak under M is and not whether it is the right
-peak. That the posterior knows, where it has not decided, and r^2 is added. There is no constant in
-it; that r enters by its square was chosen among a few such forms on validation scenes of `small`.
+peak. That the posterior knows, where it has not decided, and r^2 / c is added: two who doubt, the
+network where the sources are and the evidence how many. There is no constant in it; that r enters
+by its square and c as a divisor was chosen among a few such forms on validation scenes.
 
 For e the posterior of the coordinates theta is taken as normal about the estimate with the
 covariance C = (sigma^2 / 2) F^-1; its 2 d points
@@ -114,13 +116,21 @@ def _power_error(
 
 
 def blend_weight(
-    learned: LowRankCovariance, fitted: LowRankCovariance, error: Float[Tensor, " b"]
+    learned: LowRankCovariance,
+    fitted: LowRankCovariance,
+    error: Float[Tensor, " b"],
+    confidence: Float[Tensor, " b"],
 ) -> Float[Tensor, " b"]:
-    """beta in 0..1 of P, M and e; zero where M is empty."""
+    """beta in 0..1 of P, M, e and c; zero where M is empty.
+
+    Args:
+        confidence: c of the number of sources; NaN where it was given.
+    """
     size = squared_norm(fitted.gram())
     tiny = torch.finfo(size.dtype).tiny
     distance = (nmse(learned, fitted) * size).clamp_min(tiny)
     kept = squared_norm(learned.gram()).clamp_min(tiny)
     doubt = (size / kept - 1).clamp_min(0)
-    beta = 1 / (1 + error / distance + doubt.square())
+    sure = confidence.nan_to_num(1.0).to(size.dtype).clamp_min(tiny)
+    beta = 1 / (1 + error / distance + doubt.square() / sure)
     return torch.where(size > 0, beta, torch.zeros_like(beta))

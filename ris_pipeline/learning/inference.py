@@ -271,7 +271,8 @@ def localise(
         estimates.noise_variance.double(),
         domain,
     )
-    beta = torch.where(usable, blend_weight(learned, fitted, error), 1.0)
+    weight = blend_weight(learned, fitted, error, estimates.confidence)
+    beta = torch.where(usable, weight, 1.0)
     parts = learned.scaled(1 - beta).factor, fitted.scaled(beta).factor
     blended = LowRankCovariance(torch.cat(parts, dim=-1))
     return Localised(estimates, found, learned, fitted, blended, beta, verdict, taken)

@@ -123,9 +123,24 @@ def test_a_sharp_fit_takes_all_and_an_empty_one_nothing(scenes) -> None:
     away = LowRankCovariance(torch.roll(fitted.factor, 1, dims=0))
     none = torch.zeros(scenes.size, dtype=torch.float64)
     empty = LowRankCovariance(torch.zeros_like(fitted.factor))
-    assert (blend_weight(away, empty, none) == 0).all()
-    beta = blend_weight(fitted, away, none + 1e9)
-    assert (beta < 1e-3).all()
+    given = none + torch.nan
+    assert (blend_weight(away, empty, none, given) == 0).all()
+    assert (blend_weight(fitted, fitted, none, given) == 1).all()
+    assert (blend_weight(fitted, away, none + 1e9, given) < 1e-3).all()
+
+
+def test_a_fit_of_doubtful_number_gives_way_to_an_undecided_posterior(scenes) -> None:
+    data, sources = measure(scenes), scenes.sources
+    parameters = true_parameters(sources)
+    fitted = fitted_covariance(data, parameters, sources.active, true_amplitudes(sources))
+    eye = torch.eye(data.elements, dtype=fitted.factor.dtype).expand(scenes.size, -1, -1)
+    undecided, none = LowRankCovariance(eye), torch.zeros(scenes.size, dtype=torch.float64)
+    sure, doubtful = (blend_weight(undecided, fitted, none, none + c) for c in (1.0, 0.1))
+    assert (doubtful < sure).all()
+    # |P|^2 = N and |M|^2 = N^2 of one source: r = N - 1, and beta = 1 / (1 + r^2 / c).
+    alone = sources.count == 1
+    doubt = data.elements - 1
+    assert torch.allclose(sure[alone], torch.tensor(1 / (1 + doubt**2), dtype=torch.float64))
 
 
 def test_a_model_travels_as_one_file(tmp_path: Path) -> None:

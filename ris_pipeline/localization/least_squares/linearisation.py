@@ -36,7 +36,7 @@ class Fit(Expansion):
     objective (B,), the least of `rss + ridge |x|^2`, and rss (B,), the residual alone, both
     infinite where the sources coincide to rounding; score (B, 3K); information (B, 3K, 3K);
     amplitudes (B, T, K); whole (B, 3K), the diagonal of the information that known amplitudes would
-    leave. Entries of inactive slots are zero. A source alone has no ridge: nothing cancels it.
+    leave. Entries of inactive slots are zero.
     """
 
     amplitudes: Tensor
@@ -87,10 +87,9 @@ def linearise(
 ) -> Fit:
     """Amplitudes, residual, score and information at `parameters`; see the head of this file."""
     k = active.shape[1]
-    ridge = torch.where(active.sum(1) > 1, measurement.ridge, 0.0)
     columns = model_columns(measurement, parameters, active)
     inner, seen = measurement.inner(columns), measurement.correlate(columns)[..., None]
-    factor, schur, regular = eliminate(inner, active, ridge)
+    factor, schur, regular = eliminate(inner, active, measurement.ridge)
     amplitudes = torch.cholesky_solve(seen[..., :k, :], factor)
     explained = (seen[..., :k, :].conj() * amplitudes).real.sum((1, 2, 3))
     residual = (seen[..., k:, :] - inner[..., k:, :k] @ amplitudes)[..., 0]
@@ -101,6 +100,6 @@ def linearise(
         score=(of_source(amplitudes).conj() * residual).real.sum(1),
         information=fisher_core(schur, amplitudes),
         amplitudes=amplitudes,
-        rss=objective - ridge * amplitudes.abs().square().sum((1, 2)),
+        rss=objective - measurement.ridge * amplitudes.abs().square().sum((1, 2)),
         whole=known_amplitude_information(inner[..., k:, k:], amplitudes),
     )

@@ -14,6 +14,7 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
     Search,
     add_source,
     drop_weakest,
+    likeliest_alone,
     refined_sources,
 )
 from ris_pipeline.localization.maximum_likelihood.second_search import consistent, search_again
@@ -121,11 +122,14 @@ def grow(search: Search, plan: Plan) -> Numbers:
     energy = search.white.energy
     index = torch.arange(search.white.scenes, device=energy.device)
     numbers = Numbers.none(search.white.scenes, plan.slots, search.domain)
-    found = Found(numbers.places[:, :0], energy)
-    numbers.offer(index, found.parameters, _criterion(search, found))
+    nothing = Found(numbers.places[:, :0], energy)
+    found = add_source(search, nothing.parameters)
+    silence = _criterion(search, nothing) + _lost_alone(search, found)
+    numbers.offer(index, nothing.parameters, silence)
     rises = torch.zeros_like(index)
     for k in range(1, plan.slots + 1):
-        found = add_source(search, found.parameters)
+        if k > 1:
+            found = add_source(search, found.parameters)
         better = numbers.offer(index, found.parameters, _criterion(search, found))
         rises = torch.where(better, 0, rises + 1)
         if k > 1:
@@ -139,6 +143,15 @@ def grow(search: Search, plan: Plan) -> Numbers:
             break
         search, index, found, rises = search.take(kept), index[kept], found.take(kept), rises[kept]
     return numbers
+
+
+def _lost_alone(search: Search, found: Found) -> Float[Tensor, " b"]:
+    """What the ridge takes from the likelihood of the best source alone.
+
+    Whether there is a source at all is for the likelihood ratio to say, which is a test of constant
+    false alarm; with a ridge it would be a stricter one.
+    """
+    return _criterion(search, found) - _criterion(search, likeliest_alone(search))
 
 
 def _criterion(search: Search, found: Found) -> Float[Tensor, " b"]:

@@ -160,6 +160,13 @@ def add_source(search: Search, parameters: Float[Tensor, "b k 3"]) -> Found:
     return _look_again(search, found) if sources else found
 
 
+def likeliest_alone(search: Search) -> Found:
+    """The first source where the likelihood itself is largest, without a ridge."""
+    free = replace(search.white, ridge=torch.zeros_like(search.white.ridge))
+    nothing = search.domain.lower.repeat(free.scenes, 0, 1)
+    return add_source(replace(search, white=free), nothing)
+
+
 def drop_weakest(search: Search, sources: Float[Tensor, "b kk 3"]) -> Found:
     """One source fewer: without the one that explains least beside the others, refined again.
 

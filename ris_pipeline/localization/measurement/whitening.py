@@ -70,8 +70,8 @@ def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[T
     thousands that cancel, and the search is caught there. It shrinks a resolved source by sigma^2 /
     (P |Phi a|^2), the inverse of the signal-to-noise ratio after all of the measurement.
 
-    A source alone is fitted without it (`linearise`): what it explains of noise would be less than
-    the likelihood ratio, and a test of constant false alarm a stricter one.
+    It is for where a source is, not for whether there is one: of noise a ridge leaves less to
+    explain than the likelihood ratio, and a test of constant false alarm would be a stricter one.
 
     Zero where the noise level cannot be told from the data.
     """
