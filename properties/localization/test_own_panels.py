@@ -7,6 +7,7 @@ elements' places, whatever order the elements are listed in.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.target import TARGET
 
 WAVELENGTH, ELEMENTS, SCENES = 0.3, 20, 4
-SEARCHED = {"azimuth_deg": (-60.0, 60.0), "elevation_deg": (-60.0, 60.0)}
+SEARCHED: dict[str, Any] = {"azimuth_deg": (-60.0, 60.0), "elevation_deg": (-60.0, 60.0)}
 NEAR = (0.2, 3.0)
 """Limits of the search: the same about both axes, so that a panel may be turned."""
 

@@ -229,6 +229,7 @@ def test_a_bound_is_read_as_a_table(untyped) -> None:
     blind = bound.numpy().copy()
     blind[..., 2] = math.inf
     with untyped():
-        assert BoundTable(blind).to_dict()["sources"][0]["distance_std_m"] is None
+        read = BoundTable(blind)  # type: ignore[arg-type]
+    assert read.to_dict()["sources"][0]["distance_std_m"] is None
     with pytest.raises(InputError, match=r"shape \(2, 3\): allowed is \(scenes, sources, 3\)"):
         BoundTable(bound[0])
