@@ -97,6 +97,7 @@ def test_what_is_ill_conditioned_is_whitened_as_well(n: int, decades: int, seed:
 
 @given(low_rank_factors(ranks=(Rank.DISTINCT, Rank.TIED)))
 def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
+    taken((Claim.NOT_HERMITIAN,))
     got, exact = _wide(TARGET.pseudo_inverse(drawn.factor)), drawn.exact
     bound = inverse_bound(drawn.squares, drawn.n + drawn.q, drawn.factor.dtype)
     size = float(np.sqrt(drawn.squares.max()))
@@ -107,6 +108,7 @@ def test_the_pseudo_inverse_of_any_shape(drawn: FactoredMatrix) -> None:
 
 @given(st.integers(1, 20), st.integers(0, 3), st.sampled_from(((3, 2), (2, 3), (3, 3))))
 def test_the_pseudo_inverse_keeps_what_is_small(exponent: int, seed: int, shape) -> None:
+    taken((Claim.NOT_HERMITIAN,))
     n, m = shape
     left, right = eigenbasis(n, Basis.HAAR, seed), eigenbasis(m, Basis.HAAR, seed + 7)
     values = 2.0 ** -np.linspace(0, exponent, min(shape))
@@ -135,6 +137,16 @@ def test_a_batch_may_mix_definite_and_indefinite(kinds: list[str], seed: int) ->
     assert_within("positive part", got, expected, 2 * product_bound(5.0, 3, torch.complex128))
 
 
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from((-60, -30, -10, 30)), st.integers(0, 3))
+def test_the_projection_in_any_unit(kind: str, exponent: int, seed: int) -> None:
+    taken((Domain.INDEFINITE, Claim.SCALE))
+    values, basis = np.array(KINDS[kind]) * 2.0**exponent, eigenbasis(3, Basis.HAAR, seed)
+    got = _wide(TARGET.psd_projection(torch.from_numpy((basis * values) @ adjoint(basis))))
+    expected = (basis * values.clip(0)) @ adjoint(basis)
+    bound = 2 * product_bound(5.0 * 2.0**exponent, 3, torch.complex128)
+    assert_within("positive part", got, expected, bound)
+
+
 # Zeros that no rounding fills: what counts as zero beside them is the same for everybody.
 SINGULAR = (
     np.zeros((3, 2)),
@@ -147,6 +159,7 @@ SINGULAR = (
 
 @given(st.sampled_from(SINGULAR))
 def test_the_pseudo_inverse_leaves_zeros_alone(matrix: np.ndarray) -> None:
+    taken((Claim.NOT_HERMITIAN,))
     exact = matrix.astype(np.complex128)
     got = _wide(TARGET.pseudo_inverse(torch.from_numpy(exact)))
     expected = np.zeros(exact.shape[::-1], dtype=complex)

@@ -75,12 +75,15 @@ OF_EACH = ("music_spectrum", "mvdr_spectrum")
 class Problem:
     """Positive definite matrices (..., n, n) of distinct eigenvalues, and arguments beside them.
 
-    k: order of the gap and the subspaces; steering: (n, g), or (..., n, g) of each matrix's own.
+    k: order of the gap and the subspaces; steering: (n, g), or (..., n, g) of each matrix's own;
+    turn, reach: of the angles of a linear array, `reach sin(turn + 2 i)`.
     """
 
     drawn: SpectralMatrix
     k: int
     steering: np.ndarray
+    turn: float = 1.0
+    reach: float = 1.0
 
     def __repr__(self) -> str:
         return f"Problem({self.drawn!r}, k = {self.k}, steering {self.steering.shape})"
@@ -120,7 +123,7 @@ class Problem:
 
     def angles(self) -> np.ndarray:
         """As many directions as there are steering vectors, radians, in no order."""
-        return np.asarray(np.sin(1.0 + 2.0 * np.arange(self.steering.shape[-1])))
+        return self.reach * np.sin(self.turn + 2.0 * np.arange(self.steering.shape[-1]))
 
     def steering_tensor(self) -> Tensor:
         """The steering vectors in the matrices' dtype, fresh."""
@@ -287,7 +290,8 @@ def askable(names: Collection[str], n: int) -> tuple[str, ...]:
 class Size:
     """What a problem is made of: its order, batch, k and number of steering vectors.
 
-    of_each: steering vectors of each matrix's own; norm: of a steering vector.
+    of_each: steering vectors of each matrix's own; norm: of a steering vector; imaginary: of the
+    eigenvectors' imaginary parts, before they are made orthonormal.
     """
 
     n: int
@@ -299,6 +303,7 @@ class Size:
     of_each: bool = False
     norm: float = 1.0
     tied: tuple[bool, bool] = (False, False)
+    imaginary: float = 1.0
 
 
 def problem(size: Size) -> Problem:
@@ -327,6 +332,8 @@ def _problem(size: Size) -> Problem:
             )
         )
         q = eigenbasis(size.n, Basis.HAAR, index)
+        if size.imaginary != 1:
+            q = np.linalg.qr(q.real + 1j * size.imaginary * q.imag)[0]
         matrix = (q * (size.scale * spectrum)) @ q.conj().T
         values.append(size.scale * spectrum)
         exact.append(0.5 * (matrix + matrix.conj().T))
@@ -377,6 +384,27 @@ def nearly(given: Problem, relative: float) -> Problem:
 def problem_of(drawn: SpectralMatrix, k: int = 1) -> Problem:
     """The problem that a drawn matrix poses."""
     return Problem(drawn, min(k, drawn.n - 1), unit_vectors(drawn.n, 0))
+
+
+def shifted(given: Problem, by: float) -> Problem:
+    """The same eigenvectors and gaps, every eigenvalue less by a number.
+
+    Raises:
+        DoesNotApply: the functions under test take no indefinite matrices.
+    """
+    taken((Domain.INDEFINITE,))
+    drawn = given.drawn
+    exact = drawn.exact - by * np.eye(drawn.n)
+    return replace(
+        given,
+        drawn=replace(
+            drawn,
+            matrix=torch.from_numpy(exact.copy()).to(given.dtype),
+            exact=exact,
+            values=drawn.values - by,
+            domain=Domain.INDEFINITE,
+        ),
+    )
 
 
 def fresh(given: Problem) -> Problem:

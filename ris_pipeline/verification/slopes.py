@@ -51,10 +51,19 @@ def gaussian(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def direction(name: str, given: Problem, seed: int) -> np.ndarray:
-    """A direction of unit norm for the function's first argument, Hermitian for a matrix."""
+    """A direction of unit norm for the function's first argument, Hermitian for a matrix.
+
+    A basis moves so that it stays orthonormal: `U^H D + D^H U = 0`. `U U^H` and `U U^+` are one
+    projector on orthonormal columns, and not beside them.
+    """
     shape = tuple(given.argument(name).shape)
     drawn = gaussian(shape, seed)
-    along = drawn if name == "projector" else drawn + adjoint(drawn)
+    if name == "projector":
+        basis = given.vectors[..., : given.k]
+        inner = adjoint(basis) @ drawn
+        along = drawn - basis @ (inner + adjoint(inner)) / 2
+    else:
+        along = drawn + adjoint(drawn)
     return np.asarray(along / np.linalg.norm(along))
 
 

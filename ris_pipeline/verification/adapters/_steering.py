@@ -1,7 +1,9 @@
 """Steering vectors from plain numbers."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -34,7 +36,8 @@ class PlainSteering:
 
     wavefront: it takes that keyword too; batched: it takes directions (g,) at once and answers
     (g, N), or (N, g) if turned; live: it answers tensors to tensors that ask for a gradient;
-    plain: our parameters; conventions: in what it differs from ours.
+    square: one spacing for both axes; plain: our parameters; conventions: in what it differs from
+    ours.
     """
 
     function: Function
@@ -44,6 +47,7 @@ class PlainSteering:
     batched: bool = False
     turned: bool = False
     live: bool = False
+    square: bool = False
     plain: tuple[str, ...] = BY_POSITIONS
     conventions: Conventions = OURS
 
@@ -92,6 +96,8 @@ class PlainSteering:
             given["shape"], given["spacing"] = grid_of(panel)
         given = {name: given[name] for name in self.plain}
         values = self.conventions.arguments(given)
+        if self.square:
+            values["spacing"] = _one_spacing(values["spacing"])
         handed = arguments_for(self.backend, [values[name] for name in self.binding.order])
         extra = {"wavefront": wavefront} if self.wavefront else {}
         named = dict(zip(self.binding.order, handed, strict=True))
@@ -136,6 +142,18 @@ def grid_of(panel: Panel) -> tuple[tuple[int, int], tuple[float, float]]:
     if not regular or not steps:
         raise DoesNotApply("needs a panel that is no regular grid")
     return (n_h, n_v), (steps[0], steps[-1])
+
+
+def _one_spacing(both: Sequence[float]) -> float:
+    """The spacing of both axes.
+
+    Raises:
+        DoesNotApply: they have not one.
+    """
+    first, second = (float(spacing) for spacing in both)
+    if not math.isclose(first, second, rel_tol=1e-6):
+        raise DoesNotApply("needs a spacing for each axis")
+    return first
 
 
 def adapt_steering(
@@ -219,12 +237,14 @@ def _ways(
     backends = sorted(every, key=lambda one: one != likely)
     for plain in (BY_SHAPE, BY_POSITIONS):
         for binding in _likely(function, conventions.parameters(plain)):
-            for chosen in backends if backend is None else (backend,):
+            spacings = (False, True) if plain is BY_SHAPE else (False,)
+            for square, chosen in product(spacings, backends if backend is None else (backend,)):
                 yield PlainSteering(
                     function,
                     chosen,
                     binding,
                     "wavefront" in names,
+                    square=square,
                     plain=plain,
                     conventions=conventions,
                 )

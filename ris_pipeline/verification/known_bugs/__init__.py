@@ -19,6 +19,7 @@ from ris_pipeline.verification.known_bugs.losses import LOSS_BUGS
 from ris_pipeline.verification.known_bugs.matrix_functions import MATRIX_FUNCTION_BUGS
 from ris_pipeline.verification.known_bugs.model_order import MODEL_ORDER_BUGS
 from ris_pipeline.verification.known_bugs.ratios import RATIO_BUGS
+from ris_pipeline.verification.known_bugs.remembering import REMEMBERING_BUGS
 from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
 from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
@@ -41,6 +42,7 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *RATIO_BUGS,
     *MATRIX_FUNCTION_BUGS,
     *LINEAR_ARRAY_BUGS,
+    *REMEMBERING_BUGS,
 )
 """The catalogue: the post-mortem first, then bugs 0, met or to be expected elsewhere."""
 
