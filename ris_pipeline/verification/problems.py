@@ -199,6 +199,9 @@ class Problem:
                 return np.asarray(self.margin - gap.mean()), bound + entry_bound(
                     self.margin, 2, dtype
                 )
+            case "singular_values":
+                sizes = np.sort(np.abs(values), axis=-1)[..., ::-1]
+                return sizes, eigenvalue_bound(values, dtype)[..., None]
             case _:
                 return values, eigenvalue_bound(values, dtype)[..., None]
 
@@ -248,7 +251,8 @@ class Problem:
         size, condition = largest(values), condition_number(values)
         match name:
             case "psd_projection":
-                return self.drawn.exact, product_bound(size, n, dtype)
+                positive = (v * values.clip(0)[..., None, :]) @ adjoint(v)
+                return positive, n**0.5 * product_bound(size, n, dtype)
             case "matrix_sqrt":
                 # |dS| <= |dR| / (2 sqrt(lambda_n)): Higham, Functions of Matrices, eq. (6.4).
                 root = (v * np.sqrt(values)[..., None, :]) @ adjoint(v)

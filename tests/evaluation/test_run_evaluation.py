@@ -255,7 +255,8 @@ ONE = ["--set", "scenario.sources=[1, 1]"]
 
 def command(out: Path, *more: str) -> list[str]:
     code = "from ris_pipeline.cli import main; main()"
-    words = ["--out", str(out), "--values=-5,10", "--scenes", "110", "--workers", "1"]
+    words = ["--out", str(out), "--values=-5,5,10", "--scenes", "110", "--workers", "1"]
+    words += ["--estimators", "maximum_likelihood,omp", "--number", "known"]
     return [sys.executable, "-c", code, "evaluate", *words, *SET, *ONE, *more]
 
 

@@ -149,7 +149,7 @@ def adapt(
     if name == "epoch_mean":
         return adapt_epoch_mean(function, signature)
     if name in ("mdl", "aic"):
-        return adapt_source_number(function, signature, backend)
+        return adapt_source_number(function, signature, backend, conventions)
     with provide({}):
         ours = getattr(TARGET, name, None) if name in CALLED_AS_OURS else None
     kind = replace(MATRIX_FUNCTIONS[name], truth=ours)

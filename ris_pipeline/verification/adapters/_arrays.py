@@ -1,7 +1,7 @@
 """Spatial smoothing by the size of a subarray, and the number of sources."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from ris_pipeline.verification.adapters._calling import (
 )
 from ris_pipeline.verification.adapters._matrices import PlainMatrixFunction
 from ris_pipeline.verification.adapters._strangers import describe
+from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import Claim, DoesNotApply
 
 PARAMETERS = ("eigenvalues", "samples")
@@ -57,12 +58,14 @@ class PlainSmoothing:
 
 @dataclass(frozen=True)
 class PlainSourceNumber:
-    """Somebody's number of sources from descending eigenvalues; batched: it takes leading axes."""
+    """Somebody's number of sources from descending eigenvalues; batched: it takes leading axes;
+    conventions: in what it differs from ours."""
 
     function: Function
     backend: Backend
     binding: Binding
     batched: bool = False
+    conventions: Conventions = OURS
 
     @property
     def how(self) -> str:
@@ -80,7 +83,9 @@ class PlainSourceNumber:
 
     def once(self, eigenvalues: Tensor, samples: int) -> Tensor:
         """One call of the function."""
-        handed = arguments_for(self.backend, (eigenvalues, samples))
+        given = dict(zip(PARAMETERS, (eigenvalues, samples), strict=True))
+        values = self.conventions.arguments(given)
+        handed = arguments_for(self.backend, list(values.values()))
         answer = self.binding(self.function, dict(zip(PARAMETERS, handed, strict=True)))
         number = to_tensor(answer)
         if number.numel() and not bool((number == number.round()).all()):
@@ -89,7 +94,10 @@ class PlainSourceNumber:
 
 
 def adapt_source_number(
-    function: Function, signature: str, backend: Backend | None = None
+    function: Function,
+    signature: str,
+    backend: Backend | None = None,
+    conventions: Conventions = OURS,
 ) -> PlainSourceNumber:
     """Find out by calling how a function of eigenvalues and a number of samples wants to be called.
 
@@ -104,13 +112,13 @@ def adapt_source_number(
         first = first or error
         if chosen is None:
             continue
-        plain = PlainSourceNumber(function, chosen, binding)
+        plain = PlainSourceNumber(function, chosen, binding, conventions=conventions)
         answer, error = call(plain.once, (one, 50))
         first = first or error
         if error is None and answer.ndim == 0:
             batch, failed = call(plain.once, (many, 50))
             several = failed is None and tuple(batch.shape) == (3,)
-            return PlainSourceNumber(function, chosen, binding, several)
+            return replace(plain, batched=several)
     said = "another shape" if first is None else describe(first)
     raise InputError(f"it cannot be called as {signature}: {said}")
 

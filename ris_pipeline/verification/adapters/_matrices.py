@@ -288,8 +288,12 @@ def _tried(
             probe["k"] = torch.full(batch, PROBE_K)
 
     def placed(*values: Any) -> Any:
-        named = given.conventions.arguments(dict(zip(kind.parameters, values, strict=True)))
-        return binding(given.function, named)
+        arrays = any(isinstance(x, np.ndarray) for x in values)
+        # Conventions are changes of tensors.
+        tensors = (torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in values)
+        named = given.conventions.arguments(dict(zip(kind.parameters, tensors, strict=True)))
+        handed = arguments_for("numpy" if arrays else "torch", list(named.values()))
+        return binding(given.function, dict(zip(named, handed, strict=True)))
 
     try:
         chosen = backend or find_backend(

@@ -96,6 +96,12 @@ MATRICES: tuple[Convention, ...] = (
         after=("answer = answer.flip(-1)  # numpy: answer[..., ::-1]",),
     ),
     Convention(
+        "ascending",
+        frozenset({"mdl", "aic"}),
+        arguments=_changed("eigenvalues", lambda values: values.flip(-1)),
+        before=("eigenvalues = eigenvalues[..., ::-1]",),
+    ),
+    Convention(
         "dB",
         SPECTRA | {"eigengap"} | ULA.keys(),
         rank=1,
@@ -207,7 +213,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "noise dimension",
-        frozenset({"music_spectrum", *_BASES}),
+        frozenset({"music_spectrum", "eigengap", "eigengap_loss", *_BASES}),
         arguments=_noise_dimension,
         before=("k = matrix.shape[-1] - k",),
     ),
