@@ -121,6 +121,14 @@ def test_a_table_is_narrow_whole_and_without_trailing_blanks() -> None:
         assert word in text
 
 
+def test_a_long_title_wraps_between_words() -> None:
+    title = " ".join(["word"] * 30)
+    lines = plain_table(title, ("a", "b"), [["x", "1"]]).plain.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert all(line == line.rstrip() for line in lines)
+    assert " ".join(lines).startswith(title)
+
+
 def test_a_column_of_numbers_is_never_cut() -> None:
     wide = ["x" * 90, "1.25", "2.5"]
     assert "x" * 90 in plain_table("", ("name", "a", "b"), [wide]).plain

@@ -8,22 +8,17 @@ from rich.console import Console
 
 from ris_pipeline.cli._options import DOMAINS, ROLES, completed
 
+TARGET = typer.Argument(
+    help="package.module, path/to/file.py, module:object or module:function=name."
+)
+ROLE = typer.Option(
+    "--as", help=f"What the function is: {', '.join(ROLES)}.", autocompletion=completed(ROLES)
+)
+
 
 def verify(
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="package.module, path/to/file.py, module:object or module:function=name."
-        ),
-    ],
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            help=f"What the function is: {', '.join(ROLES)}.",
-            autocompletion=completed(ROLES),
-        ),
-    ] = None,
+    target: Annotated[str, TARGET],
+    name: Annotated[str | None, ROLE] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     examples: Annotated[int, typer.Option(help="Examples a law.")] = 100,
     domain: Annotated[

@@ -1,8 +1,9 @@
 """The command `evaluate`."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,7 +20,14 @@ from ris_pipeline.cli._options import (
     listed,
     path,
 )
-from ris_pipeline.config import check_used, parse_value
+from ris_pipeline.config import Scenario, check_used, parse_value
+
+if TYPE_CHECKING:
+    from ris_pipeline.evaluation import Estimator, Table
+
+WORKERS = typer.Option(
+    help="Processes.", show_default="2, or 1 without dask, which the extra cluster brings"
+)
 
 
 def evaluate(
@@ -53,12 +61,7 @@ def evaluate(
     preset: Preset = "reference",
     set_: Overrides = None,
     seed: Seed = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes.", show_default="2, or 1 without dask, which the extra cluster brings"
-        ),
-    ] = None,
+    workers: Annotated[int | None, WORKERS] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler, instead of local processes.")
     ] = None,
@@ -74,20 +77,51 @@ def evaluate(
 
     Exit code 1 if an estimator failed in some cell: the others are in the tables.
     """
-    from ris_pipeline import evaluation as room
     from ris_pipeline.commands.evaluate import run_evaluation
     from ris_pipeline.evaluation.plan import Evaluation, make_series
-    from ris_pipeline.learning import find_model
 
     check_used(set_ or (), "evaluate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
-    names = list(sweep or ([] if battery else ["snr"]))
+    tables = _tables(settings.scenario, sweep, battery, values)
+    wanted, known = _estimators(estimators, model, tables)
+    series = make_series(wanted, listed(number), known)
+    evaluation = Evaluation(tables, series, settings.seed, scenes, known)
+    if workers is None:
+        workers = 2 if find_spec("distributed") else 1
+    if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
+        raise typer.Exit(1)
+
+
+def _tables(
+    scenario: Scenario, sweep: Sequence[str] | None, battery: str | None, values: str | None
+) -> "tuple[Table, ...]":
+    """The tables that are asked for.
+
+    Raises:
+        InputError: values of several sweeps, or of none.
+    """
+    from ris_pipeline import evaluation as room
+
+    names = sweep or ([] if battery else ["snr"])
     if values is not None and len(names) != 1:
         raise InputError(f"values = {values!r}: allowed with one sweep, not with {len(names)}")
     places = [] if values is None else [parse_value(text) for text in values.split(",")]
-    tables = [room.sweep(name, settings.scenario, places) for name in names]
-    tables += room.battery(battery, settings.scenario) if battery else []
-    wanted = list(ESTIMATORS) if estimators == "all" else listed(estimators)
+    tables = [room.sweep(name, scenario, places) for name in names]
+    return (*tables, *(room.battery(battery, scenario) if battery else ()))
+
+
+def _estimators(
+    names: str, model: str | None, tables: "Sequence[Table]"
+) -> "tuple[list[str], dict[str, Estimator]]":
+    """The names that are asked for, and all that are known: with a model, the network's too.
+
+    Raises:
+        InputError: no such model, or one that was trained for other scenes than those of a table.
+    """
+    from ris_pipeline import evaluation as room
+    from ris_pipeline.learning import find_model
+
+    wanted = list(ESTIMATORS) if names == "all" else listed(names)
     known = dict(room.ESTIMATORS)
     if model is not None:
         learned = room.Learned.of(find_model(model))
@@ -95,9 +129,4 @@ def evaluate(
             learned.check(cell.receiver_scenario or cell.scenario)
         known[learned.name] = learned
         wanted.append(learned.name)
-    series = make_series(wanted, listed(number), known)
-    evaluation = Evaluation(tuple(tables), series, settings.seed, scenes, known)
-    if workers is None:
-        workers = 2 if find_spec("distributed") else 1
-    if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
-        raise typer.Exit(1)
+    return wanted, known

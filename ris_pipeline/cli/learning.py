@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from ris_pipeline._errors import check_choice
+from ris_pipeline._files import json_text
 from ris_pipeline.cli._options import PRESET, Overrides, Preset, Seed, chosen, path, with_seed
 from ris_pipeline.config import preset_names
 
@@ -67,6 +68,14 @@ def train(
     preset: Annotated[str | None, PRESET] = None,
     set_: Overrides = None,
     seed: Seed = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train on the scenes in this folder, of `simulate`, instead of on new ones.",
+            parser=path,
+            metavar="FOLDER",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue the run in OUT; start it where there is none."),
@@ -91,11 +100,12 @@ def train(
     """
     from ris_pipeline.commands.train import run_train
 
+    stored = [] if scenes is None else [f"training.scene_folder={json_text(str(scenes))}"]
     run_train(
         Console(),
         out,
         preset,
-        with_seed(set_, seed),
+        [*with_seed(set_, seed), *stored],
         resume=resume,
         accelerator=accelerator,
         devices=devices,

@@ -14,6 +14,7 @@ from rich.console import Console
 from ris_pipeline._files import json_text
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
+from ris_pipeline.report.tables import prose
 from ris_pipeline.watch.doctor import OK, UNKNOWN, WRONG, Check, as_json, checklist, read_run
 from ris_pipeline.watch.journal import strict
 
@@ -48,7 +49,7 @@ def run_doctor(console: Console, run: Path | None, json_wanted: bool) -> bool:
 def _print(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         said = f": {check.said}" if check.said else ""
-        line = f"{MARKS[check.verdict]} {check.name}{said}"
+        line = prose(f"{MARKS[check.verdict]} {check.name}{said}", hang="  ")
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -69,7 +70,7 @@ def _built_with(name: str) -> bool:
 
 def _threads() -> Check:
     count = torch.get_num_threads()
-    said = f"{count} of torch, OMP_WAIT_POLICY=PASSIVE keeps them from spinning while they wait"
+    said = f"{count} of torch; OMP_WAIT_POLICY=PASSIVE lets them sleep while they wait"
     return Check("threads", OK, said)
 
 
@@ -87,7 +88,7 @@ def _golden() -> Check:
         return Check(name, WRONG, f"{GOLDEN} cannot be read: {error}")
     worst = max(_difference(values, stored[column]) for column, values in curve.items())
     good = worst <= GOLDEN_RTOL
-    return Check(name, OK if good else WRONG, f"largest relative difference {worst:.1e}")
+    return Check(name, OK if good else WRONG, f"off by {worst:.1e} at most")
 
 
 def _stored(columns: Iterable[str]) -> dict[str, NDArray[np.float64]]:

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ris_pipeline._errors import InputError, RunFailed, check_choice
 from ris_pipeline.config import Settings, load_settings, override_settings
 from ris_pipeline.learning import Trainer, failures, health_alarms, load_checkpoint, make_fabric
+from ris_pipeline.learning.averaging import Weights
+from ris_pipeline.learning.stored import open_scenes
 from ris_pipeline.report.run_folder import CHECKPOINT, RunFolder
 from ris_pipeline.report.tensorboard import TensorBoard, check_tensorboard
 
@@ -64,6 +66,24 @@ def _write_epoch(trainer: Trainer, folder: RunFolder, events: TensorBoard | None
         events.write_epoch(trainer.history)
 
 
+def _write_end(folder: RunFolder, trainer: Trainer, weights: Weights) -> None:
+    n_h, n_v = trainer.settings.scenario.panel
+    folder.write_loss_curve(trainer.history, f"Covariance network, {n_h} x {n_v}")
+    folder.write_model(trainer.settings, weights)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 def run_train(
     console: Console,
     out: Path,
@@ -77,7 +97,8 @@ def run_train(
     """What `ris-pipeline train` does; `machine` is of `train_with_progress`.
 
     Raises:
-        InputError: a folder with a run that is not to be resumed, and as `train_with_progress`.
+        InputError: a folder with a run that is not to be resumed, scenes that are not the run's,
+            and as `train_with_progress`.
         RunFailed: as `train_with_progress`.
     """
     if tensorboard:
@@ -88,6 +109,8 @@ def run_train(
         if going_on and preset is None
         else load_settings(preset or "small", overrides)
     )
+    if settings.training.scene_folder is not None:
+        open_scenes(settings)
     folder = RunFolder(out)
     with folder.held():
         if folder.checkpoint.exists() and not resume:
@@ -132,20 +155,9 @@ def train_with_progress(
     fabric = _fabric(settings, accelerator, devices, hosts)
     if not fabric.is_global_zero:
         console = Console(quiet=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with bar as progress, _log_to(console, every):
+    with _bar(console) as progress, _log_to(console, every):
         task = progress.add_task("training", total=None)
-        trainer = Trainer(
-            settings,
-            fabric,
-            lambda batch, loss: progress.advance(task),
-        )
+        trainer = Trainer(settings, fabric, lambda batch, loss: progress.advance(task))
         if folder is not None and resume:
             folder.restore(trainer)
         training = settings.training
@@ -173,9 +185,7 @@ def train_with_progress(
     # Every process takes part in the choice, one writes it.
     weights = trainer.best_weights()[1] if folder is not None else {}
     if written is not None:
-        title = f"Covariance network, {settings.scenario.panel[0]} x {settings.scenario.panel[1]}"
-        written.write_loss_curve(trainer.history, title)
-        written.write_model(trainer.settings, weights)
+        _write_end(written, trainer, weights)
     failed = failures(trainer.history)
     if failed:
         raise RunFailed(f"the run has failed: {'; '.join(failed)}")

@@ -118,6 +118,9 @@ class Training(Frozen):
     validation_scenes: Count = 1024
     fixed_scenes: Switch = False
     """Show the same scenes in every epoch (the overfit test)."""
+    scene_folder: str | None = None
+    """Folder of training scenes that `ris-pipeline simulate` wrote, shown in random order again and
+    again; absent: new scenes."""
     accumulation: Count = 1
     lr_backbone: Positive = 2e-4
     lr_heads: Positive = 8e-4
@@ -138,6 +141,8 @@ class Training(Frozen):
         ends = [phase.until for phase in self.curriculum]
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1.0):
             raise ValueError(f"curriculum ends at {ends}: allowed are rising values, the last 1.0")
+        if self.fixed_scenes and self.scene_folder is not None:
+            raise ValueError("fixed_scenes and scene_folder: allowed is one of them")
         return self
 
 

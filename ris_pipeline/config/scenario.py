@@ -87,7 +87,7 @@ class Scenario(Frozen):
     dft_shape: tuple[Count, Count] = (8, 8)
     codebook_seed: Integer = 0
     phase_bits: Annotated[Integer, Field(ge=1, le=16)] | None = 3
-    """Quantisation of the code phases; absent means none."""
+    """Quantization of the code phases; absent means none."""
     rician_k: Interval = (0.5, 10.0)
     """Rician K-factor, linear, uniform."""
     sources: tuple[Integer, Integer] = (1, K_MAX)

@@ -198,13 +198,16 @@ class SceneStore:
     scenario, seed, split, size: of the set; manifest: as in the file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Open a folder; files are looked at when their scenes are wanted, sums by `verify`.
+
+        Args:
+            device: where the scenes go.
 
         Raises:
             InputError: no such set, one that is not complete, or a shard of another size.
         """
-        self.folder = folder
+        self.folder, self.device = folder, device
         self.manifest = _read_manifest(folder)
         try:
             self.scenario = Scenario.model_validate(self.manifest["scenario"])
@@ -245,12 +248,12 @@ class SceneStore:
         """
         check_range("index", index, 0, self.size - 1)
         values = self._gather(index.numpy(force=True))
-        tensors = {name: _loaded(name, value) for name, value in values.items()}
-        real = torch.float32
-        believed = believed_panel(self.scenario, real)
+        tensors = {name: _loaded(name, value).to(self.device) for name, value in values.items()}
+        real, index = torch.float32, index.to(self.device)
+        believed = believed_panel(self.scenario, real, tensors["channel"].device)
         return SceneBatch(
             **{name: tensors[name] for name in _SCENE},
-            codes=believed.apply(ris_codes(self.scenario)),
+            codes=believed.apply(ris_codes(self.scenario).to(self.device)),
             panel=believed.panel,
             scenario=self.scenario,
             sources=Sources(**{name: tensors[name] for name in _SOURCES}),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.config import Settings
+from ris_pipeline.learning.stored import stored_batches
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def training_batches(
 ) -> Iterator[SceneBatch]:
     """This process's share of every batch of an epoch (from 0): consecutive scenes, by rank."""
     training = settings.training
+    if training.scene_folder is not None:
+        yield from stored_batches(settings, epoch, fabric)
+        return
     first = 0 if training.fixed_scenes else epoch * training.batches
     size = training.batch_size
     own = size // fabric.world_size

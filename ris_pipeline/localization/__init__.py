@@ -11,6 +11,7 @@ from ris_pipeline.localization.bounds.stochastic import (
     stochastic_cramer_rao_bound,
     stochastic_fisher_information,
 )
+from ris_pipeline.localization.bounds.table import BoundTable
 from ris_pipeline.localization.coordinates import Domain, beamwidths, depth_of_focus, search_domain
 from ris_pipeline.localization.estimates import Estimates, Status
 from ris_pipeline.localization.grid_search.detection import detection_spectrum
@@ -55,6 +56,7 @@ from ris_pipeline.localization.supposed import suppose_sources
 __all__ = [
     "CRITERIA",
     "DETECTION_ANGLE",
+    "BoundTable",
     "DirectionGrid",
     "Domain",
     "Errors",

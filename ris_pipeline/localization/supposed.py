@@ -58,28 +58,34 @@ def suppose_sources(
     if noise is None:
         noise = noise_estimate(measurement, fit.rss, active.sum(1), _fitted(scenes))
     check_finite("noise_variance", noise)
-    real = scenes.snapshots.real.dtype
     amplitudes = torch.where(active[:, None], fit.amplitudes, 0.0).mT
     size = amplitudes.abs().square().mean(-1).sqrt()
     symbols = amplitudes / torch.where(size > 0, size, 1.0)[..., None]
     signal = measurement.energy - fit.rss
     snr = 10 * (signal / (measurement.samples * noise)).clamp_min(0).log10()
+    real, kind = scenes.snapshots.real.dtype, scenes.snapshots.dtype
+    sources = Sources(
+        azimuth=parameters[..., 0].to(real),
+        elevation=parameters[..., 1].to(real),
+        distance=(1 / parameters[..., 2]).to(real),
+        gains=size.to(kind),
+        symbols=symbols.to(kind),
+        count=active.sum(1),
+    )
+    return _scenes_of(scenes, sources, noise.to(real), snr.to(real))
+
+
+def _scenes_of(scenes: Received, sources: Sources, noise: Tensor, snr: Tensor) -> SceneBatch:
+    """What was received, with a truth."""
     return SceneBatch(
         snapshots=scenes.snapshots,
         channel=scenes.channel,
         codes=scenes.codes,
         panel=scenes.panel,
         scenario=scenes.scenario,
-        noise_variance=noise.to(real),
-        snr_db=snr.to(real),
-        sources=Sources(
-            azimuth=parameters[..., 0].to(real),
-            elevation=parameters[..., 1].to(real),
-            distance=(1 / parameters[..., 2]).to(real),
-            gains=size.to(scenes.snapshots.dtype),
-            symbols=symbols.to(scenes.snapshots.dtype),
-            count=active.sum(1),
-        ),
+        noise_variance=noise,
+        snr_db=snr,
+        sources=sources,
     )
 
 

@@ -22,13 +22,14 @@ def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     heading = _lines(header, widths)
     body = [line for row in rows for line in _lines(row, widths)]
     rule = "-" * (sum(widths) + len(_GAP) * (len(widths) - 1))
-    text = Text(no_wrap=True, overflow="ignore").append(f"{title}\n", style="bold")
+    text = Text(no_wrap=True, overflow="ignore").append(f"{prose(title)}\n", style="bold")
     return text.append("\n".join([*heading, rule, *body, ""]))
 
 
-def prose(text: str) -> str:
-    """Text as wide as a table, without blanks at the ends of lines."""
-    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def prose(text: str, hang: str = "") -> str:
+    """Text as wide as a table, without blanks at the ends of lines; `hang` begins all but the
+    first."""
+    return fill(text, WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

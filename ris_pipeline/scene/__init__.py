@@ -22,7 +22,7 @@ from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import (
     dft_codebook,
     hadamard_codebook,
-    quantise_phase,
+    quantize_phase,
     random_codebook,
     ris_codes,
 )
@@ -62,7 +62,7 @@ __all__ = [
     "on_even_grid",
     "own_scenario",
     "panel_scenario",
-    "quantise_phase",
+    "quantize_phase",
     "random_codebook",
     "rician_channel",
     "ris_codes",
@@ -78,3 +78,6 @@ __all__ = [
 ]
 
 open_doors(globals(), __all__, checked)
+
+quantise_phase = quantize_phase
+"""Its name up to version 0.2.0."""

@@ -1,4 +1,4 @@
-"""RIS phase codes: unit-modulus rows, chosen evenly from a codebook and quantised.
+"""RIS phase codes: unit-modulus rows, chosen evenly from a codebook and quantized.
 
 dft:  c_n = exp(j 2 pi (p i_h / P + q i_v / Q)),   (p, q) in P x Q
 """
@@ -28,7 +28,7 @@ def _check_memory(codes: int, elements: int) -> None:
         )
 
 
-def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tensor, "*shape"]:
+def quantize_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tensor, "*shape"]:
     """Nearest of the `2^bits` phases `2 pi m / 2^bits`, at unit modulus.
 
     Raises:
@@ -38,6 +38,10 @@ def quantise_phase(codes: Complex[Tensor, "*shape"], bits: int) -> Complex[Tenso
     step = 2 * math.pi / 2**bits
     phase = torch.round(codes.angle() / step) * step
     return phasor(phase)
+
+
+quantise_phase = quantize_phase
+"""Its name up to version 0.2.0."""
 
 
 def dft_codebook(panel: tuple[int, int], shape: tuple[int, int]) -> Complex[Tensor, "codes n"]:
@@ -118,5 +122,5 @@ def ris_codes(scenario: Scenario, dtype: torch.dtype = torch.complex64) -> Compl
             random = random_codebook(count, scenario.elements, scenario.codebook_seed)
             codes = torch.where(torch.arange(count)[:, None] % 2 == 0, dft, random)
     if scenario.phase_bits is not None:
-        codes = quantise_phase(codes, scenario.phase_bits)
+        codes = quantize_phase(codes, scenario.phase_bits)
     return codes.to(dtype).reshape(scenario.blocks, scenario.codes, scenario.elements)

@@ -1,6 +1,6 @@
 """Operations on covariances, dense or factored: both forms of each, one behaviour.
 
-trace normalisation   (n / tr R) R
+trace normalization   (n / tr R) R
 shrinkage             (1 - a) R + a (tr R / n) I
 blend                 (1 - beta) R_1 + beta R_2
 NMSE                  ||R - T||_F^2 / ||T||_F^2
@@ -135,7 +135,7 @@ def prepare_covariance(
 ) -> LowRankCovariance:
     """A predicted and a sample covariance as the spectra see them.
 
-    Trace normalisation of both, blend, SNR-aware shrinkage; trace n.
+    Trace normalization of both, blend, SNR-aware shrinkage; trace n.
     """
     blended = blend(prediction, sample, beta)
     shrunk = shrink(blended, shrinkage_weight(snr_db))

@@ -97,7 +97,7 @@ def _is_frozen(module: nn.Module) -> bool:
 
 
 def is_dropout(module: nn.Module) -> bool:
-    """Whether it drops entries: nobody rests it alone, as is done with normalisation."""
+    """Whether it drops entries: nobody rests it alone, as is done with normalization."""
     return isinstance(module, nn.modules.dropout._DropoutNd)
 
 

@@ -28,7 +28,8 @@ from ris_pipeline.watch._seen import distributed
 from ris_pipeline.watch.alarms import Alarm, kinds
 from ris_pipeline.watch.bookkeeping import Average
 from ris_pipeline.watch.journal import NAME, Journal
-from ris_pipeline.watch.observers import Observers, Options
+from ris_pipeline.watch.observers import Observers
+from ris_pipeline.watch.options import Options
 from ris_pipeline.watch.sampling import Sampling
 from ris_pipeline.watch.spectral import Spectrum
 

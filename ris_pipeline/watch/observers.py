@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,10 +28,11 @@ from ris_pipeline.watch._seen import (
     distributed,
     tensors_in,
 )
-from ris_pipeline.watch.bookkeeping import Average, Bookkeeping, Losses
+from ris_pipeline.watch.bookkeeping import Bookkeeping, Losses
 from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of, on_cpu
 from ris_pipeline.watch.journal import Journal
 from ris_pipeline.watch.optimiser import Held, Optimisers
+from ris_pipeline.watch.options import Options
 from ris_pipeline.watch.parameters import Parameters
 from ris_pipeline.watch.rates import Rates
 from ris_pipeline.watch.sampling import Sampling
@@ -46,20 +46,6 @@ MOST_PARTS = 16
 """Outputs of parts of the model that are kept, the last ones."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a loop says of itself beyond its model and optimisers, as in `Watch`."""
-
-    schedulers: Sequence[Any]
-    scaler: Any
-    averages: Mapping[str, Average]
-    epochs: int | None
-    clip: float | None
-    hinge: str | None
-    higher_is_better: bool
-    lines: bool
 
 
 class Observers:

@@ -30,7 +30,7 @@ SKIPS = 10
 """Halvings after which a loss scale of 65536 is 64."""
 
 ROUNDING = 1e-6
-"""Share of the norm below which a gradient may be rounding alone, as of a bias that normalisation
+"""Share of the norm below which a gradient may be rounding alone, as of a bias that normalization
 takes out again: a dozen times the rounding of float32."""
 
 MOST_RATES = 2**16

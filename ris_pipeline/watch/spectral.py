@@ -183,7 +183,7 @@ class Spectral:
         k = signal.shape[1]
         if gap_of(values, k) < OPEN_GAP * values[0]:
             return
-        # Orthonormalised, so that the scale of the columns does not count.
+        # Orthonormalized, so that the scale of the columns does not count.
         held = np.linalg.norm(np.linalg.qr(basis)[0].conj().T @ signal) ** 2 / k
         said = f"it holds {held:.0%} of the {k} leading directions"
         self._often("subspace-exchanged", held < 0.5, said)

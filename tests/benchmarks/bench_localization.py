@@ -20,7 +20,7 @@ STATIC = Scenario(power="power_control", snr_db=(0.0, 20.0), sources=(1, 5))
 MOVING = STATIC.replace(blocks=16, codes=1, sources=(2, 2))
 
 
-def _rate(estimate: Callable[[SceneBatch], Estimates], scenes: SceneBatch) -> float:
+def _rate(estimate: Callable[..., Estimates], scenes: SceneBatch) -> float:
     """Scenes a second, the better of two runs."""
     torch.set_num_threads(1)
     estimate(scenes)
@@ -51,6 +51,7 @@ def bench_gains_against_dense(pairs, figure) -> None:
     grid = steering_grid(MOVING)
     data, detector = measure(scenes), build_detector(grid, scenes.codes)
     phi, steering = sensing_matrix(scenes.channel, scenes.codes), grid.steering
+    assert steering is not None
 
     def subject() -> Tensor:
         return grid_gains(detector, data)

@@ -1,6 +1,7 @@
 """The same quantities as the textbook writes them: dense matrices, one scene at a time."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def loss(
         angle.append(cost[sources, slots].mean())
         error = prediction.log_distance[i][slots] - truth.distance[i, :k].log()
         distance.append(_huber(error, config.huber_log_distance).mean())
-        atoms = sum(
+        atoms: Any = sum(
             _huber(_wrapped(guess[i][None] - true[i, :k, None]), delta)
             for guess, true in (
                 (prediction.atom_azimuth, truth.azimuth),

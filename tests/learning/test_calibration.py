@@ -61,6 +61,7 @@ def test_responses_are_found_to_what_the_data_hold(training, found) -> None:
 
 def test_a_calibrated_panel_locates_like_the_true_one(training, found) -> None:
     test = SceneSet(SCENARIO, 0, 32, Split.TEST, torch.float64).scenes(0, 32)
+    assert test.truth is not None
     true = BelievedPanel(test.truth.panel, test.truth.response[0])
     errors = [
         median_position_error(locate(scenes, scenes.sources.count), scenes)
@@ -76,6 +77,7 @@ def test_without_labels_most_of_it_is_found_too(training) -> None:
     true = normalised_response(training.truth.response[0])
     before = (1 - true).abs().square().mean().sqrt()
     assert found.costs[-1] < 0.6 * found.costs[0]
+    assert found.believed.response is not None
     assert (found.believed.response - true).abs().square().mean().sqrt() < before
 
 
@@ -83,6 +85,7 @@ def test_a_panel_file_is_what_scenes_are_seen_with(found, tmp_path: Path) -> Non
     path = tmp_path / "panel.safetensors"
     save_panel(path, found.believed)
     read = load_panel(path)
+    assert read.response is not None
     assert torch.equal(read.response, found.believed.response)
     scenario = SCENARIO.replace(panel_file=str(path))
     plain, seen = (simulate(s, 3, torch.arange(2), torch.float64) for s in (SCENARIO, scenario))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_an_estimate_is_never_a_worse_fit_than_that_of_locate(model, scenes) -> 
 
 @pytest.mark.parametrize("verdict", [Verdict.NOT_FINITE, Verdict.FLAT, Verdict.SATURATED])
 def test_a_useless_prediction_leaves_the_scene_to_locate(model, scenes, verdict) -> None:
-    network = load_model(find_model("small")).network
+    network: Any = load_model(find_model("small")).network
     last = network.heads[-1][1]
     with torch.no_grad():
         for head in network.heads:

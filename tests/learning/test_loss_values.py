@@ -154,14 +154,18 @@ class Scene:
         )
 
     def angle(self) -> float:
-        return np.mean([self._cost(source, slot) for source, slot in enumerate(self._match())])
+        return float(
+            np.mean([self._cost(source, slot) for source, slot in enumerate(self._match())])
+        )
 
     def distance(self) -> float:
-        return np.mean(
-            [
-                huber(self.slots[2][slot] - self.sources[2][source], CONFIG.huber_log_distance)
-                for source, slot in enumerate(self._match())
-            ]
+        return float(
+            np.mean(
+                [
+                    huber(self.slots[2][slot] - self.sources[2][source], CONFIG.huber_log_distance)
+                    for source, slot in enumerate(self._match())
+                ]
+            )
         )
 
     def chamfer(self) -> float:

@@ -153,7 +153,7 @@ def test_a_double_run_is_double_throughout() -> None:
 
 
 def test_a_broken_epoch_cannot_be_saved_or_repeated_only_restored() -> None:
-    def stop(batch: int, loss: float) -> None:
+    def stop(batch: int, loss: torch.Tensor) -> None:
         if batch == 2:
             raise KeyboardInterrupt
 
@@ -283,6 +283,7 @@ def test_a_trainer_is_watched_and_stops_with_a_diagnosis() -> None:
     with pytest.raises(RunFailed, match=r"after epoch 1\n.*steps-skipped .* Try: "):
         trainer.fit()
     assert len(trainer.history) == 1
+    assert trainer.watch is not None
     assert {"gradient-not-finite", "steps-skipped"} <= {a.name for a in trainer.watch.alarms}
     assert any("heads.1.1.bias" in alarm.seen for alarm in trainer.watch.alarms)
 

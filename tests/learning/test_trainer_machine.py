@@ -90,7 +90,7 @@ def global_randomness() -> tuple[bytes, bytes]:
     # Not that of `random`: the shape checker of the tests draws from it.
     return (
         torch.get_rng_state().numpy().tobytes(),
-        np.random.get_state()[1].tobytes(),  # noqa: NPY002
+        np.random.get_state(legacy=True)[1].tobytes(),  # type: ignore[index]  # noqa: NPY002
     )
 
 

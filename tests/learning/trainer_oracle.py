@@ -26,6 +26,11 @@ POISONED = "heads.0.1.bias"
 """The parameter whose gradient is made NaN."""
 
 
+def gradient_of(parameter: torch.Tensor) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 @dataclass
 class Expected:
     """What the record of an epoch has to say."""
@@ -69,7 +74,10 @@ class Oracle:
     def train(self, accumulation: int, poisoned: frozenset[int]) -> None:
         """One epoch; the gradient of one bias is NaN in the batches of `poisoned`, from 0."""
         training = self.settings.training
-        losses, backbone, heads, rates = [], [], [], []
+        losses: list[float] = []
+        rates: list[float] = []
+        backbone: list[float] = []
+        heads: list[float] = []
         non_finite = skipped = 0
         weights = self.phase()
         groups = math.ceil(training.batches / accumulation)
@@ -81,12 +89,12 @@ class Oracle:
                 losses.append(loss.item())
                 (loss / len(members)).backward()
                 if batch in poisoned:
-                    self.network.get_parameter(POISONED).grad.fill_(math.nan)
+                    gradient_of(self.network.get_parameter(POISONED)).fill_(math.nan)
                 for norms, parameters in (
                     (backbone, self.network.backbone_parameters()),
                     (heads, self.network.head_parameters()),
                 ):
-                    squares = [p.grad.square().sum().item() for p in parameters]
+                    squares = [gradient_of(p).square().sum().item() for p in parameters]
                     non_finite += sum(not math.isfinite(x) for x in squares)
                     norms.append(math.sqrt(math.fsum(x for x in squares if math.isfinite(x))))
             rates = self.rates(self.epoch * groups + group, training.epochs * groups)
@@ -162,7 +170,11 @@ class Oracle:
         ends = self.epoch_ends[first:]
         if not ends:
             return {}, 0.0
-        mean = {name: sum(end[name] for end in ends) / len(ends) for name in ends[0]}
+        first_end, *others = ends
+        mean = {
+            name: sum((end[name] for end in others), value) / len(ends)
+            for name, value in first_end.items()
+        }
         size = max(value.abs().max().item() for end in ends for value in end.values())
         return mean, 4 * (len(ends) + 1) * EPS * size
 

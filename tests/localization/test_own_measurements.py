@@ -12,6 +12,7 @@ from ris_pipeline import InputError, load_settings
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import (
+    BoundTable,
     beamwidths,
     cramer_rao_bound,
     locate,
@@ -213,3 +214,22 @@ def test_a_misspecified_bound_is_read_too() -> None:
     assert len(rows) == int((~bound.bias.isnan().all(-1)).sum())
     assert rows[0]["azimuth_bias_deg"] == pytest.approx(math.degrees(float(bound.bias[0, 0, 0])))
     assert len(repr(bound).splitlines()) == 2 + len(rows)
+
+
+def test_a_bound_is_read_as_a_table(untyped) -> None:
+    scenes = received(GRID)
+    places = (torch.tensor([[x, math.nan]]).double() for x in SOURCE)
+    bound = cramer_rao_bound(suppose_sources(scenes, *places))
+    table = BoundTable(bound)
+    (row,) = table.rows()
+    assert row["azimuth_std_deg"] == pytest.approx(math.degrees(float(bound[0, 0, 0].sqrt())))
+    assert row["distance_std_m"] == pytest.approx(float(bound[0, 0, 2].sqrt()))
+    assert len(repr(table).splitlines()) == 3
+    assert table.to_dataframe().shape == (1, 5)
+    blind = bound.numpy().copy()
+    blind[..., 2] = math.inf
+    with untyped():
+        read = BoundTable(blind)  # type: ignore[arg-type]
+    assert read.to_dict()["sources"][0]["distance_std_m"] is None
+    with pytest.raises(InputError, match=r"shape \(2, 3\): allowed is \(scenes, sources, 3\)"):
+        BoundTable(bound[0])

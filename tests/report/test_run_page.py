@@ -131,7 +131,7 @@ def test_the_page_says_what_was_asked_for(strict: Strict) -> None:
         "Eigenvalue profile",
     ):
         assert title in named
-    for title in ("RMSE of the azimuth", "Normalised error", "Bug 1, alone", "Bug 5"):
+    for title in ("RMSE of the azimuth", "Normalized error", "Bug 1, alone", "Bug 5"):
         assert title in named
     assert sum(title.startswith("Errors of the source") for title in named) == 6
     assert sum(title.startswith("MVDR spectrum of the learned") for title in named) == 2

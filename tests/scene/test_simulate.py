@@ -15,7 +15,7 @@ from ris_pipeline.scene import (
     covariance_factor,
     dft_codebook,
     hadamard_codebook,
-    quantise_phase,
+    quantize_phase,
     random_codebook,
     ris_codes,
     sensing_matrix,
@@ -165,7 +165,7 @@ def test_codebooks_are_what_they_are_called() -> None:
     rows = hadamard_codebook(16)
     torch.testing.assert_close(rows @ rows.mH, 16 * torch.eye(16, dtype=rows.dtype))
     assert torch.equal(random_codebook(3, 16, 5), random_codebook(3, 16, 5))
-    error = (quantise_phase(random_codebook(50, 16, 1), 3) / random_codebook(50, 16, 1)).angle()
+    error = (quantize_phase(random_codebook(50, 16, 1), 3) / random_codebook(50, 16, 1)).angle()
     assert error.abs().max() <= np.pi / 8
 
 

@@ -92,7 +92,8 @@ def train(steps: int = 2_000) -> Soaked:
 
 def main(what: str, count: int | None) -> None:
     torch.set_num_threads(1)
-    run = {"localize": localize, "train": train}[what]
+    runs: dict[str, Callable[..., Soaked]] = {"localize": localize, "train": train}
+    run = runs[what]
     seen = run() if count is None else run(count)
     for name, values in (("MB", seen.memory), ("s", seen.seconds)):
         sys.stdout.write(f"{name}: {' '.join(f'{value:.4g}' for value in values)}\n")

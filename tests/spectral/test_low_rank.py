@@ -1,10 +1,8 @@
-"""Every factored routine against its dense form; and where gradients must live."""
+"""Of factored covariances, what the laws do not say: digits of MVDR, where gradients must live, bad
+input. That they agree with dense ones is `properties/spectral/test_low_rank_and_dense.py`."""
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ris_pipeline import spectral
 from ris_pipeline._errors import InputError
@@ -13,48 +11,10 @@ from ris_pipeline.spectral import LowRankCovariance
 DTYPES = (torch.complex128, torch.complex64)
 
 
-def tolerance(dtype: torch.dtype, n: int, condition: float) -> float:
-    """`100 n eps condition`: a chain of backward stable steps, each magnified by the condition."""
-    return 100 * n * torch.finfo(dtype).eps * condition
-
-
-@st.composite
-def covariances(draw: st.DrawFn) -> LowRankCovariance:
-    n, q = draw(st.integers(2, 10)), draw(st.integers(1, 12))
-    batch = draw(st.sampled_from(((), (1,), (3,), (2, 2))))
-    dtype = draw(st.sampled_from(DTYPES))
-    loading = draw(st.sampled_from((0.25, 1.0, 0.0625)))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
-    factor = torch.randn(*batch, n, q, dtype=torch.complex128, generator=generator)
-    return LowRankCovariance(factor.to(dtype), loading)
-
-
 def steering_for(covariance: LowRankCovariance) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     a = torch.randn(covariance.size, 5, dtype=torch.complex128, generator=generator)
     return (a / a.norm(dim=0)).to(covariance.factor.dtype)
-
-
-def condition_of(covariance: LowRankCovariance) -> float:
-    values = covariance.eigenvalues()
-    return float((values[..., 0] / values[..., -1]).max())
-
-
-def assert_agree(got: torch.Tensor, expected: torch.Tensor, covariance: LowRankCovariance) -> None:
-    order = covariance.size + covariance.rank
-    bound = tolerance(covariance.factor.dtype, order, condition_of(covariance))
-    scale = expected.abs().max().item()
-    error = (got - expected).abs().max().item()
-    assert error <= bound * scale, f"off by {error:.2e}, allowed {bound * scale:.2e}"
-
-
-@given(covariances())
-def test_eigenvalues_trace_and_loading(covariance: LowRankCovariance) -> None:
-    dense = covariance.dense()
-    assert_agree(covariance.eigenvalues(), spectral.eigenvalues(dense), covariance)
-    assert_agree(covariance.trace(), spectral.trace(dense), covariance)
-    loaded = spectral.add_loading(covariance, 0.5)
-    assert_agree(loaded.dense(), spectral.add_loading(dense, 0.5), covariance)
 
 
 @pytest.mark.parametrize("columns", [3, 5])
@@ -66,77 +26,11 @@ def test_mvdr_keeps_its_digits_where_the_factor_leaves_no_eigenvalue_at_the_load
     covariance = LowRankCovariance(factor, 1e-6)
     steering = steering_for(covariance)
     spectrum = spectral.mvdr_spectrum(covariance, steering)
-    assert_agree(spectrum, torch.full_like(spectrum, 1e6 + 1e-6), covariance)
-
-
-@given(covariances(), st.integers(1, 9), st.sampled_from((0.0, 3.0, 100.0)))
-def test_gap_and_hinges(covariance: LowRankCovariance, k: int, margin: float) -> None:
-    k = min(k, covariance.size - 1)
-    dense = covariance.dense()
-    top = covariance.eigenvalues()[..., :1].abs().max()
-    gaps = [spectral.eigengap(form, k) / top for form in (covariance, dense)]
-    bound = tolerance(covariance.factor.dtype, covariance.size, 1.0)
-    assert (gaps[0] - gaps[1]).abs().max() <= bound
-    hinges = [spectral.eigengap_loss(form, k, margin) / top for form in (covariance, dense)]
-    assert (hinges[0] - hinges[1]).abs() <= bound
-    shares = [spectral.signal_power_hinge(form, k, 1.0) for form in (covariance, dense)]
-    assert (shares[0] - shares[1]).abs() <= bound
-
-
-@given(covariances(), st.sampled_from((0.0, 0.1, 1.0)))
-def test_normalisation_shrinkage_and_blend(covariance: LowRankCovariance, weight: float) -> None:
-    dense = covariance.dense()
-    pairs = [
-        (spectral.normalize_trace(covariance), spectral.normalize_trace(dense)),
-        (spectral.shrink(covariance, weight), spectral.shrink(dense, weight)),
-    ]
-    other = LowRankCovariance(covariance.factor[..., :1], 0.5)
-    pairs.append(
-        (spectral.blend(covariance, other, weight), spectral.blend(dense, other.dense(), weight))
+    # A chain of backward stable steps at condition 1.
+    rounding = 100 * (3 + columns) * torch.finfo(factor.dtype).eps
+    torch.testing.assert_close(
+        spectrum, torch.full_like(spectrum, 1e6 + 1e-6), rtol=rounding, atol=0.0
     )
-    for factored, full in pairs:
-        assert_agree(factored.dense(), full, covariance)
-    assert_agree(spectral.trace(pairs[1][0]), spectral.trace(covariance), covariance)
-
-
-@given(covariances(), st.sampled_from(((1.0, 1.0), (2.0, 0.5))))
-def test_nmse(covariance: LowRankCovariance, weights: tuple[float, float]) -> None:
-    truth = LowRankCovariance(covariance.factor.flip(-2)[..., :1], 0.125)
-    got = spectral.nmse(covariance, truth, *weights)
-    expected = spectral.nmse(covariance.dense(), truth.dense(), *weights)
-    # Squared norms of both are subtracted: the error is eps of the larger.
-    scale = float(1 + expected.abs().max())
-    bound = tolerance(covariance.factor.dtype, covariance.size, scale)
-    assert (got - expected).abs().max() <= bound
-
-
-@given(covariances())
-def test_spectra(covariance: LowRankCovariance) -> None:
-    a, dense = steering_for(covariance), covariance.dense()
-    assert_agree(
-        spectral.bartlett_spectrum(covariance, a), spectral.bartlett_spectrum(dense, a), covariance
-    )
-    mvdr = spectral.mvdr_spectrum(covariance, a)
-    assert_agree(mvdr, spectral.mvdr_spectrum(dense, a), covariance)
-    slack = 1 + tolerance(covariance.factor.dtype, covariance.size, 1.0)
-    assert (mvdr <= spectral.bartlett_spectrum(covariance, a) * slack).all()
-
-
-@given(covariances(), st.integers(1, 9))
-def test_signal_subspace(covariance: LowRankCovariance, k: int) -> None:
-    k = min(k, covariance.size - 1, covariance.rank)
-    values = covariance.eigenvalues()
-    gap = (values[..., k - 1] - values[..., k]).min()
-    projectors = [
-        spectral.projector(spectral.signal_subspace(form, k))
-        for form in (covariance, covariance.dense())
-    ]
-    # Davis and Kahan: a subspace turns by the perturbation over the gap. The factored basis divides
-    # by sqrt(g_k), hence the ratio of the largest to the k-th eigenvalue.
-    error = torch.linalg.matrix_norm(projectors[0] - projectors[1]).max()
-    ratio = (values[..., 0] / (values[..., k - 1] - covariance.loading_column()[..., 0])).max()
-    bound = tolerance(covariance.factor.dtype, covariance.size, float(ratio * values.max() / gap))
-    assert error <= bound
 
 
 @pytest.mark.parametrize("case", ["zero", "ties", "rank one"])
@@ -164,30 +58,6 @@ def test_gradients_are_finite_where_eigenvectors_are_not(case: str, dtype: torch
     assert torch.isfinite(factor.grad).all()
 
 
-def test_the_factored_hinge_has_the_gradient_of_the_dense_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    factor = torch.randn(4, 9, 3, dtype=torch.complex128, generator=generator, requires_grad=True)
-    grads = []
-    for form in (LowRankCovariance(factor), LowRankCovariance(factor).dense()):
-        grads.append(torch.autograd.grad(spectral.eigengap_loss(form, 2, 100.0), factor)[0])
-    torch.testing.assert_close(*grads)
-
-
-def test_signal_and_noise_subspaces_complete_each_other() -> None:
-    generator = torch.Generator().manual_seed(0)
-    factor = torch.randn(2, 7, 7, dtype=torch.complex128, generator=generator)
-    matrix = factor @ factor.mH
-    whole = sum(
-        spectral.projector(subspace(matrix, 3))
-        for subspace in (spectral.signal_subspace, spectral.noise_subspace)
-    )
-    torch.testing.assert_close(whole, torch.eye(7, dtype=matrix.dtype).expand(2, 7, 7))
-    x = torch.randn(2, 7, 4, dtype=torch.complex128, generator=generator)
-    noise = spectral.noise_subspace(matrix, 3)
-    got = spectral.noise_projection(spectral.signal_subspace(matrix, 3), x)
-    torch.testing.assert_close(got, (noise.mH @ x).abs().square().sum(-2))
-
-
 def test_music_peaks_at_the_truth_without_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(8, 40, dtype=torch.complex128, generator=generator)
@@ -196,17 +66,6 @@ def test_music_peaks_at_the_truth_without_noise() -> None:
     spectrum = spectral.music_spectrum(covariance, a, 3)
     assert set(spectrum.topk(3).indices.tolist()) == {0, 1, 2}
     assert torch.isfinite(spectrum).all()
-
-
-def test_soft_alignment_is_between_zero_and_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(8, 5, dtype=torch.complex128, generator=generator)
-    a = a / a.norm(dim=0)
-    inside = spectral.soft_alignment(LowRankCovariance(a[:, :2]), a)
-    assert (inside >= 0).all()
-    assert (inside <= 1 + np.finfo(float).eps * 100).all()
-    # A direction with half the power: g / (g + ridge tr) with g near tr / 2.
-    assert (inside[:2] > 1 - 10e-3).all()
 
 
 REJECTED = [

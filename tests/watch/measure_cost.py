@@ -20,7 +20,7 @@ def main(pairs: int) -> None:
     trainers = [Trainer(settings), Trainer(settings)]
     watch = trainers[1].start_watch(log=lambda line: None)
     # The first one without the watch that it would start by itself.
-    trainers[0].start_watch = lambda: None  # type: ignore[method-assign]
+    trainers[0].start_watch = lambda: None  # type: ignore[assignment]
     rows = []
     for number in range(pairs):
         seconds = [0.0, 0.0]

@@ -36,10 +36,10 @@ def train(watched: bool, change: dict[str, Any]) -> dict[str, Any]:
         nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
     )
     if change["compiled"]:
-        model = torch.compile(model, backend="aot_eager")
+        model = torch.compile(model, backend="aot_eager")  # type: ignore[assignment]
     optimizer = change["make"](model.parameters())
     scaler = torch.amp.GradScaler("cpu", enabled=change["scaled"])
-    options = {"sampling": every_step(), "log": lambda line: None, "scaler": scaler}
+    options: dict[str, Any] = {"sampling": every_step(), "log": lambda line: None, "scaler": scaler}
     watch = Watch(model, optimizer, **options) if watched else None
     calls = []
     handle = next(model.parameters()).register_hook(lambda gradient: calls.append(1))
@@ -99,7 +99,7 @@ def left_behind(model: nn.Module, optimizer: Any, calls: list[int]) -> dict[str,
         "hooks": hooks,
         "step hooks": (len(optimizer._optimizer_step_pre_hooks),),
         "randomness": torch.get_rng_state(),
-        "numpy": np.random.get_state()[1].tobytes(),  # noqa: NPY002
+        "numpy": np.random.get_state(legacy=True)[1].tobytes(),  # type: ignore[index]  # noqa: NPY002
         "calls of the loop's own hook": calls,
     }
 
@@ -265,5 +265,5 @@ def test_no_random_number_is_drawn() -> None:
     watch = Watch(run.model, run.optimizer, log=lambda line: None)
     watch.epoch(1.0, 2.0)
     watch.close()
-    assert torch.equal(states[0], torch.get_rng_state())
+    assert torch.equal(states[0], torch.get_rng_state())  # type: ignore[arg-type]
     assert states[1] == random.getstate()

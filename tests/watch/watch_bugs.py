@@ -172,7 +172,7 @@ def weight_applied_twice(recipe: Recipe) -> None:
 
 @bug("covariance-not-finite")
 def trace_of_zero(recipe: Recipe) -> None:
-    """Normalised by a trace that is zero."""
+    """Normalized by a trace that is zero."""
     covariance_changed(
         recipe, lambda r: r / (0 * r.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None])
     )
@@ -346,7 +346,7 @@ def never_back_to_training(recipe: Recipe) -> None:
 @bug("validating-in-train-mode")
 def no_eval(recipe: Recipe) -> None:
     """No `model.eval()`."""
-    recipe.validation_mode = lambda run: run.model.train()
+    recipe.validation_mode = lambda run: run.model.train()  # type: ignore[assignment]
 
 
 @bug("average-not-following")
@@ -462,7 +462,7 @@ def poison(value: float, period: int, run: Run) -> None:
         calls[0] += 1
         return torch.full_like(gradient, value) if calls[0] % period == 0 else gradient
 
-    run.model.position.bias.register_hook(hook)
+    run.model.position.bias.register_hook(hook)  # type: ignore[union-attr, operator]
 
 
 @bug("step-never", OWN_ORDER, number=5)
@@ -594,10 +594,10 @@ def weights_restored(recipe: Recipe) -> None:
     """A head loaded from a checkpoint after every step."""
 
     def prepared(run: Run) -> None:
-        run.extra["head"] = deepcopy(run.model.position.state_dict())
+        run.extra["head"] = deepcopy(run.model.position.state_dict())  # type: ignore[union-attr]
 
     recipe.prepared = prepared
-    recipe.after_batch = lambda run: run.model.position.load_state_dict(run.extra["head"])
+    recipe.after_batch = lambda run: run.model.position.load_state_dict(run.extra["head"])  # type: ignore[union-attr]
 
 
 @bug("update-ratio")
@@ -657,9 +657,9 @@ def one_piece_of_memory(recipe: Recipe) -> None:
     """`.data = other.data` to start from the same weights."""
 
     def prepared(run: Run) -> None:
-        first, last = run.model.backbone[3], nn.Linear(16, 16)
+        first, last = run.model.backbone[3], nn.Linear(16, 16)  # type: ignore[index]
         run.model.extra = last
-        last.weight.data = first.weight.data
+        last.weight.data = first.weight.data  # type: ignore[union-attr]
 
     recipe.prepared = prepared
 

@@ -240,7 +240,12 @@ def scaled_and_accumulated(watched: dict[str, Any]) -> Watch:
     model = mlp(dropout=0.1)
     scaler = torch.amp.GradScaler("cpu")
     optimizer = optim.AdamW(model.parameters(), lr=1e-2)
-    more = {"autocast": torch.bfloat16, "clip": 1.0, "accumulation": 2, "none": False}
+    more: dict[str, Any] = {
+        "autocast": torch.bfloat16,
+        "clip": 1.0,
+        "accumulation": 2,
+        "none": False,
+    }
     return loop(watched, model, optimizer, regression(), scaler=scaler, **more)
 
 
@@ -264,7 +269,7 @@ def complex_weights(watched: dict[str, Any]) -> Watch:
 
 
 @healthy
-def convolutions_with_normalisation(watched: dict[str, Any]) -> Watch:
+def convolutions_with_normalization(watched: dict[str, Any]) -> Watch:
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 2)
     )
@@ -387,7 +392,7 @@ def penalties_on_the_weights(watched: dict[str, Any]) -> Watch:
 @healthy
 def groups_with_rates(watched: dict[str, Any]) -> Watch:
     model = mlp()
-    groups = [{"params": model[0].parameters(), "lr": 1e-3}, {"params": model[3].parameters()}]
+    groups = [{"params": model[0].parameters(), "lr": 1e-3}, {"params": model[3].parameters()}]  # type: ignore[index]
     return loop(watched, model, optim.AdamW(groups, lr=1e-2, weight_decay=0.1), regression())
 
 
@@ -408,7 +413,7 @@ def compiled(watched: dict[str, Any]) -> Watch:
     model = mlp(dropout=0.1)
     fast = torch.compile(model, backend="aot_eager")
     optimizer = optim.AdamW(model.parameters(), lr=1e-2)
-    return loop(watched, fast, optimizer, regression())
+    return loop(watched, fast, optimizer, regression())  # type: ignore[arg-type]
 
 
 @healthy

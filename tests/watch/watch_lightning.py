@@ -35,7 +35,7 @@ class Module(LightningModule):
         terms = recipe.terms(covariance, position, batch)
         loss = recipe.total(terms)
         self.callback.terms(terms, recipe.weights, **recipe.spectral(covariance, batch))
-        self.state.append(loss.item())
+        self.state.append(loss.item())  # type: ignore[arg-type]
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
         return loss
 
@@ -56,15 +56,15 @@ class Module(LightningModule):
         self.log("val_loss", value, batch_size=len(batch[0]))
 
     def train_dataloader(self) -> Any:
-        return DataLoader(self.recipe.batches(self.state[0], self.current_epoch), batch_size=None)
+        return DataLoader(self.recipe.batches(self.state[0], self.current_epoch), batch_size=None)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
-        return DataLoader(self.recipe.validation(self.state[0]), batch_size=None)
+        return DataLoader(self.recipe.validation(self.state[0]), batch_size=None)  # type: ignore[arg-type]
 
 
 def fit(recipe: Recipe) -> Watch:
     run = recipe.setup()
-    given = {"averages": {"ema": run.ema}, "log": lambda line: None}
+    given: dict[str, Any] = {"averages": {"ema": run.ema}, "log": lambda line: None}
     given |= {k: v for k, v in recipe.watch.items() if not k.startswith("_")}
     callback = WatchCallback(**given)
     mode = "min" if recipe.better(0.0, 1.0) else "max"

@@ -233,7 +233,7 @@ def learning_to_learn(options: Options) -> Watch:
 
     def batch(x: Tensor, y: Tensor) -> Tensor:
         weights = dict(loop.model.named_parameters())
-        inner = loop.loss(functional_call(loop.model, weights, (x[:4],)), y[:4])
+        inner = loop.loss(functional_call(loop.model, weights, (x[:4],)), y[:4])  # type: ignore[arg-type]
         slopes = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
         fast = {n: p - 0.1 * g for (n, p), g in zip(weights.items(), slopes, strict=True)}
         loss = loop.loss(functional_call(loop.model, fast, (x[4:],)), y[4:])
@@ -253,7 +253,7 @@ class Lion(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for parameter in group["params"]:
                 momentum = self.state[parameter].setdefault("m", torch.zeros_like(parameter))
@@ -312,8 +312,8 @@ def sharpness_aware(options: Options) -> Watch:
         loss = loop.loss(loop.model(x), y)
         with loop.watch.step(loss):
             loss.backward()
-            norm = torch.stack([p.grad.norm() for p in parameters]).norm()
-            moves = [0.05 * p.grad / norm for p in parameters]
+            norm = torch.stack([p.grad.norm() for p in parameters]).norm()  # type: ignore[union-attr]
+            moves = [0.05 * p.grad / norm for p in parameters]  # type: ignore[operator]
             torch._foreach_add_([p.data for p in parameters], moves)
             loop.optimizer.zero_grad()
             loop.loss(loop.model(x), y).backward()
@@ -350,7 +350,7 @@ def steps_within_the_backward_pass(options: Options) -> Watch:
     model = net()
     each = {p: torch.optim.Adam([p], 1e-3) for p in model.parameters()}
 
-    def step(parameter: Tensor) -> None:
+    def step(parameter: Any) -> None:
         each[parameter].step()
         each[parameter].zero_grad()
 
@@ -381,7 +381,7 @@ def gradients_projected(options: Options) -> Watch:
             for term in terms.values():
                 loop.optimizer.zero_grad()
                 term.backward(retain_graph=True)
-                each.append([p.grad.clone() for p in parameters])
+                each.append([p.grad.clone() for p in parameters])  # type: ignore[union-attr]
             for parameter, first, second in zip(parameters, *each, strict=True):
                 parameter.grad = first + second
             loop.optimizer.step()
@@ -685,12 +685,12 @@ def changed_by_hand(change: Callable[[Sequence[Tensor]], None]) -> Run:
 def centralise(parameters: Sequence[Tensor]) -> None:
     for parameter in parameters:
         if parameter.ndim > 1:
-            parameter.grad = parameter.grad - parameter.grad.mean(1, keepdim=True)
+            parameter.grad = parameter.grad - parameter.grad.mean(1, keepdim=True)  # type: ignore[operator, union-attr]
 
 
 def add_noise(parameters: Sequence[Tensor]) -> None:
     for parameter in parameters:
-        parameter.grad.add_(1e-2 * torch.randn_like(parameter.grad))
+        parameter.grad.add_(1e-2 * torch.randn_like(parameter.grad))  # type: ignore[union-attr, arg-type]
 
 
 RUNS["gradients centralised"] = changed_by_hand(centralise)
@@ -701,7 +701,7 @@ RUNS["entries clipped"] = changed_by_hand(lambda p: nn.utils.clip_grad_value_(p,
 @bug("steps-skipped")
 def a_guard_that_always_holds(options: Options) -> Watch:
     loop = Loop(options, epochs=2)
-    loop.model[3].bias.register_hook(lambda gradient: gradient * math.nan)
+    loop.model[3].bias.register_hook(lambda gradient: gradient * math.nan)  # type: ignore[index]
 
     def batch(x: Tensor, y: Tensor) -> Tensor:
         loss = loop.loss(loop.model(x), y)

@@ -101,14 +101,8 @@ def locate_from_covariance(
     if not isinstance(scenario, Scenario):
         raise InputError(f"panel is a {type(panel).__name__}: allowed are Panel and Scenario")
     size = _check_covariance(covariance, scenario)
-    if number is None:
-        raise InputError("number = None: allowed are integers; a spectrum does not count sources")
-    check_number(number, size, min(K_MAX, scenario.elements - 1))
-    check_choice("method", method, ("music", "mvdr", "bartlett", "soft_music"))
+    _check_asked(number, size, scenario, method, noise)
     values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
-    if noise is not None:
-        check_shape("noise", noise, (size,))
-        check_range("noise", noise, torch.finfo(noise.dtype).tiny, torch.finfo(noise.dtype).max)
     known = torch.as_tensor(number, dtype=torch.int64, device=values.device).expand(size)
     if grid is None:
         search = default_search(scenario, values.real.dtype, values.device)
@@ -129,6 +123,18 @@ def locate_from_covariance(
             told = _has_subspace(part, known[index])
         parts.append(_estimates(part, search, found, told[:, None]))
     return Estimates.joined(parts)
+
+
+def _check_asked(
+    number: int | Tensor | None, size: int, scenario: Scenario, method: str, noise: Tensor | None
+) -> None:
+    if number is None:
+        raise InputError("number = None: allowed are integers; a spectrum does not count sources")
+    check_number(number, size, min(K_MAX, scenario.elements - 1))
+    check_choice("method", method, ("music", "mvdr", "bartlett", "soft_music"))
+    if noise is not None:
+        check_shape("noise", noise, (size,))
+        check_range("noise", noise, torch.finfo(noise.dtype).tiny, torch.finfo(noise.dtype).max)
 
 
 def _check_covariance(covariance: Covariance, scenario: Scenario) -> int:

@@ -142,10 +142,10 @@ def profile_picture(profiles: Sequence[Profile], order: int) -> Picture:
 
 
 def accuracy_pictures(table: str, curves: Sequence[Accuracy]) -> list[Picture]:
-    """RMSE with its bound for each coordinate, then the normalised error and the part found."""
+    """RMSE with its bound for each coordinate, then the normalized error and the part found."""
     drawn = [_rmse(table, curves, axis, unit) for axis, unit in AXES]
     found = [curve for curve in drawn if curve is not None]
-    return [*found, _normalised(table, curves), _detected(table, curves)]
+    return [*found, _normalized(table, curves), _detected(table, curves)]
 
 
 def _frame(table: str, curves: Sequence[Accuracy], ylabel: str) -> tuple[Figure, Axes]:
@@ -180,7 +180,7 @@ def _rmse(table: str, curves: Sequence[Accuracy], axis: str, unit: str) -> Pictu
     return picture(figure, f"RMSE of the {axis}", caption)
 
 
-def _normalised(table: str, curves: Sequence[Accuracy]) -> Picture:
+def _normalized(table: str, curves: Sequence[Accuracy]) -> Picture:
     """Mean over the coordinates that there are, in squares."""
     figure, axes = _frame(table, curves, "error / its root bound, rms")
     for place, curve in enumerate(curves):
@@ -197,7 +197,7 @@ def _normalised(table: str, curves: Sequence[Accuracy]) -> Picture:
         f"Each error over the root of its own bound, rms over sources and coordinates, over "
         f"{table}: 1 is the bound. Where many sources are missed those found are a selection."
     )
-    return picture(figure, "Normalised error", caption)
+    return picture(figure, "Normalized error", caption)
 
 
 def _detected(table: str, curves: Sequence[Accuracy]) -> Picture:

@@ -327,6 +327,36 @@ def locate_correcting_twice(
     return locate(scenes, number, criterion=criterion)
 
 
+@known_bug("locate", Cause.ROWS, "The preset lists its elements row by row, and so must everybody.")
+def locate_by_rows(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """The places of the elements sorted, the columns of H and of the codes as they came."""
+    positions = scenes.panel.positions
+    x, y = positions[:, 0].argsort(), positions[:, 1]
+    rows = x[y[x].argsort(stable=True)]
+    sorted_panel = replace(scenes.panel, positions=positions[rows])
+    return locate(replace(scenes, panel=sorted_panel), number, criterion=criterion)
+
+
+@known_bug("locate", Cause.AXES, "Rows of a picture count from its top.")
+def locate_downwards(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """Elevation below the horizon where it is above."""
+    found = locate(scenes, number, criterion=criterion)
+    return replace(found, elevation=-found.elevation)
+
+
+@known_bug("locate", Cause.UNITS, "One wavelength for every panel: that of the preset.")
+def locate_at_the_presets_wavelength(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """0.3 m, whatever the panel was told."""
+    panel = replace(scenes.panel, wavelength=0.3)
+    return locate(replace(scenes, panel=panel), number, criterion=criterion)
+
+
 @known_bug(
     "cramer_rao_bound",
     Cause.ZERO_TERM,
