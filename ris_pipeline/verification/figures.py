@@ -40,9 +40,10 @@ def mismatch_figure(name: str, curve: Curve, stored: Curve, moves: Sequence[Colu
         above.plot(np.arange(1, len(new) + 1), new, "--", color=_ORANGE, label="this run")
         above.axvline(move.first_row, color=_GREY, linestyle=":", linewidth=1)
         above.set_title(f"{move.column}, from row {move.first_row}", fontsize=10)
-        difference = np.abs(new[:length] - old[:length]) / np.maximum(
-            np.abs(old[:length]), CURVE_ATOL
-        )
+        # Of what is not finite there is no difference to draw.
+        with np.errstate(invalid="ignore"):
+            off = np.abs(new[:length] - old[:length])
+            difference = off / np.maximum(np.abs(old[:length]), CURVE_ATOL)
         floor = 1e-3 * CURVE_RTOL
         below.semilogy(np.arange(1, length + 1), np.maximum(difference, floor), color=_ORANGE)
         below.axhline(CURVE_RTOL, color=_GREY, linewidth=1, label="allowed")

@@ -22,7 +22,7 @@ from ris_pipeline.verification.kill_matrix import (
     still_green,
 )
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
-from ris_pipeline.verification.laws import laws_folder
+from ris_pipeline.verification.laws import laws_folder, plain
 
 _HEAD = """# Kill matrix
 
@@ -116,8 +116,7 @@ def _cell(text: str) -> str:
 
 def _link(law: str) -> str:
     file, _, test = law.partition("::")
-    words = test.removeprefix("test_").replace("_", " ")
-    return f"[{words}](../properties/{_rooms()[file]}/{file}.py)"
+    return f"[{plain(test)}](../properties/{_rooms()[file]}/{file}.py)"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
-    check_law,
+    law_named,
     load_laws,
     run_law,
     thorough,
@@ -114,17 +114,16 @@ def check_laws(
     Raises:
         InputError: an unknown name or law, or examples below 1.
     """
-    expected = dict(expected_failures or {})
     laws = law_names(name)
-    for law in (*expected, *skip):
-        check_law(law, laws)
+    expected = {law_named(law, laws): why for law, why in (expected_failures or {}).items()}
+    left_out = {law_named(law, laws) for law in skip}
     check_range("examples", examples, 1, float("inf"))
     marked = [
         pytest.param(law, marks=pytest.mark.xfail(reason=expected[law], strict=True))
         if law in expected
         else law
         for law in laws
-        if law not in skip
+        if law not in left_out
     ]
     options = Options(domain=domain, conventions=tuple(conventions))
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ris_pipeline.verification.diagnosis import Diagnosis
-from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.laws import LawResult, Outcome, title
 from ris_pipeline.verification.verify import Judgement, Verdict, sentence
 
 STYLES = {
@@ -25,17 +25,6 @@ SENTENCES = {
 }
 SHOWN = 4
 """Failures printed in full; of the others the row of the table is enough."""
-
-
-def title(law: str) -> str:
-    """`gap sign: the gap is never negative`."""
-    file, _, test = law.partition("::")
-    return f"{plain(file)}: {plain(test)}"
-
-
-def plain(name: str) -> str:
-    """A test's name as words."""
-    return name.removeprefix("test_").replace("_", " ")
 
 
 def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:

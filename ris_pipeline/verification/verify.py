@@ -29,10 +29,11 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
-    check_law,
+    law_named,
     load_laws,
     run_law,
     thorough,
+    title,
 )
 from ris_pipeline.verification.parallel import run_tasks
 from ris_pipeline.verification.stored_matrix import stored_matrix
@@ -161,10 +162,10 @@ class Judge:
     def _laws(self, name: str, *, shrink: bool = True) -> dict[str, Law]:
         place = PLACE.get(name, name)
         laws = load_laws(thorough(self.examples, shrink=shrink), stored_matrix().laws, place)
-        chosen = {*self.selection.skip, *self.selection.expected}
-        for law in chosen:
-            check_law(law, laws)
-        return {law: test for law, test in laws.items() if law not in self.selection.skip}
+        skip = {law_named(text, laws) for text in self.selection.skip}
+        for text in self.selection.expected:
+            law_named(text, laws)
+        return {law: test for law, test in laws.items() if law not in skip}
 
     def _run(self, one: Implementation, laws: Mapping[str, Law]) -> tuple[LawResult, ...]:
         names = list(laws)
@@ -179,7 +180,8 @@ class Judge:
         return tuple(self._as_expected(result) for result in about)
 
     def _as_expected(self, result: LawResult) -> LawResult:
-        reason = self.selection.expected.get(result.law)
+        expected = self.selection.expected
+        reason = expected.get(result.law, expected.get(title(result.law)))
         if reason is None or result.outcome is Outcome.DOES_NOT_APPLY:
             return result
         fails = result.outcome is Outcome.FAILS
