@@ -168,12 +168,20 @@ def _numbers() -> Iterator[Case]:
         spectrum = unit * torch.tensor(NUMBERS[0][0], dtype=torch.float64)
         run = partial(_number_of, spectrum, NUMBERS[0][1])
         yield Case(run, (Cause.GUARD,), f"eigenvalues of {unit:g}")
+    yield Case(_numbers_afterwards, (Cause.OVERWRITTEN,), "the eigenvalues afterwards")
 
 
 def _number_of(
     spectrum: Tensor, samples: int, function: Callable[..., Any]
 ) -> NDArray[np.complex128]:
-    return row(function(spectrum, samples))
+    return row(function(spectrum.clone(), samples))
+
+
+def _numbers_afterwards(function: Callable[..., Any]) -> NDArray[np.complex128]:
+    values, samples = NUMBERS[0]
+    spectrum = torch.tensor(values, dtype=torch.float64)
+    function(spectrum, samples)
+    return row(spectrum)
 
 
 _ANGLES = torch.tensor([-0.8, -0.1, 0.3, 0.95], dtype=torch.float64)

@@ -118,6 +118,8 @@ def circumstances(name: str) -> Iterator[Case]:
     usual = (
         (Cause.RANDOM, "the same argument twice", _again),
         (Cause.REMEMBERS, "one matrix after another", _after_another),
+        (Cause.REMEMBERS, "other numbers in the same tensor", _filled_anew),
+        (Cause.ALIAS, "the answer, after another call", _kept),
         (Cause.OVERWRITTEN, "the argument afterwards", _left_alone),
         (Cause.ALIAS, "the answer, once the argument is overwritten", _no_window),
         (Cause.SIDE_EFFECT, "the state of the process afterwards", _process),
@@ -149,6 +151,8 @@ def circumstances(name: str) -> Iterator[Case]:
     for where, cause, names, condition, of in OF_VALUES:
         if name in names:
             yield Case(partial(of, name), (cause,), where, condition)
+    if name in (*SPECTRA, *ULA):
+        yield Case(_acted(name, _second_grid), (Cause.REMEMBERS,), "a second grid of that size")
     if name in ULA:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
@@ -364,6 +368,29 @@ def _after_another(name: str, function: Callable[..., Any], given: Problem) -> N
         comparable(name, function(one, *given.more(name)))
         for one in (given.argument(name), turned.argument(name)[1])
     )
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+
+
+def _filled_anew(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether the same tensor has the same answer when other numbers are in it."""
+    argument = given.argument(name).clone()
+    first = comparable(name, function(argument, *given.more(name)))
+    argument.copy_(fresh(problem(replace(USUAL, batch=(2,), scale=3.0))).argument(name)[1])
+    second = comparable(name, function(argument, *given.more(name)))
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+
+
+def _kept(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    answer = function(given.argument(name).clone(), *given.more(name))
+    function(3.0 * given.argument(name), *given.more(name))
+    return comparable(name, answer).ravel()
+
+
+def _second_grid(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether another grid has the same answer."""
+    argument = given.argument(name)
+    other = replace(given, steering=given.steering[..., ::-1].copy(), turn=0.25)
+    first, second = (comparable(name, function(argument, *x.more(name))) for x in (given, other))
     return row(torch.tensor(same(first, second) and bool(np.any(first))))
 
 
