@@ -23,6 +23,7 @@ from ris_pipeline.learning import (
 from ris_pipeline.learning.blending import blend_weight, fit_error, fitted_covariance
 from ris_pipeline.localization import locate, search_domain
 from ris_pipeline.localization.bounds.deterministic import true_amplitudes, true_parameters
+from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
@@ -96,6 +97,23 @@ def test_a_useless_prediction_leaves_the_scene_to_locate(model, scenes, verdict)
     assert (found.verdict == verdict).all()
     assert (found.beta == 1).all()
     assert torch.equal(found.covariance.dense(), found.fitted.dense())
+
+
+def test_of_a_source_alone_the_likelihood_decides(model) -> None:
+    scenario = model.settings.scenario.replace(snr_db=(-10, -10), sources=(1, 1))
+    scenes = SceneSet(scenario, 0, 60, Split.TEST).scenes(0, 60)
+    found, domain = localise(model, scenes, 1), search_domain(scenario)
+    mine, alone = (
+        linearise(
+            measure(scenes),
+            torch.stack((x.azimuth, x.elevation, 1 / x.distance), -1)
+            .double()
+            .clamp(domain.lower, domain.upper),
+            x.active,
+        ).rss
+        for x in (found.estimates, found.located)
+    )
+    assert (mine <= alone * (1 + 1e-6)).all()
 
 
 def test_the_error_of_a_fit_is_that_of_many_fits(model) -> None:
