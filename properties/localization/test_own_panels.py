@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 from ris_pipeline.localization import Estimates, Status
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE
-from ris_pipeline.scene import Received, SceneBatch, own_scenario, simulate
+from ris_pipeline.scene import (
+    Received,
+    SceneBatch,
+    direction_cosines,
+    own_scenario,
+    simulate,
+)
 from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.target import TARGET
 
@@ -88,10 +94,7 @@ def _own(
 
 def _places(found: Estimates) -> torch.Tensor:
     """(B, K, 3) metres."""
-    azimuth, elevation, distance = found.azimuth, found.elevation, found.distance
-    u, v = azimuth.sin() * elevation.cos(), elevation.sin()
-    w = azimuth.cos() * elevation.cos()
-    return distance[..., None] * torch.stack((u, v, w), dim=-1)
+    return found.distance[..., None] * direction_cosines(found.azimuth, found.elevation)
 
 
 def _assert_same(found: Estimates, other: Estimates, places: torch.Tensor) -> None:

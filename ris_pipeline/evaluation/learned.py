@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
@@ -68,5 +67,4 @@ class Learned:
         """
         if not isinstance(scenes, SceneBatch):
             raise InputError("scenes do not tell the level of noise: the network needs it")
-        with torch.no_grad():
-            return localise(_loaded(self.path, self.digest), scenes, number).estimates
+        return localise(_loaded(self.path, self.digest), scenes, number).estimates

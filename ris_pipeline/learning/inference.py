@@ -259,7 +259,7 @@ def localise(
     usable = verdict == Verdict.USED
     found = locate(scenes, number, grid)
     data, domain = measure(scenes), search_domain(scenes.scenario, scenes.snapshots.device)
-    if found.azimuth.shape[1] > 1:
+    if number is None or found.azimuth.shape[1] > 1:
         # As `locate`: a source that nothing can cancel has no ridge.
         data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
     width = max(beamwidths(scenes.scenario))

@@ -1,4 +1,4 @@
-"""Functions that keep something from call to call, or do a thing twice or not at all.
+"""Functions that remember, keep or recognise something that no single toy example shows.
 
 What they remember is remembered of an object that they hold on to, so that which answers are wrong
 does not depend on what ran before.
