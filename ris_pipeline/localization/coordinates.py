@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.scene import direction_cosines, ideal_panel
+from ris_pipeline.scene import angles_from_cosines, direction_cosines, ideal_panel
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,14 @@ def free_coordinates(domain: Domain, wavefront: str) -> Bool[Tensor, "3"]:
 def line_of_sight(place: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
     """(u, v, 1/r) of (azimuth, elevation, 1/r): where a resolution cell has one size."""
     return torch.cat((direction_cosines(place[:, 0], place[:, 1])[:, :2], place[:, 2:]), dim=1)
+
+
+def place_along(sight: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
+    """(azimuth, elevation, 1/r) of (u, v, 1/r); what lies beyond the horizon is brought there."""
+    cosines = sight[:, :2]
+    radius = torch.linalg.vector_norm(cosines, dim=1, keepdim=True)
+    azimuth, elevation = angles_from_cosines(*(cosines / radius.clamp_min(1)).unbind(1))
+    return torch.stack((azimuth, elevation, sight[:, 2]), dim=1)
 
 
 def distance_by_inverse(parameters: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

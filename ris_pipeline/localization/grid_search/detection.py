@@ -141,6 +141,19 @@ def next_places(
     return torch.stack(indices, dim=1), torch.stack(peaks, dim=1).to(measurement.energy.dtype)
 
 
+def scores_at(
+    measurement: Measurement,
+    parameters: Float[Tensor, "b k 3"],
+    active: Bool[Tensor, "b k"],
+    places: Float[Tensor, "b p 3"],
+) -> Float[Tensor, "b p"]:
+    """The score at places of each scene's own, off the grid."""
+    every = torch.ones(places.shape[:2], dtype=torch.bool, device=places.device)
+    columns = source_columns(measurement, places, every)
+    probes = _probes(measurement, parameters, active)
+    return _scores(*_powers(probes.conj() @ columns[:, None]), measurement.power(columns))
+
+
 def _spectrum(
     detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
 ) -> Float[Tensor, "b g"]:

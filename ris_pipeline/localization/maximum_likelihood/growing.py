@@ -9,6 +9,7 @@ from torch import Tensor
 from ris_pipeline.localization.coordinates import Domain
 from ris_pipeline.localization.grid_search.detection import Detector, next_source
 from ris_pipeline.localization.least_squares.linearisation import linearise
+from ris_pipeline.localization.maximum_likelihood.one_more import best_score
 from ris_pipeline.localization.maximum_likelihood.relax import (
     Found,
     Search,
@@ -17,13 +18,18 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
     likeliest_alone,
     refined_sources,
 )
-from ris_pipeline.localization.maximum_likelihood.second_search import consistent, search_again
+from ris_pipeline.localization.maximum_likelihood.second_search import (
+    consistent,
+    search_again,
+    unremarkable,
+)
 from ris_pipeline.localization.source_number import penalised_likelihood
 
 _PATIENCE = 2
 """Rises of the criterion in a row before a scene stops growing. One is not enough: of two equal
 sources the best single one can explain less than its penalty, and the pair then goes unseen even
 at 20 dB."""
+
 
 _SEEN = 0.6
 """Part of what a source explains that the grid shows of it at least: 0.66 for the direction (see
@@ -151,6 +157,8 @@ def _lost_alone(search: Search, found: Found) -> Float[Tensor, " b"]:
     Whether there is a source at all is for the likelihood ratio to say, which is a test of constant
     false alarm; with a ridge it would be a stricter one.
     """
+    if not bool(search.white.ridge.any()):
+        return torch.zeros_like(found.objective)
     return _criterion(search, found) - _criterion(search, likeliest_alone(search))
 
 
@@ -166,22 +174,28 @@ def _settled(
 
     What it could be worth at best then stands for the number that is not tried.
     """
-    k = found.parameters.shape[1]
-    settled = consistent(search, found.objective, k, plan.coordinates)
-    quiet = torch.nonzero(settled)[:, 0]
-    hoped = _hoped(search.take(quiet), found.take(quiet))
+    if search.outside is None:
+        score, most = best_score(search, found)
+        settled = unremarkable(search, found, score, plan.coordinates)
+        quiet = torch.nonzero(settled)[:, 0]
+        most = most[quiet]
+    else:
+        settled = consistent(search, found, plan.coordinates)
+        quiet = torch.nonzero(settled)[:, 0]
+        most = _seen(search.take(quiet), found.take(quiet)) / _SEEN
+    k, data = found.parameters.shape[1], search.white.take(quiet)
+    least = (found.objective[quiet] - most).clamp_min(0)
+    hoped = penalised_likelihood(data, least, search.costs[quiet, k + 1])
     hopeless = hoped >= numbers.least(index[quiet])
     numbers.note(index[quiet[hopeless]], k + 1, hoped[hopeless])
     settled[quiet] = hopeless
     return settled
 
 
-def _hoped(search: Search, found: Found) -> Float[Tensor, " b"]:
-    """The least criterion that one source more could give, as far as the grid shows."""
-    places = found.parameters
-    _, score = next_source(search.detector, search.white, search.white_gains, places, found.active)
-    least = (found.objective - score / _SEEN).clamp_min(0)
-    return penalised_likelihood(search.white, least, search.costs[:, places.shape[1] + 1])
+def _seen(search: Search, found: Found) -> Float[Tensor, " b"]:
+    """What the best place of the grid explains of what is left."""
+    data, gains = search.white, search.white_gains
+    return next_source(search.detector, data, gains, found.parameters, found.active)[1]
 
 
 def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import line_of_sight
 from ris_pipeline.localization.grid_search.detection import next_places, next_source
+from ris_pipeline.localization.maximum_likelihood.one_more import best_score
 from ris_pipeline.localization.maximum_likelihood.relax import (
     Found,
     Search,
@@ -39,9 +40,13 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
     relocate,
 )
 from ris_pipeline.localization.measurement.noise import noise_estimate
+from ris_pipeline.localization.source_number import false_alarm_probability
 
 LEVEL = 0.02
 """Part of the right fits that are called inconsistent: it costs time, not accuracy."""
+
+LIKELY = 0.5
+"""The same where nothing is outside the range of Phi, of the highest score instead of F."""
 
 WEAK = 120.0
 """A source is weak below this, 21 dB after all of the measurement. Noise alone explains 10 at the
@@ -59,17 +64,33 @@ _PAIRS = 4
 its best."""
 
 
-def consistent(
-    search: Search, objective: Float[Tensor, " b"], number: int, coordinates: int
-) -> Bool[Tensor, " b"]:
-    """Whether the residual of `number` sources is no more than noise; False where nobody knows."""
+def consistent(search: Search, found: Found, coordinates: int) -> Bool[Tensor, " b"]:
+    """Whether what the sources found leave is no more than noise.
+
+    Args:
+        coordinates: unknown coordinates of a source.
+    """
     if search.outside is None:
-        return torch.zeros_like(objective, dtype=torch.bool)
-    data = search.white
+        return unremarkable(search, found, best_score(search, found)[0], coordinates)
+    data, number = search.white, found.parameters.shape[1]
     inside = data.blocks * data.elements - number * (data.blocks + coordinates / 2)
     outside = data.blocks * (data.rows - data.elements)
     largest = float(fdtri(2 * inside, 2 * outside, 1 - LEVEL))
-    return (objective - search.outside) / inside <= largest * search.outside / outside
+    return (found.objective - search.outside) / inside <= largest * search.outside / outside
+
+
+def unremarkable(
+    search: Search, found: Found, score: Float[Tensor, " b"], coordinates: int
+) -> Bool[Tensor, " b"]:
+    """Whether noise alone would let one source more explain as much, with probability `LIKELY`."""
+    data, number = search.white, found.parameters.shape[1]
+    if number == 1 or data.blocks == 1:
+        return torch.zeros_like(score, dtype=torch.bool)
+    free = data.samples - number * (data.blocks + coordinates / 2)
+    explained = (score / found.objective)[:, None]
+    every = torch.full_like(explained, free)
+    alarm = false_alarm_probability(explained, data.blocks, every, search.detector.grid.size)
+    return alarm[:, 0] > LIKELY
 
 
 def _noise(search: Search, objective: Tensor, number: int, coordinates: int) -> Tensor:
@@ -91,7 +112,7 @@ def search_again(search: Search, sources: Found, coordinates: int, one_more: boo
     noise = _noise(search, sources.objective, k, coordinates)
     losses = loss_without(search.white, sources.parameters, sources.active)
     weak = losses.amin(1) < WEAK * noise
-    right = consistent(search, sources.objective, k, coordinates)
+    right = consistent(search, sources, coordinates)
     doubtful = torch.nonzero(weak | ~right)[:, 0]
     if doubtful.numel() == 0:
         return sources

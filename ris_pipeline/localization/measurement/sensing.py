@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization.cholesky import regular_cholesky
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
 
 _IMAGE_ENTRIES = 2**18
 """Complex numbers of the image of a part of the grid (2 MiB in complex64)."""
@@ -92,6 +92,10 @@ class SensingMeasurement(Measurement):
         """`(Phi_t C)^H (Phi_t C)`."""
         image = self._image(columns)
         return image.mH @ image
+
+    def power(self, columns: Complex[Tensor, "b n c"]) -> Float[Tensor, "b t c"]:
+        """`|Phi_t c|^2`, from the image itself."""
+        return squared_modulus(self._image(columns)).sum(2)
 
     def _image(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t r c"]:
         """`Phi_t C`, one product a scene: broadcast over t it would copy C for every block."""

@@ -98,6 +98,10 @@ class Measurement(ABC):
     def inner(self, columns: Complex[Tensor, "b n c"]) -> Complex[Tensor, "b t c c"]:
         """`C^H W_t C`."""
 
+    def power(self, columns: Complex[Tensor, "b n c"]) -> Float[Tensor, "b t c"]:
+        """`|Phi_t c|^2` of every column."""
+        return (columns.conj()[:, None] * self.normal(columns)).real.sum(2)
+
     @abstractmethod
     def gains(self, steering: Complex[Tensor, "g n"]) -> Float[Tensor, "b t g"]:
         """`|Phi_t a_g|^2`, in the dtype of the steering vectors."""
