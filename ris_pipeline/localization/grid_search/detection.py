@@ -24,7 +24,7 @@ from ris_pipeline.localization.measurement.back_projection import linked_element
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.scene import direction_cosines
+from ris_pipeline.scene import direction_cosines, steering_vector
 
 COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
@@ -142,16 +142,18 @@ def next_places(
 
 
 def scores_at(
+    grid: SteeringGrid,
     measurement: Measurement,
     parameters: Float[Tensor, "b k 3"],
     active: Bool[Tensor, "b k"],
     places: Float[Tensor, "b p 3"],
 ) -> Float[Tensor, "b p"]:
-    """The score at places of each scene's own, off the grid."""
-    every = torch.ones(places.shape[:2], dtype=torch.bool, device=places.device)
-    columns = source_columns(measurement, places, every)
-    probes = _probes(measurement, parameters, active)
-    return _scores(*_powers(probes.conj() @ columns[:, None]), measurement.power(columns))
+    """The score at places of each scene's own, off the grid, in the precision of the grid."""
+    azimuth, elevation, inverse = places.to(grid.azimuth.dtype).unbind(-1)
+    columns = steering_vector(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront).mT
+    probes = _probes(measurement, parameters, active).to(grid.dtype)
+    responses = (probes.conj().flatten(1, 2) @ columns).unflatten(1, probes.shape[1:3])
+    return _scores(*_powers(responses), measurement.to(grid.dtype).power(columns))
 
 
 def _spectrum(

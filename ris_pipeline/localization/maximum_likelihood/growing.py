@@ -9,7 +9,7 @@ from torch import Tensor
 from ris_pipeline.localization.coordinates import Domain
 from ris_pipeline.localization.grid_search.detection import Detector, next_source
 from ris_pipeline.localization.least_squares.linearisation import linearise
-from ris_pipeline.localization.maximum_likelihood.one_more import best_score
+from ris_pipeline.localization.maximum_likelihood.one_more import most_explained, peaks_left
 from ris_pipeline.localization.maximum_likelihood.relax import (
     Found,
     Search,
@@ -20,6 +20,7 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
 )
 from ris_pipeline.localization.maximum_likelihood.second_search import (
     consistent,
+    scores_tell,
     search_again,
     unremarkable,
 )
@@ -174,11 +175,13 @@ def _settled(
 
     What it could be worth at best then stands for the number that is not tried.
     """
+    if search.outside is None and not scores_tell(search, found):
+        return torch.zeros_like(index, dtype=torch.bool)
     if search.outside is None:
-        score, most = best_score(search, found)
+        peaks, score = peaks_left(search, found)
         settled = unremarkable(search, found, score, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]
-        most = most[quiet]
+        most = most_explained(search.take(quiet), found.take(quiet), peaks[quiet])
     else:
         settled = consistent(search, found, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]

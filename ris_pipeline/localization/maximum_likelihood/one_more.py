@@ -24,21 +24,29 @@ _SEEN = 0.85
 `DEFAULT_DENSITY`), the rest for the depth and for what the others gain by making room."""
 
 
-def best_score(search: Search, found: Found) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """The highest score on the grid, and the most that a source anywhere could explain."""
-    data, places = search.white, found.parameters
-    peaks, scores = next_places(
+def peaks_left(search: Search, found: Found) -> tuple[Float[Tensor, "b p 3"], Float[Tensor, " b"]]:
+    """Where the highest peaks on the grid are, and the score of the highest."""
+    grid, near = search.detector.grid, 2 * search.half_cell
+    where, scores = next_places(
         search.detector,
-        data,
+        search.white,
         search.white_gains,
-        places,
+        found.parameters,
         found.active,
         _PEAKS,
-        2 * search.half_cell,
+        near,
     )
-    around = _around(search, search.detector.grid.coordinates(peaks))
-    near = scores_at(data, places, found.active, around).amax(1)
-    return scores[:, 0], torch.maximum(near, scores[:, 0]) / _SEEN
+    return grid.coordinates(where), scores[:, 0]
+
+
+def most_explained(
+    search: Search, found: Found, peaks: Float[Tensor, "b p 3"]
+) -> Float[Tensor, " b"]:
+    """The most that a source anywhere could explain, as far as the surroundings of the peaks
+    show."""
+    grid, around = search.detector.grid, _around(search, peaks)
+    near = scores_at(grid, search.white, found.parameters, found.active, around)
+    return near.amax(1) / _SEEN
 
 
 def _around(search: Search, places: Float[Tensor, "b p 3"]) -> Float[Tensor, "b s 3"]:

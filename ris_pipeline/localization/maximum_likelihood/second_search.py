@@ -29,7 +29,6 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import line_of_sight
 from ris_pipeline.localization.grid_search.detection import next_places, next_source
-from ris_pipeline.localization.maximum_likelihood.one_more import best_score
 from ris_pipeline.localization.maximum_likelihood.relax import (
     Found,
     Search,
@@ -71,7 +70,11 @@ def consistent(search: Search, found: Found, coordinates: int) -> Bool[Tensor, "
         coordinates: unknown coordinates of a source.
     """
     if search.outside is None:
-        return unremarkable(search, found, best_score(search, found)[0], coordinates)
+        if not scores_tell(search, found):
+            return torch.zeros_like(found.objective, dtype=torch.bool)
+        data, gains = search.white, search.white_gains
+        _, score = next_source(search.detector, data, gains, found.parameters, found.active)
+        return unremarkable(search, found, score, coordinates)
     data, number = search.white, found.parameters.shape[1]
     inside = data.blocks * data.elements - number * (data.blocks + coordinates / 2)
     outside = data.blocks * (data.rows - data.elements)
@@ -79,13 +82,20 @@ def consistent(search: Search, found: Found, coordinates: int) -> Bool[Tensor, "
     return (found.objective - search.outside) / inside <= largest * search.outside / outside
 
 
+def scores_tell(search: Search, found: Found) -> bool:
+    """Whether the scores beside these sources say that nothing is left.
+
+    Not beside one source: the whitened filter alone put it where it is. Not in a single block: its
+    sources are coherent, and one in the wrong place leaves what looks like none.
+    """
+    return search.white.blocks > 1 and found.parameters.shape[1] > 1
+
+
 def unremarkable(
     search: Search, found: Found, score: Float[Tensor, " b"], coordinates: int
 ) -> Bool[Tensor, " b"]:
     """Whether noise alone would let one source more explain as much, with probability `LIKELY`."""
     data, number = search.white, found.parameters.shape[1]
-    if number == 1 or data.blocks == 1:
-        return torch.zeros_like(score, dtype=torch.bool)
     free = data.samples - number * (data.blocks + coordinates / 2)
     explained = (score / found.objective)[:, None]
     every = torch.full_like(explained, free)
