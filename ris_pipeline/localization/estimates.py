@@ -1,7 +1,7 @@
 """What every estimator reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
@@ -80,6 +80,18 @@ class Estimates(Tabular):
         """(B, K) bool: which slots hold a source."""
         slots = torch.arange(self.azimuth.shape[1], device=self.count.device)
         return slots < self.count[:, None]
+
+    def padded(self, slots: int) -> "Estimates":
+        """The same with `slots` slots; those added are empty."""
+        more = slots - self.status.shape[1]
+
+        def pad(value: Tensor) -> Tensor:
+            empty = torch.nan if value.is_floating_point() else int(Status.UNRESOLVED)
+            width = [0, 0] * (value.ndim - 2) + [0, more]
+            return torch.nn.functional.pad(value, width, value=empty)
+
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: pad(x) for name, x in values.items() if x.ndim > 1})
 
     def rows(self) -> list[Row]:
         """scene, source, azimuth_deg, elevation_deg, distance_m, power, their standard deviations

@@ -111,13 +111,14 @@ def _locate_chunk(
         fits = numbers.fits.clone()
         fits[torch.arange(count.shape[0], device=count.device), count] = places
         confidence = number_probability(search, numbers.tried, fits, count, plan.coordinates)
-    active = torch.arange(plan.slots, device=count.device) < count[:, None]
-    refined = refine(search.white, places, active, plan.domain)
+    used = min(plan.slots, max(1, int(count.max()) if count.numel() else 0))
+    active = torch.arange(used, device=count.device) < count[:, None]
+    refined = refine(search.white, places[:, :used], active, plan.domain)
     dtype = scenes.snapshots.real.dtype
     estimates = report(
         measurement, refined, active, plan.domain, plan.width, plan.detector.grid.size, dtype
     )
-    return replace(estimates, confidence=confidence.to(dtype))
+    return replace(estimates.padded(plan.slots), confidence=confidence.to(dtype))
 
 
 def _check_grid(grid: SteeringGrid, scenes: Received) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor
 from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.measurement.back_projection import element_classes, matched_filter
 from ris_pipeline.localization.measurement.gram import GramMeasurement
-from ris_pipeline.localization.measurement.sensing import SensingMeasurement, SharedCodes
+from ris_pipeline.localization.measurement.operators import operator_of
+from ris_pipeline.localization.measurement.sensing import SensingMeasurement
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.scene import Panel, Received, sensing_matrix
+from ris_pipeline.scene import Panel, Received
 
 
 def measure(scenes: Received) -> Measurement:
@@ -30,8 +31,7 @@ def measure(scenes: Received) -> Measurement:
         "wavefront": scenes.scenario.wavefront,
     }
     if rows < elements:
-        shared = SharedCodes.of(channel, scenes.codes)
-        return SensingMeasurement(sensing=sensing_matrix(channel, codes), shared=shared, **common)
+        return SensingMeasurement(operator=operator_of(channel, scenes.codes), **common)
     # In the precision of the scenes: what rounding leaves of a zero there is not interference.
     classes = element_classes(scenes.codes)
     return GramMeasurement(gram=_class_grams(channel, codes, classes), classes=classes, **common)
