@@ -60,7 +60,7 @@ class Numbers:
     values (B, slots + 1): the least criterion of each number, infinite where it was not tried;
     count (B,): the number of least criterion; places (B, slots, 3): its sources; tried
     (B, slots + 1): numbers that were fitted, and fits (B, slots + 1, slots, 3): the best fit of
-    each.
+    each; settled (B,): the number at which nothing but noise was left, -1 where there was none.
     """
 
     values: Float[Tensor, "b n"]
@@ -68,6 +68,7 @@ class Numbers:
     places: Float[Tensor, "b k 3"]
     tried: Bool[Tensor, "b n"]
     fits: Float[Tensor, "b n k 3"]
+    settled: Int[Tensor, " b"]
     _least: Float[Tensor, " b"] = field(repr=False)
 
     @classmethod
@@ -78,7 +79,8 @@ class Numbers:
         values, places = infinite.repeat(scenes, slots + 1), domain.lower.repeat(scenes, slots, 1)
         fits = domain.lower.repeat(scenes, slots + 1, slots, 1)
         tried = torch.zeros_like(values, dtype=torch.bool)
-        return cls(values, count, places, tried, fits, infinite.repeat(scenes))
+        settled = torch.full_like(count, -1)
+        return cls(values, count, places, tried, fits, settled, infinite.repeat(scenes))
 
     def least(self, index: Tensor) -> Float[Tensor, " s"]:
         """The criterion of the best so far."""
@@ -144,7 +146,9 @@ def grow(search: Search, plan: Plan) -> Numbers:
             numbers.offer(index, fewer.parameters, _criterion(search, fewer))
         if k == plan.slots:
             break
-        wanted = (rises < _PATIENCE) & ~_settled(search, index, found, numbers, plan)
+        settled = _settled(search, index, found, numbers, plan)
+        numbers.settled[index] = torch.where(settled, k, -1)
+        wanted = (rises < _PATIENCE) & ~settled
         kept = torch.nonzero(wanted)[:, 0]
         if kept.numel() == 0:
             break
@@ -224,11 +228,17 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
         values[index, k - 1] = torch.minimum(values[index, k - 1], value)
         count[index[better]] = k - 1
         places[index[better], : k - 1] = fewer.parameters[better]
-    return Numbers(values, count, places, tried, fits, values.amin(1))
+    return Numbers(values, count, places, tried, fits, numbers.settled, values.amin(1))
 
 
-def settle(search: Search, count: Tensor, places: Tensor, plan: Plan) -> Float[Tensor, "b slots 3"]:
-    """The places of the chosen number, searched again where their fit is in doubt."""
+def settle(
+    search: Search, count: Tensor, places: Tensor, plan: Plan, right: Bool[Tensor, " b"]
+) -> Float[Tensor, "b slots 3"]:
+    """The places of the chosen number, searched again where their fit is in doubt.
+
+    Args:
+        right: fits that are known to leave nothing but noise.
+    """
     places = places.clone()
     for k in range(1, plan.slots + 1):
         index = torch.nonzero(count == k)[:, 0]
@@ -238,7 +248,8 @@ def settle(search: Search, count: Tensor, places: Tensor, plan: Plan) -> Float[T
         active = torch.ones(here.shape[:2], dtype=torch.bool, device=here.device)
         found = Found(here, linearise(part.white, here, active).objective)
         more = plan.one_more or k < plan.slots
-        places[index, :k] = search_again(part, found, plan.coordinates, more).parameters
+        again = search_again(part, found, plan.coordinates, more, right[index])
+        places[index, :k] = again.parameters
     return places
 
 

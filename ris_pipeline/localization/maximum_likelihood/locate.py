@@ -106,7 +106,10 @@ def _locate_chunk(
     else:
         numbers = reconsider(search, grow(search, plan), plan)
         count, places = numbers.count, numbers.places
-    places = settle(search, count, places, plan)
+    right = torch.zeros_like(count, dtype=torch.bool)
+    if numbers is not None:
+        right = numbers.settled == count
+    places = settle(search, count, places, plan, right)
     if numbers is not None:
         fits = numbers.fits.clone()
         fits[torch.arange(count.shape[0], device=count.device), count] = places

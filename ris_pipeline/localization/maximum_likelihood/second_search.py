@@ -23,7 +23,7 @@ section 7.2 (test of lack of fit against pure error).
 from itertools import combinations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import fdtri
 from torch import Tensor
 
@@ -111,19 +111,35 @@ def _noise(search: Search, objective: Tensor, number: int, coordinates: int) -> 
     return noise_estimate(data, objective, count, coordinates)
 
 
-def search_again(search: Search, sources: Found, coordinates: int, one_more: bool) -> Found:
+def _doubtful(
+    search: Search, sources: Found, noise: Tensor, coordinates: int, right: Tensor | None
+) -> Int[Tensor, " s"]:
+    losses = loss_without(search.white, sources.parameters, sources.active)
+    doubtful = losses.amin(1) < WEAK * noise
+    unsure = torch.nonzero(~doubtful if right is None else ~(doubtful | right))[:, 0]
+    if unsure.numel():
+        fits = consistent(search.take(unsure), sources.take(unsure), coordinates)
+        doubtful[unsure] = ~fits
+    return torch.nonzero(doubtful)[:, 0]
+
+
+def search_again(
+    search: Search,
+    sources: Found,
+    coordinates: int,
+    one_more: bool,
+    right: Bool[Tensor, " b"] | None = None,
+) -> Found:
     """The better of two searches where a fit of K >= 1 sources is in doubt.
 
     Args:
         coordinates: unknown coordinates of a source.
         one_more: whether the data could hold K + 1 sources.
+        right: fits that are known to be `consistent`.
     """
     k = sources.parameters.shape[1]
     noise = _noise(search, sources.objective, k, coordinates)
-    losses = loss_without(search.white, sources.parameters, sources.active)
-    weak = losses.amin(1) < WEAK * noise
-    right = consistent(search, sources, coordinates)
-    doubtful = torch.nonzero(weak | ~right)[:, 0]
+    doubtful = _doubtful(search, sources, noise, coordinates, right)
     if doubtful.numel() == 0:
         return sources
     part, here = search.take(doubtful), sources.take(doubtful)
