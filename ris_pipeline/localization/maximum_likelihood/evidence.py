@@ -103,7 +103,8 @@ def _noise_over_power(
             rss[index] = linearise(data.take(index), here, active).rss
     noise = noise_estimate(data, torch.minimum(rss, data.energy), count, coordinates)
     signal = torch.maximum(data.energy - data.samples * noise, noise)
-    gain = search.detector.grid.in_order(search.white_gains.double().sum(1)).mean(1)
+    gains = search.white_gains.sum(1, dtype=torch.float64)
+    gain = search.detector.grid.in_order(gains).mean(1)
     return noise * gain / signal
 
 

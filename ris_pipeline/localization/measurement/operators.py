@@ -29,16 +29,16 @@ class Operator(ABC):
         """`Phi_t^H X_t`."""
 
     @abstractmethod
-    def matrix(self, blocks: int) -> Complex[Tensor, "b t l_m n"]:
-        """Phi itself."""
+    def each(self, columns: Complex[Tensor, "b t n c"]) -> Complex[Tensor, "b t l_m c"]:
+        """`Phi_t C_t`, of columns that every block has of its own."""
+
+    @abstractmethod
+    def outer(self) -> Complex[Tensor, "b #t l_m l_m"]:
+        """`Phi_t Phi_t^H`, one for all blocks where that is known."""
 
     @abstractmethod
     def energy(self) -> Float[Tensor, " b"]:
         """`sum_t |Phi_t|^2`."""
-
-    @abstractmethod
-    def one_gram(self, blocks: int) -> bool:
-        """Whether `Phi_t Phi_t^H` is known to be the same for all t."""
 
     @abstractmethod
     def rooted(self, root: Complex[Tensor, "b #t l_m l_m"]) -> "Operator | None":
@@ -77,14 +77,14 @@ class OwnCodes(Operator):
         # The conjugate is taken of the small factor.
         return (image.mH @ self.sensing).mH
 
-    def matrix(self, blocks: int) -> Tensor:
-        return self.sensing
+    def each(self, columns: Tensor) -> Tensor:
+        return self.sensing @ columns
+
+    def outer(self) -> Tensor:
+        return self.sensing @ self.sensing.mH
 
     def energy(self) -> Tensor:
         return squared_modulus(self.sensing).sum((1, 2, 3))
-
-    def one_gram(self, blocks: int) -> bool:
-        return False
 
     def rooted(self, root: Tensor) -> "OwnCodes":
         return OwnCodes(root @ self.sensing)
@@ -101,7 +101,7 @@ class SharedCodes(Operator):
 
     DFT codes on an even sub-grid repeat along the panel: R = 16 of N = 144.
 
-    channel: H_r (B, R, M, N / R); weights: c (T L, R); classes (R, N / R), the elements of each.
+    channel: H_r (B, R, M, N / R); weights: c (T, L, R); classes (R, N / R), the elements of each.
     """
 
     channel: Tensor
@@ -122,7 +122,7 @@ class SharedCodes(Operator):
         classes = label.argsort(stable=True).reshape(-1, int(sizes[0]))
         return cls(
             channel=channel[:, :, classes].transpose(1, 2),
-            weights=rows[:, classes[:, 0]],
+            weights=rows[:, classes[:, 0]].unflatten(0, codes.shape[:2]),
             classes=classes,
         )
 
@@ -131,37 +131,43 @@ class SharedCodes(Operator):
 
     def image(self, sorted_columns: Complex[Tensor, "#b r s c"]) -> Complex[Tensor, "b t_l_m c"]:
         seen = self.channel @ sorted_columns
-        image = self.weights.to(seen.dtype) @ seen.flatten(2)
+        image = self.weights.flatten(0, 1).to(seen.dtype) @ seen.flatten(2)
         return image.unflatten(2, seen.shape[2:]).flatten(1, 2)
 
     def adjoint(self, image: Complex[Tensor, "b t l_m c"]) -> Complex[Tensor, "b t n c"]:
-        blocks, antennas, count = image.shape[1], self.channel.shape[2], image.shape[3]
-        weights = self.weights.to(image.dtype).unflatten(0, (blocks, -1)).mH
+        antennas, (blocks, count) = self.channel.shape[2], image.shape[1::2]
+        weights = self.weights.to(image.dtype).mH
         seen = weights @ image.unflatten(2, (-1, antennas)).flatten(3)
         # One product a class: blocks and columns side by side.
         side = seen.unflatten(3, (antennas, count)).permute(0, 2, 3, 1, 4).flatten(3)
-        back = (self.channel.mH @ side).unflatten(3, (blocks, count))
-        return self._natural(back.flatten(1, 2), 1).transpose(1, 2)
+        back = (self.channel.mH @ side).unflatten(3, (blocks, count)).flatten(1, 2)
+        return back.index_select(1, self.classes.flatten().argsort()).transpose(1, 2)
 
-    def matrix(self, blocks: int) -> Complex[Tensor, "b t l_m n"]:
-        weights = self.weights.to(self.channel.dtype)
-        rows = (weights[:, :, None, None] * self.channel[:, None]).transpose(2, 3)
-        return self._natural(rows.flatten(3), 3).flatten(1, 2).unflatten(1, (blocks, -1))
+    def each(self, columns: Complex[Tensor, "b t n c"]) -> Complex[Tensor, "b t l_m c"]:
+        seen = self.channel[:, None] @ columns[:, :, self.classes]
+        image = self.weights @ seen.flatten(3)
+        return image.unflatten(3, seen.shape[3:]).flatten(2, 3)
 
-    def _natural(self, values: Tensor, axis: int) -> Tensor:
-        """Numbers that run over the classes, in the order of the elements."""
-        return values.index_select(axis, self.classes.flatten().argsort())
+    def outer(self) -> Complex[Tensor, "b #t l_m l_m"]:
+        weights = self.weights[:1] if self._one_outer() else self.weights
+        pairs = (weights[:, :, None] * weights[:, None].conj()).flatten(1, 2)
+        antennas, (blocks, codes) = self.channel.shape[2], weights.shape[:2]
+        by_class = (self.channel @ self.channel.mH).flatten(2)
+        product = (pairs.flatten(0, 1) @ by_class).reshape(
+            -1, blocks, codes, codes, antennas, antennas
+        )
+        return product.transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
-    def energy(self) -> Float[Tensor, " b"]:
-        through = squared_modulus(self.weights).sum(0)
-        return (squared_modulus(self.channel).sum((2, 3)) * through).sum(1)
-
-    def one_gram(self, blocks: int) -> bool:
+    def _one_outer(self) -> bool:
         """With one code a block, where an element lets as much through in all, to rounding."""
         modulus = self.weights.abs()
         rounding = 8 * torch.finfo(modulus.dtype).eps * modulus.amax()
         alike = ((modulus - modulus[:1]).abs() <= rounding).all()
-        return self.weights.shape[0] == blocks and bool(alike)
+        return self.weights.shape[1] == 1 and bool(alike)
+
+    def energy(self) -> Float[Tensor, " b"]:
+        through = squared_modulus(self.weights).sum((0, 1))
+        return (squared_modulus(self.channel).sum((2, 3)) * through).sum(1)
 
     def rooted(self, root: Tensor) -> "SharedCodes | None":
         """One root for all blocks, each of one code, goes into the channel."""

@@ -69,22 +69,23 @@ class SensingMeasurement(Measurement):
         self, ratio: Float[Tensor, " b"], dtype: torch.dtype
     ) -> Complex[Tensor, "b t n"]:
         """`(W + eps I)^-1 z = (z - Phi^H (Phi Phi^H + eps I)^-1 Phi z) / eps`."""
+        operator = self.operator.change(lambda x: x.to(dtype))
         ridge = ratio[:, None, None, None].to(dtype)
         matched = self.matched[..., None].to(dtype)
-        sensing = self.operator.matrix(self.blocks).to(dtype)
-        solved = torch.cholesky_solve(sensing @ matched, _outer_factor(sensing, ridge))
-        return ((matched - sensing.mH @ solved) / ridge)[..., 0]
+        factor = _regular_factor(operator.outer(), ridge)
+        seen = operator.each(matched)
+        solved = torch.cholesky_solve(seen, factor.expand(*seen.shape[:2], -1, -1))
+        return ((matched - operator.adjoint(solved)) / ridge)[..., 0]
 
     def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> "SensingMeasurement":
         """Phi replaced by `L^-1 Phi` with `L L^H = Phi Phi^H + eps I`."""
-        shift, sensing = ratio[:, None, None, None], self.operator.matrix(self.blocks)
-        some = sensing[:, :1] if self.operator.one_gram(self.blocks) else sensing
-        factor = _outer_factor(some, shift)
+        shift, matched = ratio[:, None, None, None], self.matched[..., None]
+        factor = _regular_factor(self.operator.outer(), shift)
         # The inverse itself is wanted: it is applied to the image of the whole grid.
         eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
         root = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
-        solved = root.mH @ (root @ (sensing @ self.matched[..., None]))
-        matched = (self.matched[..., None] - sensing.mH @ solved)[..., 0] / shift[..., 0]
+        solved = root.mH @ (root @ self.operator.each(matched))
+        matched = (matched - self.operator.adjoint(solved))[..., 0] / shift[..., 0]
         rooted = self.operator.rooted(root)
         return replace(
             self,
@@ -116,7 +117,7 @@ def _row_power(image: Complex[Tensor, "*b r g"]) -> Float[Tensor, "*b g"]:
     return power[..., 0] + power[..., 1]
 
 
-def _outer_factor(sensing: Tensor, ridge: Tensor) -> Tensor:
+def _regular_factor(outer: Complex[Tensor, "b #t r r"], ridge: Tensor) -> Complex[Tensor, "b #t r r"]:
     """Cholesky factors of `Phi_t Phi_t^H + eps I`; of I where that is singular to rounding."""
-    eye = torch.eye(sensing.shape[-2], dtype=sensing.dtype, device=sensing.device)
-    return regular_cholesky(sensing @ sensing.mH + ridge * eye)[0]
+    eye = torch.eye(outer.shape[-1], dtype=outer.dtype, device=outer.device)
+    return regular_cholesky(outer + ridge * eye)[0]
