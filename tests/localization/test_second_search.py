@@ -23,6 +23,7 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
 )
 from ris_pipeline.localization.maximum_likelihood.second_search import (
     LEVEL,
+    LIKELY,
     consistent,
     search_again,
 )
@@ -44,19 +45,44 @@ def test_right_fits_are_consistent_but_for_the_stated_part():
     search = searched(scenes)
     active = scenes.sources.active
     fit = refine(search.white, true_parameters(scenes), active, search.domain).fit
-    called = int((~consistent(search, fit.objective, 2, 3)).sum())
+    called = int((~consistent(search, Found(true_parameters(scenes), fit.objective), 3)).sum())
     assert called <= binom.ppf(1 - RARE, 300, LEVEL)
-    one = linearise(search.white, true_parameters(scenes)[:, :1], active[:, :1]).objective
     # Pairs of one beamwidth can look like one source.
-    assert consistent(search, one, 1, 3).double().mean() < 0.1
+    assert consistent(search, first_source(search, scenes), 3).double().mean() < 0.1
 
 
-def test_nothing_is_consistent_where_nothing_is_outside():
-    scenes = draw(3, **MOVING)
+def first_source(search: Search, scenes: SceneBatch) -> Found:
+    """The first of the true sources alone."""
+    one = true_parameters(scenes)[:, :1]
+    return Found(one, linearise(search.white, one, scenes.sources.active[:, :1]).objective)
+
+
+def test_without_outside_right_fits_are_unremarkable_but_for_the_stated_part():
+    scenes = draw(100, **{**MOVING, "blocks": 12, "sources": (2, 2), "snr_db": (15, 15)})
     assert measure(scenes).outside_energy() is None
     search = searched(scenes)
-    assert not consistent(search, search.white.energy, 1, 3).any()
     assert (search.white.ridge == 0).all()
+    places = true_parameters(scenes)
+    fit = refine(search.white, places, scenes.sources.active, search.domain)
+    called = int((~consistent(search, Found(fit.parameters, fit.fit.objective), 3)).sum())
+    assert called <= binom.ppf(1 - RARE, 100, LIKELY)
+    wrong = places.clone()
+    wrong[:, 1] = torch.tensor([0.3, -0.4, 1.0])
+    wrong = refine(search.white, wrong, scenes.sources.active, search.domain)
+    far = wrong.fit.objective > 3 * fit.fit.objective
+    assert far.sum() > 30
+    there = Found(wrong.parameters, wrong.fit.objective)
+    assert not consistent(search.take(torch.nonzero(far)[:, 0]), there.take(far), 3).any()
+
+
+def test_without_outside_nobody_knows_of_one_source_or_one_block():
+    for settings in ({"sources": (1, 1)}, {"sources": (2, 2), "blocks": 1, "codes": 4}):
+        scenes = draw(3, **{**MOVING, **settings})
+        search = searched(scenes)
+        assert search.outside is None
+        places = true_parameters(scenes)
+        objective = linearise(search.white, places, scenes.sources.active).objective
+        assert not consistent(search, Found(places, objective), 3).any()
 
 
 def test_the_energy_outside_is_noise_alone():

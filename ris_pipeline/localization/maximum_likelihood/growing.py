@@ -185,7 +185,8 @@ def _settled(
         peaks, score = peaks_left(search, found)
         settled = unremarkable(search, found, score, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]
-        most = most_explained(search.take(quiet), found.take(quiet), peaks[quiet])
+        part, few = search.take(quiet), found.take(quiet)
+        most = most_explained(part, few, peaks[quiet], plan.coordinates)
     else:
         settled = consistent(search, found, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]

@@ -1,6 +1,6 @@
 """What one source more could explain of what a fit has left.
 
-score(place) = sum_t |(Phi_t a)^H P_t y_t|^2 / |P_t Phi_t a|^2        a = a(place), P_t: without the fit
+score(place) = sum_t |(Phi_t a)^H P_t y_t|^2 / |P_t Phi_t a|^2     a = a(place), P_t: without the fit
 
 is by how much the residual would fall if a source joined at `place`. Its highest peaks on the grid
 are looked at again half a step around, so that less of a top is missed than between grid points.
@@ -10,18 +10,23 @@ from itertools import product
 
 import torch
 from jaxtyping import Float
+from scipy.special import chdtri
 from torch import Tensor
 
 from ris_pipeline.localization.coordinates import line_of_sight, place_along
 from ris_pipeline.localization.grid_search.detection import next_places, scores_at
 from ris_pipeline.localization.maximum_likelihood.relax import Found, Search
+from ris_pipeline.localization.measurement.noise import noise_estimate
 
 _PEAKS = 3
 """Peaks looked at again: where a source is between grid points noise may stand higher than it."""
 
-_SEEN = 0.85
+_SEEN = 0.88
 """Part of a top that is seen half a step around: `sinc^2(1/8)^2` = 0.90 of the direction (see
-`DEFAULT_DENSITY`), the rest for the depth and for what the others gain by making room."""
+`DEFAULT_DENSITY`), the rest for the depth."""
+
+_MORE_ROOM = 0.01
+"""Probability that the sources found gain more by making room than is allowed for."""
 
 
 def peaks_left(search: Search, found: Found) -> tuple[Float[Tensor, "b p 3"], Float[Tensor, " b"]]:
@@ -40,13 +45,23 @@ def peaks_left(search: Search, found: Found) -> tuple[Float[Tensor, "b p 3"], Fl
 
 
 def most_explained(
-    search: Search, found: Found, peaks: Float[Tensor, "b p 3"]
+    search: Search, found: Found, peaks: Float[Tensor, "b p 3"], coordinates: int
 ) -> Float[Tensor, " b"]:
-    """The most that a source anywhere could explain, as far as the surroundings of the peaks
-    show."""
-    grid, around = search.detector.grid, _around(search, peaks)
-    near = scores_at(grid, search.white, found.parameters, found.active, around)
-    return near.amax(1) / _SEEN
+    """The most that a source anywhere could explain, as far as the surroundings of the peaks show.
+
+        top / _SEEN + sigma^2 chi2 / 2,   chi2: a quantile for the K d coordinates of the others
+
+    The others move when it joins; each coordinate that is fitted again gains half a chi-squared.
+
+    Args:
+        coordinates: d, unknown ones of a source.
+    """
+    grid, data, number = search.detector.grid, search.white, found.parameters.shape[1]
+    around = _around(search, peaks)
+    near = scores_at(grid, data, found.parameters, found.active, around).amax(1)
+    count = torch.full_like(found.objective, number, dtype=torch.int64)
+    noise = noise_estimate(data, found.objective, count, coordinates)
+    return near / _SEEN + noise * float(chdtri(number * coordinates, _MORE_ROOM)) / 2
 
 
 def _around(search: Search, places: Float[Tensor, "b p 3"]) -> Float[Tensor, "b s 3"]:

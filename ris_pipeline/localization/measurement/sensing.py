@@ -117,7 +117,9 @@ def _row_power(image: Complex[Tensor, "*b r g"]) -> Float[Tensor, "*b g"]:
     return power[..., 0] + power[..., 1]
 
 
-def _regular_factor(outer: Complex[Tensor, "b #t r r"], ridge: Tensor) -> Complex[Tensor, "b #t r r"]:
+def _regular_factor(
+    outer: Complex[Tensor, "b #t r r"], ridge: Tensor
+) -> Complex[Tensor, "b #t r r"]:
     """Cholesky factors of `Phi_t Phi_t^H + eps I`; of I where that is singular to rounding."""
     eye = torch.eye(outer.shape[-1], dtype=outer.dtype, device=outer.device)
     return regular_cholesky(outer + ridge * eye)[0]
