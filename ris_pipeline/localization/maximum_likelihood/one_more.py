@@ -1,6 +1,6 @@
 """What one source more could explain of what a fit has left.
 
-score(place) = sum_t |(Phi_t a)^H P_t y_t|^2 / |P_t Phi_t a|^2     a = a(place), P_t: without the fit
+score(place) = sum_t |(Phi_t a)^H P_t y_t|^2 / |P_t Phi_t a|^2   a = a(place), P_t: without the fit
 
 is by how much the residual would fall if a source joined at `place`. Its highest peaks on the grid
 are looked at again half a step around, so that less of a top is missed than between grid points.
