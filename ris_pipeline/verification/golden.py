@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import read_bytes, write_text
+from ris_pipeline._files import cannot_write, read_bytes, write_text
 from ris_pipeline._version import __version__
 from ris_pipeline.config import flattened
 
@@ -144,7 +144,10 @@ def write_curve(folder: Path, name: str, curve: Curve, page: Page) -> list[Path]
     Raises:
         InputError: they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
     most = max(map(len, curve.values()))
     lines = [",".join((ROW, *curve))]
     for row in range(most):
