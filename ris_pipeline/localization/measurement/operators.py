@@ -121,7 +121,8 @@ class SharedCodes(Operator):
             return None
         classes = label.argsort(stable=True).reshape(-1, int(sizes[0]))
         return cls(
-            channel=channel[:, :, classes].transpose(1, 2),
+            # As products take it, which would else copy it every time.
+            channel=channel[:, :, classes].transpose(1, 2).contiguous(),
             weights=rows[:, classes[:, 0]].unflatten(0, codes.shape[:2]),
             classes=classes,
         )
