@@ -18,13 +18,15 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.scene import direction_cosines, steering_vector
+from ris_pipeline.scene import direction_cosines
+from ris_pipeline.scene.array import waves
 
 COLLINEAR = 0.1
 """Grid points are left out where less than this part of |Phi a|^2 survives the projection: they are
@@ -91,7 +93,7 @@ def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b
     return torch.cat(
         [
             _gains_directly(detector.grid, measurement.take(some))
-            for some in scenes.split(_SCENES_AT_ONCE)
+            for some in scenes.split(at_once(_SCENES_AT_ONCE, scenes.device))
         ]
     )
 
@@ -150,7 +152,7 @@ def scores_at(
 ) -> Float[Tensor, "b p"]:
     """The score at places of each scene's own, off the grid, in the precision of the grid."""
     azimuth, elevation, inverse = places.to(grid.azimuth.dtype).unbind(-1)
-    columns = steering_vector(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront).mT
+    columns = waves(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront).mT
     probes = _probes(measurement, parameters, active).to(grid.dtype)
     responses = (probes.conj().flatten(1, 2) @ columns).unflatten(1, probes.shape[1:3])
     return _scores(*_powers(responses), measurement.to(grid.dtype).power(columns))
@@ -184,7 +186,8 @@ def _over_grid(
     and the scalars: at all points, so many scenes at a time that what is in the making stays in a
     cache."""
     blocks, count, elements = probes.shape[1:]
-    some = max(1, _RESPONSES_AT_ONCE // (blocks * count * max(1, grid.size)))
+    responses = at_once(_RESPONSES_AT_ONCE, probes.device)
+    some = max(1, responses // (blocks * count * max(1, grid.size)))
     parts = []
     for probe, gain, *own in zip(
         *(values.split(some) for values in (probes, gains, *scalars)), strict=True
