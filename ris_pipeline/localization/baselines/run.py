@@ -105,6 +105,7 @@ def _of_least_cost(measurement: Measurement, find: Find, costs: Sequence[float])
         value = penalised_likelihood(measurement, rss, costs[k])
         better = (value < best) & (positions.found.sum(1) == k)
         best = torch.where(better, value, best)
+        better = torch.nonzero(better)[:, 0]
         kept.parameters[better, :k] = positions.parameters[better]
         kept.found[better, :k] = True
         kept.status[better, :k] = positions.status[better]

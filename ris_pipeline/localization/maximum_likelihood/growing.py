@@ -97,14 +97,16 @@ class Numbers:
         are."""
         number = places.shape[1]
         best = ~self.tried[index, number] | (values < self.values[index, number])
-        best = best & values.isfinite()
-        self.tried[index[best], number] = True
-        self.fits[index[best], number, :number] = places[best]
+        best_fits = torch.nonzero(best & values.isfinite())[:, 0]
+        kept = index[best_fits]
+        self.tried[kept, number] = True
+        self.fits[kept, number, :number] = places[best_fits]
         self.note(index, number, values)
         better = values < self._least[index]
-        winners = index[better]
-        self.count[winners], self._least[winners] = number, values[better]
-        self.places[winners, :number] = places[better]
+        best_yet = torch.nonzero(better)[:, 0]
+        winners = index[best_yet]
+        self.count[winners], self._least[winners] = number, values[best_yet]
+        self.places[winners, :number] = places[best_yet]
         return better
 
 
@@ -195,8 +197,9 @@ def _settled(
     least = (found.objective[quiet] - most).clamp_min(0)
     hoped = penalised_likelihood(data, least, search.costs[quiet, k + 1])
     hopeless = hoped >= numbers.least(index[quiet])
-    numbers.note(index[quiet[hopeless]], k + 1, hoped[hopeless])
     settled[quiet] = hopeless
+    left = torch.nonzero(hopeless)[:, 0]
+    numbers.note(index[quiet[left]], k + 1, hoped[left])
     return settled
 
 
@@ -223,8 +226,8 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
         fewer = refined_sources(part.white, plan.domain, start)
         fewer = search_again(part, fewer, plan.coordinates, one_more=False)
         value = _criterion(part, fewer)
-        better = value < values[index, k]
-        lower = value < values[index, k - 1]
+        better = torch.nonzero(value < values[index, k])[:, 0]
+        lower = torch.nonzero(value < values[index, k - 1])[:, 0]
         fits[index[lower], k - 1, : k - 1] = fewer.parameters[lower]
         values[index, k - 1] = torch.minimum(values[index, k - 1], value)
         count[index[better]] = k - 1

@@ -211,7 +211,7 @@ def _look_again(search: Search, sources: Found) -> Found:
         for source in range(sources.parameters.shape[1]):
             here = relocate(part, here, source)
         sources = sources.put(waiting, here)
-        waiting = waiting[here.objective < before]
+        waiting = waiting[torch.nonzero(here.objective < before)[:, 0]]
         if waiting.numel() == 0:
             break
     return sources
@@ -235,7 +235,8 @@ def relocate(search: Search, sources: Found, source: int, places: int = 1) -> Fo
     there = start[:, :, source].flatten(0, 1)
     tried = ~_in_half_cell(there, now.flatten(0, 1), search.half_cell).unflatten(0, found.shape)
     tried = tried & (scores > _WORTH_TRYING * scores[:, :1])
-    return best_start(search, sources, tried.nonzero()[:, 0], start[tried])
+    scene, place = tried.nonzero(as_tuple=True)
+    return best_start(search, sources, scene, start[scene, place])
 
 
 def best_start(
@@ -251,6 +252,7 @@ def best_start(
     least = torch.full_like(old, torch.inf).scatter_reduce(0, index, lower, "amin")
     gain = data.samples * (old[index] / lower.clamp_min(rounding_floor(data))).log()
     better = (gain > _WORTH_MOVING) & (lower < old[index]) & (lower == least[index])
+    better = torch.nonzero(better)[:, 0]
     return sources.put(index[better], found.take(better))
 
 

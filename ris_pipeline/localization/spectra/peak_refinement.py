@@ -103,17 +103,17 @@ def refine_peaks(
         wanted: False where a slot holds no peak: it stays where it is, its f infinite.
     """
     fixed = ~free_coordinates(domain, surface.wavefront)
-    scene = torch.nonzero(wanted)[:, 0]
+    scene, slot = wanted.nonzero(as_tuple=True)
     peaks = _Peaks(surface, scene, resolution_cell)
-    found = minimise(peaks, start[wanted], domain, fixed, _rules(most_steps))
+    found = minimise(peaks, start[scene, slot], domain, fixed, _rules(most_steps))
     tops = Tops(
         torch.clamp(start, domain.lower, domain.upper),
         torch.full_like(start[..., 0], torch.inf),
         torch.zeros_like(start, dtype=torch.bool),
         torch.zeros_like(wanted),
     )
-    tops.parameters[wanted], tops.value[wanted] = found.place, found.expansion.objective
-    tops.held[wanted], tops.converged[wanted] = found.held, found.reached
+    tops.parameters[scene, slot], tops.value[scene, slot] = found.place, found.expansion.objective
+    tops.held[scene, slot], tops.converged[scene, slot] = found.held, found.reached
     return tops
 
 
