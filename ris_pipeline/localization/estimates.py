@@ -42,10 +42,10 @@ class Estimates(Tabular):
     count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and
     distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
     NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,); confidence (B,) that
-    `count` is right, 0..1, see `evidence`: NaN where the number was given, or an estimator
-    does not say; false_alarm (B, K): probability that the best of all places would have explained
-    as much had the slot been given nothing but noise, see `false_alarm_probability`; NaN where an
-    estimator does not say.
+    `count` is right, 0..1, see `evidence`, and `number_confidence` for the criteria of eigenvalues:
+    NaN where the number was given, or an estimator does not say; false_alarm (B, K): probability
+    that the best of all places would have explained as much had the slot been given nothing but
+    noise, see `false_alarm_probability`; NaN where an estimator does not say.
     """
 
     azimuth: Tensor

@@ -176,9 +176,11 @@ def penalised_likelihood(
 def number_confidence(values: Float[Tensor, "b k"], count: Tensor) -> Float[Tensor, " b"]:
     """`exp(-v_count / 2) / sum_k exp(-v_k / 2)`, v in units of -2 ln likelihood.
 
-    With MDL that is the posterior probability of the number among those tried, all equally probable
-    beforehand, to the order of the approximation that BIC is (A. E. Raftery, "Bayesian Model
-    Selection in Social Research", Sociol. Methodol. 25, 1995); with AIC the Akaike weight.
+    Of eigenvalues, whose criteria place no source: the evidence of fits (`evidence`) does not exist
+    for them. With MDL that is the posterior probability of the number among those tried, all
+    equally probable beforehand, to the order of the approximation that BIC is (A. E. Raftery,
+    "Bayesian Model Selection in Social Research", Sociol. Methodol. 25, 1995); with AIC the Akaike
+    weight.
     """
     return torch.softmax(-values / 2, dim=1).gather(1, count[:, None])[:, 0]
 

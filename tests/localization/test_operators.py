@@ -63,6 +63,8 @@ def test_whitening_is_that_of_the_whole_matrix(drawn):
     matched = torch.linalg.solve(loaded, data.matched[..., None])[..., 0]
     close(white.matched, matched)
     close(data.regularised_inverse(ratio, torch.complex128), matched)
+    single = data.regularised_inverse(ratio, torch.complex64)
+    torch.testing.assert_close(single.to(matched.dtype), matched, rtol=0, atol=1e-4)
     columns = torch.randn(3, gram.shape[-1], 2, dtype=gram.dtype)
     close(white.normal(columns), torch.linalg.solve(loaded, gram @ columns[:, None]))
     power = (columns.conj()[:, None] * white.normal(columns)).real.sum(2)

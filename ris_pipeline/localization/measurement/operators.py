@@ -146,11 +146,12 @@ class SharedCodes(Operator):
 
     def each(self, columns: Complex[Tensor, "b t n c"]) -> Complex[Tensor, "b t l_m c"]:
         seen = self.channel[:, None] @ columns[:, :, self.classes]
-        image = self.weights @ seen.flatten(3)
+        image = self.weights.to(seen.dtype) @ seen.flatten(3)
         return image.unflatten(3, seen.shape[3:]).flatten(2, 3)
 
     def outer(self) -> Complex[Tensor, "b #t l_m l_m"]:
         weights = self.weights[:1] if self._one_outer() else self.weights
+        weights = weights.to(self.channel.dtype)
         pairs = (weights[:, :, None] * weights[:, None].conj()).flatten(1, 2)
         antennas, (blocks, codes) = self.channel.shape[2], weights.shape[:2]
         by_class = (self.channel @ self.channel.mH).flatten(2)
