@@ -17,6 +17,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
@@ -47,6 +49,8 @@ DIGITS = (
 as near, which something small that was added may be too."""
 COARSE = 0.1
 """Relative distance beyond which no digit agrees."""
+_FEW_DECIMALS = 7
+"""Numbers of less decimals are round."""
 FIRST = 8
 """Cases after which a cause that hardly ever fits is given up."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
@@ -110,7 +114,8 @@ def diagnose(
     decided = {r.law: r.outcome is Outcome.FAILS for r in results if r.outcome in _DECIDED}
     if not any(decided.values()):
         return ()
-    seen, place = sorted(_seen(implementation, but), key=Seen.right), implementation.place
+    place = implementation.place
+    seen = _in_their_meaning(sorted(_seen(implementation, but), key=Seen.right), place)
     best = _best(
         (
             *_circumstance(decided),
@@ -120,7 +125,7 @@ def diagnose(
             *_symptoms(seen),
             *_eased(seen),
             # A factor of two says more than a factor.
-            *_relations(seen),
+            *_relations(seen, place),
             *_limited(seen),
             *_bugs(seen, place, decided),
         )
@@ -148,6 +153,22 @@ def _refuted(seen: list[Seen]) -> Iterator[Cause]:
         cases = [one for one in seen if cause in one.case.symptoms and one.theirs is not None]
         if cases and all(one.right() for one in cases):
             yield cause
+
+
+def _in_their_meaning(seen: list[Seen], place: str) -> list[Seen]:
+    """Without the matrices that are not Hermitian, where singular values of the matrix itself are
+    meant and something else is wrong as well."""
+    if place != "singular_values":
+        return seen
+    skewed = [one for one in seen if Cause.NOT_HERMITIAN in one.case.symptoms]
+    plain = [one for one in skewed if one.case.symptoms == (Cause.NOT_HERMITIAN,)]
+    meant = all(same_numbers(one.theirs, _known(one.case, _of_itself)) for one in plain)
+    rest = [one for one in seen if one not in skewed]
+    return rest if meant and not all(one.right() for one in rest) else seen
+
+
+def _of_itself(matrix: Tensor) -> Tensor:
+    return torch.linalg.svdvals(matrix)
 
 
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)
@@ -240,9 +261,12 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
         values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
-        if not values and any(_backwards(one) for one in usual):
-            yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
-            return
+        slopes = [o for o in usual if o.case in wrong and Cause.DETACHED in o.case.symptoms]
+        if slopes and not values:
+            turned = list(_turned(slopes))
+            yield from turned
+            if turned:
+                return
         yield from _explained(values or wrong, [one.case for one in usual])
         return
 
@@ -262,21 +286,29 @@ def _eased(seen: list[Seen]) -> Iterator[Diagnosis]:
     """Where it is right, if it is wrong almost everywhere else."""
     values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
     for one in values:
-        others = [other for other in values if other.case.eases is None]
+        others = [o for o in values if o.case.eases is None and not o.case.diagonal]
         if one.case.eases is not None and one.right() and one.theirs is not None and others:
             wrong = sum(not other.right() for other in others) / len(others)
             story = f"It is wrong elsewhere and right here: {one.case.where}."
             yield Diagnosis(one.case.eases, "", story, None, wrong)
 
 
-def _backwards(one: Seen) -> bool:
-    """Whether it is a gradient with the other sign."""
-    if Cause.DETACHED not in one.case.symptoms or one.theirs is None:
-        return False
-    return not one.right() and same_numbers(-one.theirs, one.ours)
+def _turned(slopes: list[Seen]) -> Iterator[Diagnosis]:
+    """What is made of every gradient that is wrong, if its direction is that of ours."""
+    in_batches = all(Cause.BATCH in one.case.symptoms for one in slopes)
+    factor = Cause.SUM_FOR_MEAN if in_batches else Cause.SCALE
+    for cause, story, change in (
+        (Cause.SIGN, "Its gradient points the other way.", lambda x: -x),
+        (Cause.CONJUGATED, "Its gradient is the conjugate of ours.", np.conj),
+        (factor, "Its gradient is ours but for a factor.", lambda x: x),
+    ):
+        pairs = ((one.theirs, one.ours) for one in slopes)
+        if all(y is not None and x is not None and _to_a_factor(x, change(y)) for x, y in pairs):
+            yield Diagnosis(cause, "", story, None, 1.0)
+            return
 
 
-def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
+def _relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     """Whether its numbers are ours to a factor or to single precision."""
     wrong = [one for one in seen if not one.right()]
     both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
@@ -288,7 +320,16 @@ def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
     for digits, worth, story in DIGITS:
         telling = [one for one in wrong if digits * one.case.condition < COARSE]
         rounded = bool(telling) and all(one.right(digits * one.case.condition) for one in telling)
-        yield Diagnosis(Cause.SINGLE, "", story, None, worth * shown * rounded)
+        added = any(Cause.LOADING_ADDED in one.case.symptoms for one in wrong)
+        cause = Cause.LOADING_ADDED if added else Cause.SINGLE
+        story = "Something small is added to it." if added else story
+        yield Diagnosis(cause, "", story, None, worth * shown * rounded)
+    # One number is soon round.
+    several = sum(ours.size for _, ours in both) > _FEW_DECIMALS
+    round_numbers = several and all(_is_round(theirs, ours) for theirs, ours in both)
+    yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, 1.0 * round_numbers)
+    if place == "steering_vector":
+        yield from _of_waves(both, len(wrong))
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
@@ -314,7 +355,9 @@ def _limited(seen: list[Seen]) -> Iterator[Diagnosis]:
     """Whether its answers are ours within a limit."""
     values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
     wrong = [one for one in values if not one.right()]
-    if wrong:
+    # Where numbers are of another size, or nothing is out of the way: elsewhere it is the
+    # circumstance that counts.
+    if any(not one.case.symptoms or Cause.GUARD in one.case.symptoms for one in wrong):
         story = "Its answers are ours up to a limit."
         share = sum(map(_cut_off, wrong)) / len(wrong)
         yield Diagnosis(Cause.GUARD, "", story, None, share)
@@ -324,10 +367,41 @@ def _cut_off(one: Seen) -> bool:
     """Whether some numbers are the largest or the least of theirs, and the others are ours."""
     if one.theirs is None or one.ours is None or one.theirs.shape != one.ours.shape:
         return False
+    if not same_numbers(row(one.theirs.imag), row(one.ours.imag)):
+        return False
     theirs, ours = one.theirs.real, one.ours.real
     cut = np.clip(ours, theirs.min(), theirs.max())
     limited = theirs.size > 1 and bool(theirs.min() < theirs.max())
     return limited and same_numbers(row(theirs), row(cut))
+
+
+def _is_round(theirs: Numbers, ours: Numbers) -> bool:
+    """Whether numbers have few decimals, and are ours to as many, which have more."""
+    if theirs.shape != ours.shape or not np.isfinite(theirs).all():
+        return False
+    if same_numbers(ours, np.round(ours)):
+        return False
+    digits = (d for d in range(_FEW_DECIMALS) if same_numbers(theirs, np.round(theirs, d)))
+    return any(bool(np.allclose(theirs, ours, rtol=0.0, atol=0.51 * 10.0**-d)) for d in digits)
+
+
+def _of_waves(both: list[tuple[Numbers, Numbers]], wrong: int) -> Iterator[Diagnosis]:
+    """Whether steering vectors are ours but for one phase, or but for their moduli."""
+    alike = [(theirs, ours) for theirs, ours in both if theirs.shape == ours.shape]
+    turned = sum(_to_a_factor(theirs * _phase_to(theirs, ours), ours) for theirs, ours in alike)
+    story = "Its phases are ours from another point on."
+    yield Diagnosis(Cause.OFF_CENTRE, "", story, None, turned / wrong)
+    faded = sum(_to_a_factor(*map(_phases, pair)) for pair in alike)
+    story = "Its phases are ours, its moduli are not."
+    yield Diagnosis(Cause.MODULUS, "", story, None, faded / wrong)
+
+
+def _phase_to(theirs: Numbers, ours: Numbers) -> complex:
+    return complex(np.exp(1j * np.angle(np.vdot(theirs, ours))))
+
+
+def _phases(numbers: Numbers) -> Numbers:
+    return row(np.exp(1j * np.angle(numbers)))
 
 
 def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
