@@ -324,10 +324,7 @@ def _relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         cause = Cause.LOADING_ADDED if added else Cause.SINGLE
         story = "Something small is added to it." if added else story
         yield Diagnosis(cause, "", story, None, worth * shown * rounded)
-    # One number is soon round.
-    several = sum(ours.size for _, ours in both) > _FEW_DECIMALS
-    round_numbers = several and all(_is_round(theirs, ours) for theirs, ours in both)
-    yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, 1.0 * round_numbers)
+    yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, _rounded(wrong))
     if place == "steering_vector":
         yield from _of_waves(both, len(wrong))
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
@@ -375,11 +372,24 @@ def _cut_off(one: Seen) -> bool:
     return limited and same_numbers(row(theirs), row(cut))
 
 
+def _rounded(wrong: list[Seen]) -> float:
+    """1 where all numbers have few decimals, and are ours, which have more, to as many."""
+    pairs = [
+        (one.theirs, one.ours)
+        for one in wrong
+        if one.theirs is not None
+        and one.ours is not None
+        and one.case.condition == 1
+        and not {*DERIVED, Cause.GUARD} & set(one.case.symptoms)
+        and not same_numbers(one.ours, np.round(one.ours))
+    ]
+    # One number is soon round.
+    several = sum(ours.size for _, ours in pairs) > _FEW_DECIMALS
+    return float(several and all(_is_round(theirs, ours) for theirs, ours in pairs))
+
+
 def _is_round(theirs: Numbers, ours: Numbers) -> bool:
-    """Whether numbers have few decimals, and are ours to as many, which have more."""
     if theirs.shape != ours.shape or not np.isfinite(theirs).all():
-        return False
-    if same_numbers(ours, np.round(ours)):
         return False
     digits = (d for d in range(_FEW_DECIMALS) if same_numbers(theirs, np.round(theirs, d)))
     return any(bool(np.allclose(theirs, ours, rtol=0.0, atol=0.51 * 10.0**-d)) for d in digits)

@@ -191,8 +191,9 @@ SPECTRAL = (
 
 
 def _far_apart(name: str, function: Callable[..., Any]) -> Numbers:
-    """Eigenvalues twenty times the next, where iterations end after a few steps."""
-    return _with_values(name, function, (8000.0, 400.0, 20.0, 1.0))
+    """Eigenvalues twenty times the next, where iterations end after a few steps; not round."""
+    first, second, third, last = (value * np.pi / 3 for value in (8000, 400, 20, 1))
+    return _with_values(name, function, (first, second, third, last))
 
 
 def _ill_conditioned(name: str, function: Callable[..., Any]) -> Numbers:
