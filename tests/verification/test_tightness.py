@@ -14,6 +14,8 @@ MATRIX = KillMatrix.from_json(STORED.read_text(encoding="utf-8"))
 LAWS = load_laws(QUICK)
 LONGER = load_laws(thorough(20 * QUICK.max_examples))
 
+pytestmark = pytest.mark.no_shapes
+
 
 def _run(law: Law) -> tuple[Usage, dict[str, float]]:
     with provide({}) as usage, recording() as worst, warnings.catch_warnings():
