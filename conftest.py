@@ -30,16 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-shapes",
         action="store_true",
-        help="check shapes in slow tests too, which then take up to three times as long",
+        help="check shapes in every test; slow ones then take up to three times as long",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    # What a slow test calls, a quick one calls with every shape checked. A bug that is put back
-    # must be seen by the law, not by the checker: so the kill matrix was measured.
-    slow = item.get_closest_marker("slow") and not item.config.getoption("all_shapes")
-    jaxtyping.config.update("jaxtyping_disable", bool(slow or item.get_closest_marker("no_shapes")))
+    # What these call, quick tests call with every shape checked.
+    marked = any(item.get_closest_marker(name) for name in ("slow", "no_shapes"))
+    unchecked = marked and not item.config.getoption("all_shapes")
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
     try:
         return (yield)
     finally:

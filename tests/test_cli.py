@@ -189,14 +189,14 @@ def test_weights_that_are_not_finite_end_a_run_and_the_history_is_kept(
 
     monkeypatch.setattr(Trainer, "_step", ruined)
     words = ["train", "--preset", "golden", *FEW, "--set", "training.batches=2", "--out"]
-    single = ["--set", "training.accumulation=1"]
-    code, _, err = run(capsys, *words, str(tmp_path), *single)
+    short = ["--set", "training.accumulation=1", "--set", "training.epochs=5"]
+    code, _, err = run(capsys, *words, str(tmp_path), *short)
     assert code == 1
     assert err == "error: the network's output is not finite from batch 2 of epoch 2\n"
     assert epochs_of(tmp_path) == [1]
     monkeypatch.undo()
     assert run(capsys, "train", "--out", str(tmp_path), "--resume")[0] == 0
-    assert epochs_of(tmp_path) == list(range(1, 31))
+    assert epochs_of(tmp_path) == [1, 2, 3, 4, 5]
 
 
 def test_overfit_says_the_step_of_the_epoch_it_stands_beside(capsys) -> None:

@@ -26,6 +26,8 @@ from ris_pipeline.scene import (
     simulate,
 )
 
+pytestmark = pytest.mark.slow
+
 SCENARIO = Scenario(
     panel=(6, 6),
     antennas=6,

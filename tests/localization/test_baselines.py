@@ -27,6 +27,8 @@ from ris_pipeline.localization.measurement.aperture import sample_covariance
 from ris_pipeline.scene import ideal_panel, sensing_matrix, steering_matrix, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
+pytestmark = pytest.mark.no_shapes
+
 EPS = torch.finfo(torch.float64).eps
 BASELINES = tuple(name for name in ESTIMATORS if name != "maximum_likelihood")
 APART: dict[str, Any] = {

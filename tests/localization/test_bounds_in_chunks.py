@@ -15,6 +15,8 @@ from ris_pipeline.localization import (
 from ris_pipeline.localization.bounds import chunks
 from ris_pipeline.scene import SceneBatch, simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SCENARIO = Scenario(
     panel=(12, 12),
     codebook="random",

@@ -20,6 +20,8 @@ from ris_pipeline.localization import (
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE
 from ris_pipeline.scene import simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SCENARIO = Scenario(
     panel=(6, 6),
     antennas=8,

@@ -24,6 +24,8 @@ from ris_pipeline.localization import (
 )
 from ris_pipeline.scene import Panel, Received, SceneBatch, own_scenario, simulate
 
+pytestmark = pytest.mark.no_shapes
+
 
 def received(own: Own, **more: object) -> Received:
     return Received.from_arrays(

@@ -28,6 +28,8 @@ from ris_pipeline.verification.mistakes import mistakes
 from ris_pipeline.verification.stored_matrix import stored_matrix
 from ris_pipeline.verification.target import PLACES, TARGET
 
+pytestmark = pytest.mark.no_shapes
+
 PLACES_WITH_CASES = tuple(place for place in PLACES if fixed_cases(place))
 
 

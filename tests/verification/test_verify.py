@@ -20,6 +20,8 @@ from ris_pipeline.verification.verify import (
     verify,
 )
 
+pytestmark = pytest.mark.no_shapes
+
 QUICK = 8
 
 
