@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.verification.case import Case, Run, row
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.fixed_circumstances import Case, Run, row
 from ris_pipeline.verification.oracles import ula
 
 N = 5
