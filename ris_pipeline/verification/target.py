@@ -63,7 +63,7 @@ PLACES = {
     "steering_vector": "ris_pipeline.scene.array:steering_vector",
     "steering_derivatives": "ris_pipeline.scene.array:steering_derivatives",
     "steering_second_derivatives": "ris_pipeline.scene.array:steering_second_derivatives",
-    "quantise_phase": "ris_pipeline.scene.codebook:quantise_phase",
+    "quantize_phase": "ris_pipeline.scene.codebook:quantize_phase",
     "dft_codebook": "ris_pipeline.scene.codebook:dft_codebook",
     "random_codebook": "ris_pipeline.scene.codebook:random_codebook",
     "hadamard_codebook": "ris_pipeline.scene.codebook:hadamard_codebook",

@@ -214,5 +214,5 @@ def test_a_distance_that_is_not_estimated_is_not_scored() -> None:
     assert row["detected"] > 0
     assert math.isfinite(row["azimuth_rmse_deg"])
     assert math.isfinite(row["azimuth_ratio_low"])
-    assert all(math.isnan(row[f"distance_{x}"]) for x in ("rmse_m", "ratio", "normalised"))
+    assert all(math.isnan(row[f"distance_{x}"]) for x in ("rmse_m", "ratio", "normalized"))
     assert np.isnan(records.error[..., 2]).all()

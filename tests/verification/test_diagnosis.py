@@ -57,7 +57,7 @@ def leaky(matrix: Tensor, k: int, margin: float) -> Tensor:
     return torch.nn.functional.leaky_relu(margin - eigengap(matrix, k), 0.01).mean()
 
 
-def normalised_in_place(matrix: Tensor) -> Tensor:
+def normalized_in_place(matrix: Tensor) -> Tensor:
     matrix /= matrix.abs().amax()
     return eigenvalues(matrix)
 
@@ -109,7 +109,7 @@ def at_the_first_wavelength(panel: Panel, *where: Any) -> Tensor:
         ("factor_eigengap_loss", of_the_smaller_rank, Cause.OFF_BY_ONE),
         ("steering_vector", at_the_first_wavelength, Cause.REMEMBERS),
         ("eigenvalues", by_a_few_steps, Cause.UNCONVERGED),
-        ("eigenvalues", normalised_in_place, Cause.OVERWRITTEN),
+        ("eigenvalues", normalized_in_place, Cause.OVERWRITTEN),
         ("eigenvalues", Remembering(), Cause.REMEMBERS),
         ("eigengap_loss", leaky, Cause.NEVER_RESTS),
         ("eigengap_loss", half_live, Cause.DETACHED),

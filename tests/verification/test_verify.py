@@ -9,7 +9,8 @@ import their_torch
 from ris_pipeline._errors import InputError
 from ris_pipeline.verification.adapters import SIGNATURES
 from ris_pipeline.verification.implementation import Options
-from ris_pipeline.verification.laws import LawResult, Outcome, title
+from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.titles import title
 from ris_pipeline.verification.verify import (
     Judgement,
     Selection,

@@ -113,7 +113,7 @@ def over_two_axes(ours: Function, matrix: Any, *rest: Any) -> Tensor:
 
 
 @_of(Cause.MODULUS, "`a^H a` in the numerator, for steering vectors of any norm.", *SPECTRA)
-def normalised_once_more(ours: Function, matrix: Any, steering: Tensor, *rest: Any) -> Tensor:
+def normalized_once_more(ours: Function, matrix: Any, steering: Tensor, *rest: Any) -> Tensor:
     """`|a|^2` times the spectrum: right for unit norm."""
     return ours(matrix, steering, *rest) * steering.abs().square().sum(-2)
 

@@ -39,7 +39,7 @@ def signal_of_one_more(matrix: Any, k: int) -> Tensor:
 
 
 @known_bug("signal_subspace", Cause.NOT_ORTHONORMAL, "Principal components, not a basis.")
-def signal_not_normalised(matrix: Any, k: int) -> Tensor:
+def signal_not_normalized(matrix: Any, k: int) -> Tensor:
     """Columns scaled by their eigenvalues, `U sqrt(L)`."""
     values, vectors = correct(dense(matrix))
     return vectors[..., :k] * values[..., None, :k].abs().sqrt().to(vectors.dtype)
