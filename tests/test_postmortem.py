@@ -22,7 +22,7 @@ from ris_pipeline.verification.kill_page import PAGE, render
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
 from ris_pipeline.verification.laws import LawResult, Outcome, load_laws
 from ris_pipeline.verification.post_mortem import first_epochs
-from ris_pipeline.verification.target import PLACES
+from ris_pipeline.verification.target import places
 
 ROOT = Path(__file__).parents[1]
 BUGS = {bug.key: bug for bug in KNOWN_BUGS}
@@ -56,7 +56,7 @@ def test_the_stored_matrix_and_its_page_are_current() -> None:
 def test_a_name_tells_one_bug_from_another_and_every_story_is_told() -> None:
     assert len(BUGS) == len(KNOWN_BUGS)
     assert all(
-        bug.replaces in PLACES and bug.story and bug.number in range(6) for bug in BUGS.values()
+        bug.replaces in places() and bug.story and bug.number in range(6) for bug in BUGS.values()
     )
     assert {bug.number for bug in KNOWN_BUGS} >= {1, 2, 3, 4, 5}
 
@@ -102,7 +102,7 @@ def test_the_diagnosis_names_the_bug(key: str) -> None:
 
 def put_back(bug: KnownBug, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the right function by the wrong one, wherever the package has imported it."""
-    home, _, attribute = PLACES[bug.replaces].partition(":")
+    home, _, attribute = places()[bug.replaces].partition(":")
     right = getattr(import_module(home), attribute)
     for name, module in list(sys.modules.items()):
         if name.startswith("ris_pipeline.") and ".verification" not in name:

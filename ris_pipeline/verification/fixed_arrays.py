@@ -205,4 +205,4 @@ ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "mdl": _numbers,
     "aic": _numbers,
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

@@ -365,13 +365,13 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
 
 @cache
 def plain_cases(place: str) -> tuple[Case, ...]:
-    """Arguments of a name of `target.PLACES` that are not out of the way; none for some names."""
+    """Arguments of a name of `target.places()` that are not out of the way; none for some names."""
     return tuple(_CASES[place]()) if place in _CASES else ()
 
 
 @cache
 def fixed_cases(place: str) -> tuple[Case, ...]:
-    """The cases of a name of `target.PLACES`; none where only patterns tell bugs apart."""
+    """The cases of a name of `target.places()`; none where only patterns tell bugs apart."""
     more = circumstances(place) if place in NAMES and place in _CASES else ()
     far = _steering_anywhere() if place == "steering_vector" else ()
     return (*plain_cases(place), *far, *more)

@@ -118,6 +118,7 @@ def test_scenes_of_a_batch_do_not_see_each_other(name: str) -> None:
         assert torch.equal(together.status[scene, :k], alone.status[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_the_number_is_found_where_the_fit_is_good(name: str) -> None:
     scenes = draw(size=6, **{**APART, "sources": (1, 1), "separation_deg": None}, snr_db=(0, 0))

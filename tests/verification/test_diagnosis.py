@@ -26,11 +26,11 @@ from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome, load_laws, run_law, thorough
 from ris_pipeline.verification.mistakes import mistakes
 from ris_pipeline.verification.stored_matrix import stored_matrix
-from ris_pipeline.verification.target import PLACES, TARGET
+from ris_pipeline.verification.target import TARGET, places
 
 pytestmark = pytest.mark.no_shapes
 
-PLACES_WITH_CASES = tuple(place for place in PLACES if fixed_cases(place))
+PLACES_WITH_CASES = tuple(place for place in places() if fixed_cases(place))
 
 
 def named(place: str, function: Callable[..., object], *red: str) -> str | None:

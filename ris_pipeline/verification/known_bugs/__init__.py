@@ -2,7 +2,7 @@
 
 Bugs 1 to 5 are those of a RIS localisation project whose network never learned (October 2025);
 the variants are what the same mistake looks like in other hands. Each replacement has the
-signature of the function whose name it is listed under in `target.PLACES`.
+signature of the function whose name it is listed under in `target.places()`.
 """
 
 from ris_pipeline.verification.cause import Cause

@@ -16,7 +16,7 @@ class KnownBug:
     """A wrong implementation.
 
     number: of the post-mortem, 1 to 5, or 0 for a bug met or to be expected elsewhere; replaces: a
-    name in `target.PLACES`; story: where it happened, or why it is likely.
+    name in `target.places()`; story: where it happened, or why it is likely.
     """
 
     name: str
