@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 Weights = dict[str, Tensor]
 """Parameters by name."""
@@ -24,8 +25,9 @@ def copy_weights(weights: Mapping[str, Tensor]) -> Weights:
 def update_ema(average: Weights, weights: Mapping[str, Tensor], decay: float, step: int) -> None:
     """Move `average` towards `weights`, in place, after optimiser step `step` >= 1."""
     ramped = min(decay, (1 + step) / (10 + step))
-    for name, value in average.items():
-        value.lerp_(weights[name], 1 - ramped)
+    values = list(average.values())
+    if values:
+        get_ema_multi_avg_fn(ramped)(values, [weights[name] for name in average], step)
 
 
 @torch.no_grad()

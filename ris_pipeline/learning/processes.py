@@ -53,7 +53,7 @@ def over_processes(
 ) -> dict[str, float]:
     """Sums or means over the processes; one that saw nothing counts as zero."""
     zero = torch.zeros((), dtype=torch.float64, device=fabric.device)
-    values = torch.stack([sums.get(name, zero).double() for name in names])
+    values = torch.stack([sums.get(name, zero).to(zero) for name in names])
     if fabric.world_size > 1:
         reduced = fabric.all_reduce(values, reduce_op=how)
         assert isinstance(reduced, Tensor)

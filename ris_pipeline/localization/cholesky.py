@@ -42,9 +42,10 @@ def unit_diagonal(
     """
     diagonal = matrix.diagonal(dim1=-2, dim2=-1) if whole is None else whole
     usable = diagonal > 0 if free is None else free & (diagonal > 0)
-    scale = torch.where(usable, diagonal, torch.ones_like(diagonal)).rsqrt() * usable
+    scale = diagonal.where(usable, torch.ones_like(diagonal)).rsqrt() * usable
     unit = matrix * scale[..., :, None] * scale[..., None, :]
-    return unit + torch.diag_embed((~usable).to(unit.dtype)), scale
+    unit.diagonal(dim1=-2, dim2=-1).add_(~usable)
+    return unit, scale
 
 
 def positive_definite(unit: Float[Tensor, "*batch d d"]) -> Bool[Tensor, "*batch"]:

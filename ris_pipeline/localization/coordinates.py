@@ -94,9 +94,9 @@ def distance_by_inverse(parameters: Float[Tensor, "*batch 3"]) -> Float[Tensor, 
     Args:
         parameters: (azimuth, elevation, 1/r).
     """
-    factors = torch.ones_like(parameters)
-    factors[..., 2] = -parameters[..., 2].square().reciprocal()
-    return factors
+    by_distance = -parameters[..., 2].square().reciprocal()
+    one = torch.ones_like(by_distance)
+    return torch.stack((one, one, by_distance), dim=-1)
 
 
 def inverse_by_distance(parameters: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

@@ -60,38 +60,48 @@ class Expansion:
 
 @dataclass(frozen=True, kw_only=True)
 class Slope:
-    """Score and information of the coordinates that may move, scaled to a unit diagonal.
+    """Score of the coordinates that may move, and the steps it asks for, all in the scale in which
+    the information has a unit diagonal.
 
-    score (*batch, D), unit (*batch, D, D), scale (*batch, D); flat (*batch,): every coordinate that
-    may move has a score of zero.
+    score, scale (*batch, D); step (*batch, D), `(unit + damping I)^-1 score`; newton (*batch, D),
+    the same without damping but for rounding's; both zero where that matrix is not definite; flat
+    (*batch,): every coordinate that may move has a score of zero.
     """
 
     score: Tensor
-    unit: Tensor
     scale: Tensor
+    step: Tensor
+    newton: Tensor
     flat: Tensor
 
-    def solve(self, damping: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
-        """The scaled step `(unit + damping I)^-1 score`; zero where that matrix is not definite."""
-        eye = torch.eye(self.unit.shape[-1], dtype=self.unit.dtype, device=self.unit.device)
-        factor, regular = regular_cholesky(self.unit + damping[..., None, None] * eye)
-        step = torch.cholesky_solve(self.score[..., None], factor)[..., 0]
-        return torch.where(regular[..., None], step, torch.zeros_like(step))
 
-    def newton(self) -> Float[Tensor, "*batch d"]:
-        """The scaled step without damping but for rounding's."""
-        size, eps = self.unit.shape[-1], torch.finfo(self.unit.dtype).eps
-        return self.solve(torch.full_like(self.scale[..., 0], size * eps))
+def _solve(unit: Tensor, damping: Tensor, score: Tensor) -> Float[Tensor, "two *batch d"]:
+    damped = unit.expand(2, *unit.shape).clone()
+    damped.diagonal(dim1=-2, dim2=-1).add_(damping[..., None])
+    factor, regular = regular_cholesky(damped)
+    step = torch.cholesky_solve(score.expand(2, *score.shape)[..., None], factor)[..., 0]
+    return step.where(regular[..., None], torch.zeros_like(step))
 
 
-def slope_of(expansion: Expansion, held: Bool[Tensor, "*batch d"]) -> Slope:
-    """The slope in the coordinates that are not held."""
+def slope_of(
+    expansion: Expansion,
+    held: Bool[Tensor, "*batch d"],
+    damping: Float[Tensor, "*batch"] | None = None,
+) -> Slope:
+    """The slope in the coordinates that are not held, its step undamped where nothing is told."""
     unit, scale = unit_diagonal(expansion.information, ~held)
     free_score = torch.where(held, 0.0, expansion.score)
+    score = free_score * scale
+    rounding = torch.full_like(
+        expansion.objective, unit.shape[-1] * torch.finfo(unit.dtype).eps, dtype=unit.dtype
+    )
+    dampings = torch.stack((rounding, rounding if damping is None else damping))
+    newton, step = _solve(unit, dampings, score)
     return Slope(
-        score=free_score * scale,
-        unit=unit,
+        score=score,
         scale=scale,
+        step=step,
+        newton=newton,
         flat=(free_score == 0).all(-1),
     )
 
@@ -195,13 +205,15 @@ def minimise(
 
     for _ in range(rules.most_steps):
         near = moving.reached
-        slope = slope_of(moving.expansion, _held(moving.place, moving.expansion.score, box, fixed))
+        held = _held(moving.place, moving.expansion.score, box, fixed)
+        slope = slope_of(moving.expansion, held, moving.damping)
         found = near | moving.objective.reached(moving.expansion, slope)
         going = ~(near if rules.finish else found) & (moving.damping < _DAMPING_LIMIT)
         moving.reached = found
-        if int(going.sum()) <= _STAYING * going.numel():
+        kept = torch.nonzero(going)[:, 0]
+        if kept.numel() <= _STAYING * going.numel():
             store()
-            moving, slope, near = moving.take(going), _taken(slope, going), near[going]
+            moving, slope, near = moving.take(kept), _taken(slope, kept), near[kept]
         if moving.index.numel() == 0:
             break
         _advance(moving, slope, box, near, rules)
@@ -223,9 +235,9 @@ def _advance(
     the rules want the last step.
     """
     last = moving.reached & ~near
-    step = slope.solve(moving.damping)
+    step = slope.step
     if rules.finish:
-        step = torch.where(last[..., None], slope.newton(), step)
+        step = torch.where(last[..., None], slope.newton, step)
     trial = torch.clamp(moving.place + step * slope.scale, box.lower, box.upper)
     new, old = moving.objective.expand(trial), moving.expansion
     moved = trial - moving.place

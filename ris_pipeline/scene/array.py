@@ -92,6 +92,19 @@ def direction_cosines(
     )
 
 
+def _turning_cosines(
+    azimuth: Float[Tensor, "*batch"], elevation: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """`direction_cosines`, and their derivatives by azimuth and by elevation, as rows."""
+    sin_a, cos_a = torch.sin(azimuth), torch.cos(azimuth)
+    sin_e, cos_e = torch.sin(elevation), torch.cos(elevation)
+    u, w = sin_a * cos_e, cos_a * cos_e
+    by_azimuth = (w, torch.zeros_like(u), -u)
+    by_elevation = (-sin_a * sin_e, cos_e, -cos_a * sin_e)
+    rows = torch.stack((u, sin_e, w, *by_azimuth, *by_elevation), dim=-1)
+    return rows.unflatten(-1, (3, 3))
+
+
 def angles_from_cosines(
     u: Float[Tensor, "*batch"], v: Float[Tensor, "*batch"]
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
@@ -115,17 +128,20 @@ def _plane(s: Tensor, square: Tensor, r: Tensor) -> Tensor:
     return s
 
 
-def _spherical_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    length = torch.sqrt(r * r - 2 * r * s + square)
-    return r / length, (square + s * (length - r)) / ((r + length) * length)
+def _spherical_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    twice = 2 * r * s
+    length = torch.sqrt(r * r - twice + square)
+    sum_of_lengths = r + length
+    by_distance = (square + s * (length - r)) / (sum_of_lengths * length)
+    return (twice - square) / sum_of_lengths, r / length, by_distance
 
 
-def _fresnel_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return 1 + s / r, (square - s * s) / (2 * r * r)
+def _fresnel_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _fresnel(s, square, r), 1 + s / r, (square - s * s) / (2 * r * r)
 
 
-def _plane_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.ones_like(s), torch.zeros_like(s)
+def _plane_slopes(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return s, torch.ones_like(s), torch.zeros_like(s)
 
 
 def _spherical_curvatures(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,14 +158,14 @@ def _plane_curvatures(s: Tensor, square: Tensor, r: Tensor) -> tuple[Tensor, Ten
     return zero, zero, zero
 
 
-# The path difference r - |p - q| as a function of (s, |q|^2, r), its partial derivatives by s and
-# by r, and the second ones by ss, sr and rr.
+# The path difference r - |p - q| as a function of (s, |q|^2, r); the same with its partial
+# derivatives by s and by r; and the second ones by ss, sr and rr.
 _PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "spherical": _spherical,
     "fresnel": _fresnel,
     "plane": _plane,
 }
-_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
     "spherical": _spherical_slopes,
     "fresnel": _fresnel_slopes,
     "plane": _plane_slopes,
@@ -161,22 +177,30 @@ _CURVATURES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, 
 }
 
 
-def _reach(distance: Tensor, wavefront: str) -> Tensor:
-    """The distance, (..., 1), no more than what can be squared: there a wave is plane to rounding.
-
-    Raises:
-        InputError: a distance that is not positive. NaN goes on: training looks for it at its end.
-    """
+def _check_positive(distance: Tensor, wavefront: str) -> None:
+    """NaN goes on: training looks for it at its end."""
     if wavefront != "plane":
         known = numbers(distance)
         if known is not None and bool((known <= 0).any()):
             raise InputError(f"distance holds {known.min().item()}: allowed is above 0")
+
+
+def _reach(distance: Tensor) -> Tensor:
+    """The distance, (..., 1), no more than what can be squared: there a wave is plane to
+    rounding."""
     return distance[..., None].clamp_max(torch.finfo(distance.dtype).max ** 0.5 / 4)
 
 
 def _along(vector: Tensor, positions: Tensor) -> Tensor:
     """`q_n . vector`, (..., N)."""
     return vector @ positions.mT
+
+
+def _along_rows(vectors: Tensor, positions: Tensor) -> Tensor:
+    """`q_n . vector` of every row of (..., V, 3), (..., V, N)."""
+    if positions.ndim == 2:
+        return _along(vectors, positions)
+    return _along(vectors.flatten(-3, -2), positions).unflatten(-2, vectors.shape[-3:-1])
 
 
 def _squares(panel: Panel) -> Tensor:
@@ -209,9 +233,16 @@ def steering_vector(
         InputError: unknown wavefront, or a distance that is not positive.
     """
     check_choice("wavefront", wavefront, _PATHS)
+    _check_positive(distance, wavefront)
+    return waves(panel, azimuth, elevation, distance, wavefront)
+
+
+def waves(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Wavefront
+) -> Complex[Tensor, "*batch n"]:
+    """`steering_vector` of distances that are positive: a check would wait for the device."""
     s = _along(direction_cosines(azimuth, elevation), panel.positions)
-    square = _squares(panel)
-    phase = _wavenumber(panel) * _PATHS[wavefront](s, square, _reach(distance, wavefront))
+    phase = _wavenumber(panel) * _PATHS[wavefront](s, _squares(panel), _reach(distance))
     return phasor(phase, 1 / math.sqrt(panel.elements))
 
 
@@ -227,9 +258,19 @@ def steering_derivatives(
     Returns:
         a (..., N) and da (..., 3, N), by azimuth (1/rad), elevation (1/rad) and distance (1/m).
     """
-    a = steering_vector(panel, azimuth, elevation, distance, wavefront)
+    check_choice("wavefront", wavefront, _PATHS)
+    _check_positive(distance, wavefront)
+    return waves_and_slopes(panel, azimuth, elevation, distance, wavefront)
+
+
+def waves_and_slopes(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, wavefront: Wavefront
+) -> tuple[Complex[Tensor, "*batch n"], Complex[Tensor, "*batch 3 n"]]:
+    """`steering_derivatives` of distances that are positive: a check would wait for the device."""
     s, turns = _path_turns(panel, azimuth, elevation)
-    slopes = _path_slopes(s, turns, _squares(panel), _reach(distance, wavefront), wavefront)
+    path, by_s, by_distance = _SLOPES[wavefront](s, _squares(panel), _reach(distance))
+    a = phasor(_wavenumber(panel) * path, 1 / math.sqrt(panel.elements))
+    slopes = _path_slopes(by_s, turns, by_distance)
     return a, 1j * (_wavenumber_of_slopes(panel) * slopes) * a[..., None, :]
 
 
@@ -250,9 +291,9 @@ def steering_second_derivatives(
     """
     a = steering_vector(panel, azimuth, elevation, distance, wavefront)
     s, turns = _path_turns(panel, azimuth, elevation)
-    square, r = _squares(panel), _reach(distance, wavefront)
-    slopes = _path_slopes(s, turns, square, r, wavefront)
-    by_s = _SLOPES[wavefront](s, square, r)[0]
+    square, r = _squares(panel), _reach(distance)
+    _, by_s, by_distance = _SLOPES[wavefront](s, square, r)
+    slopes = _path_slopes(by_s, turns, by_distance)
     by_ss, by_sr, by_rr = _CURVATURES[wavefront](s, square, r)
     angles = by_ss[..., None, None, :] * turns[..., :, None, :] * turns[..., None, :, :]
     angles = angles + by_s[..., None, None, :] * _second_turns(panel, azimuth, elevation)
@@ -272,20 +313,8 @@ def steering_second_derivatives(
 
 def _path_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor]:
     """`s` (..., N), and its derivatives by azimuth and elevation (..., 2, N)."""
-    cosines = direction_cosines(azimuth, elevation)
-    by_azimuth = torch.stack((cosines[..., 2], torch.zeros_like(azimuth), -cosines[..., 0]), dim=-1)
-    by_elevation = torch.stack(
-        (
-            -torch.sin(azimuth) * torch.sin(elevation),
-            torch.cos(elevation),
-            -torch.cos(azimuth) * torch.sin(elevation),
-        ),
-        dim=-1,
-    )
-    s, s_azimuth, s_elevation = (
-        _along(vector, panel.positions) for vector in (cosines, by_azimuth, by_elevation)
-    )
-    return s, torch.stack((s_azimuth, s_elevation), dim=-2)
+    rows = _along_rows(_turning_cosines(azimuth, elevation), panel.positions)
+    return rows[..., 0, :], rows[..., 1:, :]
 
 
 def _second_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> Tensor:
@@ -301,9 +330,8 @@ def _second_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> Tensor:
     return torch.stack(rows, dim=-3)
 
 
-def _path_slopes(s: Tensor, turns: Tensor, square: Tensor, r: Tensor, wavefront: str) -> Tensor:
+def _path_slopes(by_s: Tensor, turns: Tensor, by_distance: Tensor) -> Tensor:
     """Derivatives of `r - |p - q_n|` by azimuth, elevation and distance, (..., 3, N)."""
-    by_s, by_distance = _SLOPES[wavefront](s, square, r)
     return torch.cat((by_s[..., None, :] * turns, by_distance[..., None, :]), dim=-2)
 
 

@@ -98,9 +98,12 @@ class LowRankCovariance:
 
     def loading_column(self) -> Tensor:
         """delta, (..., 1), real."""
-        delta = torch.as_tensor(
-            self.loading, dtype=self.factor.real.dtype, device=self.factor.device
-        )
+        real, device = self.factor.real.dtype, self.factor.device
+        # A number is filled in on the device: a copy from the CPU would wait for it.
+        if isinstance(self.loading, Tensor):
+            delta = self.loading.to(device, real)
+        else:
+            delta = torch.full((), self.loading, dtype=real, device=device)
         return delta.expand(self.factor.shape[:-2])[..., None]
 
     def gram(self) -> Complex[Tensor, "*batch q q"]:

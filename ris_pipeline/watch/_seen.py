@@ -128,11 +128,21 @@ def spread(tensor: Tensor, count: int) -> Tensor:
     return flat[places.long()]
 
 
+def samples_of(named: Mapping[str, Tensor], count: int = 256) -> dict[str, Tensor]:
+    """A sample of each tensor, in double precision on the CPU."""
+    real = (torch.view_as_real(t.detach()) if t.is_complex() else t for t in named.values())
+    parts = [spread(t, count).double() for t in real]
+    if not parts:
+        return {}
+    # One copy for all of them: each would wait for the device.
+    whole = torch.cat([part.to(parts[0].device) for part in parts]).cpu()
+    return dict(zip(named, whole.split([part.numel() for part in parts]), strict=True))
+
+
 def sample_of(tensors: Iterable[Tensor], count: int = 256) -> Tensor:
-    """Samples of all the tensors, end to end, in double precision on the CPU."""
-    real = (torch.view_as_real(t.detach()) if t.is_complex() else t for t in tensors)
-    parts = [spread(t, count).to("cpu", torch.float64) for t in real]
-    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+    """Samples of all the tensors, end to end."""
+    samples = samples_of({str(place): tensor for place, tensor in enumerate(tensors)}, count)
+    return torch.cat([torch.zeros(0, dtype=torch.float64), *samples.values()])
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

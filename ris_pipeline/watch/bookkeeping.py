@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ris_pipeline.watch._hooks import short_name
-from ris_pipeline.watch._seen import MOVED, Tell, spread
+from ris_pipeline.watch._seen import MOVED, Tell, samples_of
 
 REPORTED_RTOL = 5e-4
 """Of a reported loss: sums in float32 and figures printed to four digits are within it."""
@@ -174,8 +174,7 @@ def _is_fraction(value: float) -> bool:
 
 def _samples(held: Average) -> dict[str, Tensor]:
     named = dict(held.named_parameters()) if isinstance(held, nn.Module) else dict(held)
-    real = {n: torch.view_as_real(p.detach()) if p.is_complex() else p for n, p in named.items()}
-    return {short_name(name): spread(p, 256).to("cpu", torch.float64) for name, p in real.items()}
+    return samples_of({short_name(name): parameter for name, parameter in named.items()})
 
 
 def _distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ris_pipeline.watch._seen import EVIDENCE, MOVED, Tell, listed, spread
+from ris_pipeline.watch._seen import EVIDENCE, MOVED, Tell, listed, sample_of, samples_of
 from ris_pipeline.watch.optimiser import Held, Optimisers
 
 RATIO_RANGE = (1e-7, 0.1)
@@ -98,7 +98,7 @@ class Parameters:
 
     def look(self) -> None:
         """Between two steps: which of the small parameters have moved."""
-        now = {name: _sample(p) for name, p in self.few.items()}
+        now = samples_of(self.few, SAMPLE)
         self.moving |= {n for n, s in self.seen.items() if not torch.equal(s, now[n])}
         self.seen = now
 
@@ -118,7 +118,7 @@ class Parameters:
         return sum(float(s.square().sum()) for s in self._samples().values()) ** 0.5
 
     def _samples(self) -> Mapping[str, Tensor]:
-        return {name: _sample(p) for name, p in self.named.items()}
+        return samples_of(self.named, SAMPLE)
 
     def _held(self) -> None:
         owner, touched = self.optimisers.owner, self.optimisers.touched
@@ -210,13 +210,10 @@ class Parameters:
                 self.tell("clip-never-active", f"the largest gradient is {most:.1e} of {self.clip}")
 
 
-def _sample(parameter: Tensor) -> Tensor:
-    real = torch.view_as_real(parameter.detach()) if parameter.is_complex() else parameter
-    return spread(real, SAMPLE).to("cpu", torch.float64)
-
-
 def _sampled_gradient(parameter: Tensor) -> bool:
     """Whether the sampled entries had a gradient: rows of an embedding may have had none."""
     return (
-        parameter.numel() <= SAMPLE or parameter.grad is None or bool(_sample(parameter.grad).any())
+        parameter.numel() <= SAMPLE
+        or parameter.grad is None
+        or bool(sample_of([parameter.grad], SAMPLE).any())
     )

@@ -28,6 +28,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.baselines.folded_directions import aliases, doubled_search
 from ris_pipeline.localization.baselines.run import Find, aperture_covariance, run_baseline
 from ris_pipeline.localization.coordinates import (
@@ -129,7 +130,7 @@ def _choose(search: _DistanceSearch, directions: Tensor, valid: Tensor, number: 
     scenes = torch.arange(directions.shape[0], device=directions.device)
     parts = [
         _greedy(search.take(some), *_valid_first(directions[some], valid[some]), depths, number)
-        for some in scenes.split(max(1, _CANDIDATE_ENTRIES // entries))
+        for some in scenes.split(max(1, at_once(_CANDIDATE_ENTRIES, scenes.device) // entries))
     ]
     return _finer(search, torch.cat(parts), depths)
 

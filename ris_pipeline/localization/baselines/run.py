@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ris_pipeline.config import K_MAX
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import blind_coordinates, unit_diagonal
 from ris_pipeline.localization.coordinates import free_coordinates, search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
@@ -129,7 +130,8 @@ def run_baseline(
     free = free_coordinates(domain, wavefront)
     places = grid_size(scenes.scenario.replace(wavefront=wavefront))
     costs = source_costs("bic", blocks, rows, int(free.sum()), places, most)
-    step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
+    entries = at_once(_CHUNK_ENTRIES, scenes.snapshots.device)
+    step = max(1, entries // (blocks * elements * min(elements, rows)))
 
     def estimate(part: Received, some: Tensor | None) -> Estimates:
         measurement = measure(part)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
@@ -91,7 +92,7 @@ def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b
     return torch.cat(
         [
             _gains_directly(detector.grid, measurement.take(some))
-            for some in scenes.split(_SCENES_AT_ONCE)
+            for some in scenes.split(at_once(_SCENES_AT_ONCE, scenes.device))
         ]
     )
 
@@ -169,7 +170,8 @@ def _over_grid(
     and the scalars: at all points, so many scenes at a time that what is in the making stays in a
     cache."""
     blocks, count, elements = probes.shape[1:]
-    some = max(1, _RESPONSES_AT_ONCE // (blocks * count * max(1, grid.size)))
+    responses = at_once(_RESPONSES_AT_ONCE, probes.device)
+    some = max(1, responses // (blocks * count * max(1, grid.size)))
     parts = []
     for probe, gain, *own in zip(
         *(values.split(some) for values in (probes, gains, *scalars)), strict=True

@@ -28,7 +28,7 @@ from ris_pipeline.localization.levenberg_marquardt import (
     Slope,
     minimise,
 )
-from ris_pipeline.localization.measurement.noise import noise_estimate
+from ris_pipeline.localization.measurement.noise import NoiseScale
 from ris_pipeline.localization.measurement.statistics import Measurement
 
 MAX_STEPS = 60
@@ -65,27 +65,31 @@ class Refined:
 class _LeastSquares(Objective[Fit]):
     """The residual as a function of all coordinates of the active sources.
 
-    coordinates: how many of a source are unknown; tolerance: of `reached`.
+    noise: of its noise variance; tolerance: of `reached`.
     """
 
     measurement: Measurement
     active: Tensor
-    coordinates: int
+    noise: NoiseScale
     tolerance: float
 
     def take(self, keep: Tensor) -> "_LeastSquares":
-        return replace(self, measurement=self.measurement.take(keep), active=self.active[keep])
+        return replace(
+            self,
+            measurement=self.measurement.take(keep),
+            active=self.active[keep],
+            noise=self.noise.take(keep),
+        )
 
     def expand(self, place: Float[Tensor, "b d"]) -> Fit:
         return linearise(self.measurement, place.unflatten(1, (-1, 3)), self.active)
 
     def reached(self, expansion: Fit, slope: Slope) -> Bool[Tensor, " b"]:
         """`step^T (2 F / sigma^2) step < tolerance^2`, undamped: its length in deviations."""
-        newton = slope.newton()
-        solved = newton.abs().sum(1) + (slope.score == 0).all(1) > 0
-        count = self.active.sum(1)
-        noise = noise_estimate(self.measurement, expansion.rss, count, self.coordinates)
-        return solved & (2 * (slope.score * newton).sum(1) < self.tolerance**2 * noise)
+        score, newton = slope.score, slope.newton
+        solved = (newton != 0).any(1) | (score == 0).all(1)
+        noise = self.noise.variance(expansion.rss)
+        return solved & (2 * (score * newton).sum(1) < self.tolerance**2 * noise)
 
 
 def refine(
@@ -103,7 +107,8 @@ def refine(
     """
     sources = active.shape[1]
     fixed = ~free_coordinates(domain, measurement.wavefront)
-    objective = _LeastSquares(measurement, active, int((~fixed).sum()), tolerance)
+    noise = NoiseScale.of(measurement, active.sum(1), int((~fixed).sum()))
+    objective = _LeastSquares(measurement, active, noise, tolerance)
     box = Domain(domain.lower.repeat(sources), domain.upper.repeat(sources))
     found = minimise(objective, parameters.flatten(1), box, fixed.repeat(sources), _RULES)
     return Refined(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import K_MAX, Scenario
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.coordinates import (
     beamwidths,
     free_coordinates,
@@ -179,7 +180,8 @@ def locate(
         known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
         slots = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
     plan = _plan(scenes.scenario, scenes.codes, grid, slots, identifiable > slots)
-    step = max(1, _CHUNK_ENTRIES // (blocks * elements * min(elements, rows)))
+    entries = at_once(_CHUNK_ENTRIES, device)
+    step = max(1, entries // (blocks * elements * min(elements, rows)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
         part = scenes.between(start, start + step)

@@ -31,7 +31,7 @@ def _residual_without(
     others[:, source] = False
     here = linearise(measurement, refined.parameters, others)
     slope = slope_of(here, refined.held.flatten(1))
-    step = (slope.newton() * slope.scale).reshape_as(refined.parameters)
+    step = (slope.newton * slope.scale).reshape_as(refined.parameters)
     place = torch.clamp(refined.parameters + step, domain.lower, domain.upper)
     return torch.minimum(here.rss, linearise(measurement, place, others).rss)
 

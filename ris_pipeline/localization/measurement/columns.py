@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import distance_by_inverse
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.scene import steering_derivatives, steering_vector
+from ris_pipeline.scene.array import waves, waves_and_slopes
 
 COORDINATES = 3
 """Azimuth, elevation and inverse distance: D = 3 K run over them fastest."""
@@ -29,7 +29,7 @@ def source_columns(
     """`A`, the first K of `model_columns`; columns of inactive slots are zero."""
     azimuth, elevation, inverse = parameters.unbind(-1)
     panel, wavefront = measurement.panel, measurement.wavefront
-    a = steering_vector(panel, azimuth, elevation, 1 / inverse, wavefront)
+    a = waves(panel, azimuth, elevation, 1 / inverse, wavefront)
     return (a * active[..., None]).mT
 
 
@@ -41,7 +41,7 @@ def model_columns(
     Columns of inactive slots are zero.
     """
     azimuth, elevation, inverse = parameters.unbind(-1)
-    a, da = steering_derivatives(
+    a, da = waves_and_slopes(
         measurement.panel, azimuth, elevation, 1 / inverse, measurement.wavefront
     )
     by_inverse = da * distance_by_inverse(parameters)[..., None]

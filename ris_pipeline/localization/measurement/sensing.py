@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.measurement.statistics import Measurement
 
@@ -106,10 +107,10 @@ class SensingMeasurement(Measurement):
     def gains(self, steering: Complex[Tensor, "g n"]) -> Float[Tensor, "b t g"]:
         """`|Phi_t a_g|^2`, scene by scene and part by part of the grid: an image fills a cache."""
         data = self if self.sensing.dtype == steering.dtype else self.to(steering.dtype)
-        each = [
-            data.take(scene) for scene in torch.arange(self.scenes, device=steering.device).split(1)
-        ]
-        parts = steering.split(max(1, _IMAGE_ENTRIES // (self.blocks * self.rows)))
+        scenes = torch.arange(self.scenes, device=steering.device)
+        each = [data.take(some) for some in scenes.split(at_once(1, scenes.device))]
+        entries = at_once(_IMAGE_ENTRIES, scenes.device)
+        parts = steering.split(max(1, entries // (self.blocks * self.rows)))
         return torch.cat([_gains(each, part.mT) for part in parts], dim=-1)
 
     def mean_eigenvalue(self) -> Float[Tensor, " b"]:

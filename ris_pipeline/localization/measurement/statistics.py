@@ -62,9 +62,7 @@ class Measurement(ABC):
         return self.blocks * self.rows
 
     def take(self: Kind, index: Tensor) -> Kind:
-        """The scenes `index` (an index or a mask)."""
-        if index.dtype == torch.bool and bool(index.all()):
-            return self
+        """The scenes `index`."""
         taken = self._with_operator(lambda operator: operator[index])
         return replace(
             taken,

@@ -70,7 +70,7 @@ class _Peaks(Objective[Expansion]):
         return Expansion(objective=value, score=score, information=curvature)
 
     def reached(self, expansion: Expansion, slope: Slope) -> Bool[Tensor, " p"]:
-        newton = slope.newton() * slope.scale
+        newton = slope.newton * slope.scale
         # A step of zero where the score is not: the curvature is not that of a peak.
         sound = (newton != 0).any(-1) | slope.flat
         return sound & (newton.abs() < TOLERANCE * self.cell).all(-1)
