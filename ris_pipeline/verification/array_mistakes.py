@@ -348,4 +348,4 @@ ARRAYS: dict[str, Named] = {
     "factor_eigengap_loss": FACTORS,
     **LINEAR_ARRAYS,
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

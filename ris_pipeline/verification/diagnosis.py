@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ris_pipeline.verification.case import SAME, Case, Numbers, row
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
-from ris_pipeline.verification.fixed_circumstances import SAME, Case, Numbers, row
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes

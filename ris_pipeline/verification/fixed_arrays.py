@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.verification.case import Case, Run, row
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.fixed_circumstances import Case, Run, row
 from ris_pipeline.verification.oracles import ula
 
 N = 5
@@ -211,4 +211,4 @@ ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "mdl": _numbers,
     "aic": _numbers,
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

@@ -12,17 +12,12 @@ from torch import Tensor
 
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.spectral import eigengap
+from ris_pipeline.verification.acts import weighted
 from ris_pipeline.verification.adapters import CALL_ERRORS
+from ris_pipeline.verification.case import SAME, Case, Numbers, row
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
-from ris_pipeline.verification.fixed_circumstances import (
-    SAME,
-    Case,
-    Numbers,
-    circumstances,
-    row,
-    weighted,
-)
+from ris_pipeline.verification.fixed_circumstances import circumstances
 from ris_pipeline.verification.problems import NAMES
 from ris_pipeline.verification.strategies import unit_vectors
 from ris_pipeline.verification.target import Claim, taken
@@ -371,13 +366,13 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
 
 @cache
 def plain_cases(place: str) -> tuple[Case, ...]:
-    """Arguments of a name of `target.PLACES` that are not out of the way; none for some names."""
+    """Arguments of a name of `target.places()` that are not out of the way; none for some names."""
     return tuple(_CASES[place]()) if place in _CASES else ()
 
 
 @cache
 def fixed_cases(place: str) -> tuple[Case, ...]:
-    """The cases of a name of `target.PLACES`; none where only patterns tell bugs apart."""
+    """The cases of a name of `target.places()`; none where only patterns tell bugs apart."""
     more = circumstances(place) if place in NAMES and place in _CASES else ()
     far = _steering_anywhere() if place == "steering_vector" else ()
     return (*plain_cases(place), *far, *more)

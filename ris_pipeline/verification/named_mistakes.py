@@ -372,4 +372,4 @@ NAMED: dict[str, Named] = {
     "mvdr_spectrum": (*_spectra(_inverse), *_solved_transposed()),
     "bartlett_spectrum": _spectra(hermitize),
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

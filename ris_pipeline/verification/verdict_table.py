@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ris_pipeline.verification.diagnosis import Diagnosis
-from ris_pipeline.verification.laws import LawResult, Outcome, title
+from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.titles import title
 from ris_pipeline.verification.verify import Judgement, Verdict, sentence
 
 STYLES = {

@@ -29,14 +29,13 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
-    law_named,
     load_laws,
     run_law,
     thorough,
-    title,
 )
 from ris_pipeline.verification.parallel import run_tasks
 from ris_pipeline.verification.stored_matrix import stored_matrix
+from ris_pipeline.verification.titles import law_named, title
 
 NARROWER = (HERMITIAN, "positive", "distinct", "plane", "fresnel", FINITE)
 """Domains on which a function that fails is tried again, unless it states its own."""

@@ -27,7 +27,7 @@ from ris_pipeline.evaluation.estimators import ESTIMATORS
 TASKS = tuple(
     Task(TINY, "maximum_likelihood", known, 3, start, stop)
     for known in (True, False)
-    for start, stop in ((0, 30), (30, 40))
+    for start, stop in ((0, 12), (12, 16))
 )
 """Two units each, the second one shorter, as `units` cuts them."""
 
@@ -51,7 +51,7 @@ def test_units_cover_the_scenes_once():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.nightly)])
 def test_the_same_bits_on_any_number_of_workers(alone, workers, tmp_path):
     pytest.importorskip("distributed")
     store, seen = UnitStore(tmp_path), []

@@ -9,6 +9,8 @@ from localization_helpers import draw
 from ris_pipeline.localization import Status, locate, locate_from_covariance
 from ris_pipeline.spectral import LowRankCovariance
 
+pytestmark = pytest.mark.no_shapes
+
 ALARMS = 0.05
 """Five times what is asked: the grid's bound is one of the grid, not of what lies between."""
 

@@ -11,6 +11,8 @@ from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import Status
 from ris_pipeline.scene import simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SMALL = {"sources": (1, 2), "snr_db": (0, 30)}
 estimators = pytest.mark.parametrize("name", ESTIMATORS)
 numbers = pytest.mark.parametrize("number", [1, None])
