@@ -118,8 +118,9 @@ def _rounded(wrong: list[Seen]) -> float:
 def _is_round(theirs: Numbers, ours: Numbers) -> bool:
     if theirs.shape != ours.shape or not np.isfinite(theirs).all():
         return False
-    digits = (d for d in range(_FEW_DECIMALS) if same_numbers(theirs, np.round(theirs, d)))
-    return any(bool(np.allclose(theirs, ours, rtol=0.0, atol=0.51 * 10.0**-d)) for d in digits)
+    with np.errstate(over="ignore", invalid="ignore"):
+        digits = (d for d in range(_FEW_DECIMALS) if same_numbers(theirs, np.round(theirs, d)))
+        return any(bool(np.allclose(theirs, ours, rtol=0.0, atol=0.51 * 10.0**-d)) for d in digits)
 
 
 def _of_waves(both: list[tuple[Numbers, Numbers]], wrong: int) -> Iterator[Diagnosis]:
