@@ -37,7 +37,13 @@ def same_numbers(first: Numbers | None, second: Numbers | None, tolerance: float
     known = second[np.isfinite(second)]
     # The arguments are of size one: smaller answers, such as the gap of a tie, are rounding.
     size = float(np.abs(known).max(initial=1.0))
-    return bool(np.allclose(first, second, rtol=0.0, atol=tolerance * size, equal_nan=True))
+    # `np.allclose` takes three times as long, and a diagnosis asks thousands of times.
+    with np.errstate(invalid="ignore"):
+        near = np.abs(first - second) <= tolerance * size
+    if np.isfinite(second).all():
+        return bool(near.all())
+    both = (first == second) | (np.isnan(first) & np.isnan(second))
+    return bool((near | both).all())
 
 
 def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:

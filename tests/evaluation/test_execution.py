@@ -89,6 +89,7 @@ def test_the_same_bits_whatever_the_number_of_threads(alone, tmp_path):
     assert bits(UnitStore(tmp_path).load(TASKS)) == bits(alone.load(TASKS))
 
 
+@pytest.mark.slow
 def test_scenes_are_paired(alone):
     """Every estimator, told the number or not, sees the same scenes."""
     known, estimated = (alone.load([t for t in TASKS if t.known == k]) for k in (True, False))
@@ -96,6 +97,7 @@ def test_scenes_are_paired(alone):
         np.testing.assert_array_equal(getattr(known, name), getattr(estimated, name))
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_run_again(alone, tmp_path):
     ran = []
     run_tasks(TASKS, alone, workers=1, advance=ran.append)

@@ -207,6 +207,7 @@ def test_other_software_is_not_mixed_in(finished):
         run(finished, evaluation(), resume=True)
 
 
+@pytest.mark.slow
 def test_an_evaluation_can_grow(tmp_path):
     run(tmp_path / "a", evaluation(series=PAIR[:2], scenes=10))
     more = evaluation((*SWEEP, sweep("codes", TINY, (4,))), scenes=20)
@@ -221,6 +222,7 @@ def test_a_run_that_never_began_is_no_obstacle(tmp_path):
     assert run(tmp_path, evaluation(seed=1))[0]
 
 
+@pytest.mark.slow
 def test_one_command_starts_and_goes_on(tmp_path):
     for _ in range(2):
         assert run(tmp_path, evaluation(), resume=True)[0]

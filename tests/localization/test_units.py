@@ -28,6 +28,7 @@ def at(found, scenes):
     return type(found)(**{f.name: getattr(found, f.name)[scenes] for f in fields(found)})
 
 
+@pytest.mark.slow
 @estimators
 @numbers
 def test_powers_of_two_move_no_bit(name, number):
@@ -52,6 +53,7 @@ def test_nothing_is_an_answer_and_not_an_error(name, number, part):
     assert found.noise_variance.isfinite().all()
 
 
+@pytest.mark.slow
 @estimators
 @pytest.mark.parametrize(("number", "part"), [(1, "snapshots"), (None, "channel")])
 def test_a_scene_that_holds_nothing_harms_no_other(name, number, part):

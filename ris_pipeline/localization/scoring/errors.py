@@ -67,6 +67,11 @@ class SnrResult:
     ratio: tuple[float, float, float]
     normalized: tuple[float, float, float]
 
+    @property
+    def normalised(self) -> tuple[float, float, float]:
+        """`normalized`, as it was spelt."""
+        return self.normalized
+
 
 def estimation_errors(
     estimates: Estimates, scenes: SceneBatch, angle: float = DETECTION_ANGLE
