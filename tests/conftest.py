@@ -19,10 +19,11 @@ def untyped():
 
     @contextmanager
     def off() -> Iterator[None]:
+        before = jaxtyping.config.jaxtyping_disable
         jaxtyping.config.update("jaxtyping_disable", True)
         try:
             yield
         finally:
-            jaxtyping.config.update("jaxtyping_disable", False)
+            jaxtyping.config.update("jaxtyping_disable", before)
 
     return off

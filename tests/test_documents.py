@@ -266,6 +266,17 @@ def test_other_programs_are_asked_for_what_there_is() -> None:
             assert (ROOT / folder).is_dir(), command
 
 
+def test_what_tox_leaves_out_runs_every_night() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    assert '-m "not nightly"' in tox["testenv:tests"]["commands"]
+    assert '--all-shapes -m "slow or nightly or no_shapes"' in tox["testenv:nightly"]["commands"]
+    scheduled = text_of(".github/workflows/scheduled.yml")
+    assert {"- run: tox -e nightly", "- run: tox -e kill"} <= set(
+        map(str.strip, scheduled.split("\n"))
+    )
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text_of(page)):

@@ -11,7 +11,8 @@ from ris_pipeline.config import preset_names
 from ris_pipeline.evaluation import SWEEPS
 from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.report.tables import WIDTH, plain_table
-from ris_pipeline.verification.implementation import DOMAINS, HERMITIAN, SIGNATURES
+from ris_pipeline.verification.adapters import SIGNATURES
+from ris_pipeline.verification.implementation import DOMAINS, HERMITIAN
 
 COMMANDS = (
     "demo", "train", "overfit", "tune", "scales", "presets", "localize", "locate", "simulate",

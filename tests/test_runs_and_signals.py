@@ -16,6 +16,7 @@ from ris_pipeline import _files
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import LOCK, append_text, only_run_in, parse_json, write_text
 from ris_pipeline._sealed import write_sealed
+from ris_pipeline.cli import main
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer
 from ris_pipeline.report.run_folder import RunFolder
@@ -26,8 +27,8 @@ TRAIN = [
     "train", "--preset", "golden", *(w for s in SMALL for w in ("--set", f"training.{s}"))
 ]  # fmt: skip
 EVALUATE = [
-    "evaluate", "--sweep", "snr", "--values", "0,10,20", "--estimators", "maximum_likelihood",
-    "--number", "estimated", "--scenes", "300", "--preset", "small",
+    "evaluate", "--sweep", "snr", "--values", "0,10,20", "--estimators", "omp",
+    "--number", "known", "--scenes", "5000", "--preset", "small",
 ]  # fmt: skip
 
 
@@ -118,14 +119,17 @@ def test_the_processes_of_one_training_are_one_run(
 
 
 @pytest.mark.slow
-def test_a_second_training_is_refused_and_the_first_is_stopped_by_sigterm(tmp_path: Path) -> None:
+def test_a_second_training_is_refused_and_the_first_is_stopped_by_sigterm(
+    tmp_path: Path, capsys
+) -> None:
     words = [*TRAIN, "--out", str(tmp_path), "--set", "training.epochs=10000"]
     first = start(*words)
     wait_for("checkpoint.json", tmp_path, first)
     for extra in ([], ["--resume"]):
-        second = start(*words, *extra)
-        _, err = second.communicate(timeout=120)
-        assert second.returncode == 2
+        with pytest.raises(SystemExit) as second:
+            main([*words, *extra])
+        err = capsys.readouterr().err
+        assert second.value.code == 2
         assert err.count("\n") == 1
         assert "is in use by another run" in err
     first.send_signal(signal.SIGTERM)

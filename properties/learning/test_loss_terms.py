@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.config import LossConfig
-from ris_pipeline.learning.losses import Prediction, Truth
+from ris_pipeline.learning.losses import TERMS, Prediction, Truth
 from ris_pipeline.spectral import LowRankCovariance
 from ris_pipeline.verification.bounds import term_bound, turn_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
@@ -23,22 +23,15 @@ from ris_pipeline.verification.strategies.predictions import (
 from ris_pipeline.verification.target import TARGET, under_test
 
 CONFIG = LossConfig()
-UPPER = {
-    "covariance_nmse": math.inf,
-    "stages_nmse": math.inf,
-    "cells_divergence": math.inf,
+UPPER = dict.fromkeys((term.__name__ for term in TERMS.values()), math.inf) | {
     "eigengap_term": CONFIG.gap_fraction,
     "subspace_margin": CONFIG.power_margin,
-    "angle": math.inf,
-    "distance": math.inf,
-    "chamfer": math.inf,
     "alignment": 1.0,
-    "peak_contrast": math.inf,
 }
 """The largest value that each term can take."""
 
 
-SLOTTED = ("angle", "distance", "chamfer")
+SLOTTED = ("angle_loss", "distance_loss", "chamfer")
 """The terms that compare slots with sources."""
 
 

@@ -55,7 +55,7 @@ def _rows(test: SceneBatch, panels: dict[str, BelievedPanel]) -> Sequence[Sequen
         found = locate(scenes, scenes.sources.count)
         result = summarise(found, scenes, snr, bound)
         error = median_position_error(found, scenes)
-        ratios = (f"{ratio:.2f}" for ratio in result.normalised)
+        ratios = (f"{ratio:.2f}" for ratio in result.normalized)
         rows.append([name, f"{error:.3f}", *ratios, f"{100 * result.detected:.0f} %"])
     return rows
 

@@ -56,7 +56,7 @@ def _print_accuracy(console: Console, results: list[SnrResult]) -> None:
         (
             f"{result.snr_db:g} dB",
             *(f"{100 * share:.0f} %" for share in (result.detected, result.correct_number)),
-            *(f"{value:.2f}" for value in result.normalised),
+            *(f"{value:.2f}" for value in result.normalized),
             *(f"{value:.3f}" for value in result.rmse),
         )
         for result in results

@@ -17,8 +17,12 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
     """
     # Where its journal says what became of every trial, a stopped one needs no traceback.
     logging.getLogger("optuna.study._optimize").addFilter(_is_no_interrupt)
+    # Its lines on each trial hold every parameter, far beyond the width of a terminal.
+    logging.getLogger("optuna").setLevel(logging.WARNING)
     try:
-        best, value = tuning.tune(settings, study, trials)
+        best, value = tuning.tune(
+            settings, study, trials, lambda line: console.print(line, highlight=False)
+        )
     except KeyboardInterrupt:
         console.print(
             f"stopped: the trials that have ended are kept in {study}: the same command goes on",

@@ -38,7 +38,7 @@ def _columns() -> dict[str, str]:
             "root of their mean bound, misspecified on an impaired panel"
         )
         columns |= {f"{axis}_ratio": "RMSE / root of the mean bound"} | _ends(f"{axis}_ratio")
-        columns[f"{axis}_normalised"] = "root mean square of each error over its own bound"
+        columns[f"{axis}_normalized"] = "root mean square of each error over its own bound"
     return columns
 
 
@@ -104,7 +104,7 @@ def scored(records: Records, axis: int) -> NDArray[np.bool_]:
 def _ratio(
     records: Records, chosen: NDArray[np.bool_], axis: int, name: str, unit: str, scale: float
 ) -> dict[str, float]:
-    keys = (f"rmse_{unit}", f"bound_{unit}", "ratio", "ratio_low", "ratio_high", "normalised")
+    keys = (f"rmse_{unit}", f"bound_{unit}", "ratio", "ratio_low", "ratio_high", "normalized")
     kept = scored(records, axis) & chosen
     count = int(kept.sum())
     if count == 0:
@@ -114,6 +114,6 @@ def _ratio(
     mse, crb = square.sum() / count, bound.sum() / count
     sums = np.stack((square.sum(-1), bound.sum(-1)), axis=-1)[chosen.any(-1)]
     low, high = bootstrap_interval(sums, lambda drawn: np.sqrt(drawn[:, 0] / drawn[:, 1]))
-    normalised = np.sqrt((square[kept] / bound[kept]).mean())
-    values = (mse**0.5 * scale, crb**0.5 * scale, (mse / crb) ** 0.5, low, high, normalised)
+    normalized = np.sqrt((square[kept] / bound[kept]).mean())
+    values = (mse**0.5 * scale, crb**0.5 * scale, (mse / crb) ** 0.5, low, high, normalized)
     return {f"{name}_{key}": float(value) for key, value in zip(keys, values, strict=True)}

@@ -151,7 +151,7 @@ def _step(
     return moved, response + (solution[0] + 1j * solution[1]), cost
 
 
-def normalised_response(response: Complex[Tensor, " n"]) -> Complex[Tensor, " n"]:
+def normalized_response(response: Complex[Tensor, " n"]) -> Complex[Tensor, " n"]:
     """Mean power one, mean phase zero."""
     power = squared_norm(response[None]) / response.numel()
     turn = torch.sgn(response.sum()).conj()
@@ -170,7 +170,7 @@ def _fit(scenes: SceneBatch, labels: _Labels, believed: BelievedPanel) -> Calibr
         costs.append(cost)
         if len(costs) > 1 and costs[-2] - cost < _TOLERANCE * cost:
             break
-        panel, response = replace(panel, positions=positions), normalised_response(new)
+        panel, response = replace(panel, positions=positions), normalized_response(new)
     return Calibration(BelievedPanel(panel, response), costs)
 
 

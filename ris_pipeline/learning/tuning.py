@@ -106,15 +106,33 @@ def open_study(path: Path, settings: Settings) -> "optuna.Study":
     return study
 
 
-def tune(settings: Settings, path: Path, trials: int) -> tuple[Settings, float]:
+def trial_line(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> str:
+    """`trial 3: 0.2139, the best is 0.1983 of trial 1`."""
+    if trial.state.name != "COMPLETE":
+        return f"trial {trial.number}: {trial.state.name.lower()}"
+    best = f"{study.best_value:.4f} of trial {study.best_trial.number}"
+    return f"trial {trial.number}: {trial.value:.4f}, the best is {best}"
+
+
+def tune(
+    settings: Settings,
+    path: Path,
+    trials: int,
+    after_trial: Callable[[str], None] | None = None,
+) -> tuple[Settings, float]:
     """The best settings so far and their validation NMSE, after `trials` more trials.
+
+    Args:
+        after_trial: called with the line of every trial.
 
     Raises:
         InputError: as `open_study`; fewer than one trial; no trial that came to its end.
     """
     check_range("trials", trials, 1, 10**6)
     study = open_study(path, settings)
-    study.optimize(_objective(settings), n_trials=trials)
+    say = after_trial or (lambda line: None)
+    callbacks = [lambda study, trial: say(trial_line(study, trial))]
+    study.optimize(_objective(settings), n_trials=trials, callbacks=callbacks)
     if not any(trial.state.name == "COMPLETE" for trial in study.trials):
         raise InputError("every trial was pruned: allowed is at least one that came to its end")
     from optuna.trial import FixedTrial

@@ -92,7 +92,7 @@ def direction_cosines(
     )
 
 
-def _turning_cosines(
+def turning_cosines(
     azimuth: Float[Tensor, "*batch"], elevation: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch 3 3"]:
     """`direction_cosines`, and their derivatives by azimuth and by elevation, as rows."""
@@ -313,7 +313,7 @@ def steering_second_derivatives(
 
 def _path_turns(panel: Panel, azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor]:
     """`s` (..., N), and its derivatives by azimuth and elevation (..., 2, N)."""
-    rows = _along_rows(_turning_cosines(azimuth, elevation), panel.positions)
+    rows = _along_rows(turning_cosines(azimuth, elevation), panel.positions)
     return rows[..., 0, :], rows[..., 1:, :]
 
 

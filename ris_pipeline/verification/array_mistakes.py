@@ -24,6 +24,11 @@ def _eye(matrix: Tensor) -> Tensor:
 
 
 LOADINGS: Named = (
+    (
+        Cause.SCALE,
+        "It loads each entry in proportion to itself.",
+        lambda r, d: r + d * torch.diag_embed(r.diagonal(dim1=-2, dim2=-1)),
+    ),
     (Cause.BROADCAST, "It adds the loading to every entry.", lambda r, d: r + d),
     (Cause.SIGN, "It subtracts the loading.", lambda r, d: r - d * _eye(r)),
     (Cause.ROOT, "It adds the square of the loading.", lambda r, d: r + d**2 * _eye(r)),
@@ -343,4 +348,4 @@ ARRAYS: dict[str, Named] = {
     "factor_eigengap_loss": FACTORS,
     **LINEAR_ARRAYS,
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

@@ -161,7 +161,7 @@ def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
 _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
     (cause, story, _norm(combine))
     for cause, story, combine in (
-        (Cause.ROOT, "The sum of the norms.", lambda g: sum(_of([one]) for one in _finite(g))),
+        (Cause.STATISTIC, "The sum of the norms.", lambda g: sum(_of([one]) for one in _finite(g))),
         (Cause.ROOT, "The square of the norm.", lambda g: _of(_finite(g)) ** 2),
         (Cause.STATISTIC, "The largest entry.", lambda g: _of(_finite(g), math.inf)),
         (Cause.STATISTIC, "The 1-norm.", lambda g: _of(_finite(g), 1.0)),

@@ -12,6 +12,7 @@ from rich.console import Console
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._version import __version__
 from ris_pipeline.verification.supervisor import supervise
+from ris_pipeline.verification.titles import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +109,4 @@ class _Progress:
         self._status.stop()
 
     def __call__(self, what: str) -> None:
-        self._status.update(what.partition("::")[2].removeprefix("test_").replace("_", " ") or what)
+        self._status.update(plain(what.partition("::")[2]) or what)

@@ -12,18 +12,28 @@ The pattern of red and green laws says how a function is wrong, the numbers whet
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from torch import Tensor
 
+from ris_pipeline.spectral import eigenvalues
+from ris_pipeline.verification.case import SAME, Case, Numbers
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
-from ris_pipeline.verification.fixed_circumstances import SAME, Case, Numbers, row
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes
+from ris_pipeline.verification.relations import DIGITS, limited, relations, reordered, turned
+from ris_pipeline.verification.seen import (
+    ALONE,
+    ASIDE,
+    COARSE,
+    DERIVED,
+    INDEPENDENT,
+    Diagnosis,
+    Seen,
+)
 from ris_pipeline.verification.stored_matrix import KillMatrix, stored_matrix
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
@@ -33,69 +43,12 @@ if TYPE_CHECKING:
 ENOUGH = 0.5
 """A cause that fits no better is not named: one sign alone, however clear, is half of what is
 seen."""
-ALONE = 0.8
-"""What one sign is worth where there is no other."""
 MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
 ROUGHLY = 1e-3
 """Relative distance of numbers that something small has been added to."""
-DIGITS = (
-    (32 * float(np.finfo(np.float32).eps), 1.0, "Half of its digits are right."),
-    (32 * float(np.finfo(np.float16).eps), 0.75, "A fifth of its digits are right."),
-)
-"""Relative distance of numbers that went through single and half precision; what it is worth to be
-as near, which something small that was added may be too."""
-COARSE = 0.1
-"""Relative distance beyond which no digit agrees."""
 FIRST = 8
 """Cases after which a cause that hardly ever fits is given up."""
-DERIVED = (Cause.DETACHED, Cause.SECOND)
-"""What is wrong of a derivative says nothing where the value is."""
-ASIDE = (*DERIVED, Cause.TRUNCATED)
-"""Nor does what becomes of an odd type."""
-INDEPENDENT = {
-    # Nothing else can be said of its numbers.
-    Cause.RANDOM: "The same argument has two answers.",
-    Cause.OVERWRITTEN: "Its argument is another one afterwards.",
-    Cause.REMEMBERS: "It answers for an argument that it was given before.",
-}
-"""What no right function does, whatever it answers."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A fixed case, a function's answer, and ours; None where it fails."""
-
-    case: Case
-    theirs: Numbers | None
-    ours: Numbers | None
-
-    def right(self, tolerance: float = SAME) -> bool:
-        """Whether the answers are one."""
-        return same_numbers(self.theirs, self.ours, tolerance)
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A likely cause.
-
-    fit: 0..1, the mean of the two signs; bug: of the catalogue, "" where it is none; pattern: red
-    laws in common over red laws of either (Jaccard), None where laws are not looked at; numbers:
-    part of the fixed cases that are answered so, of those that tell it from a right function, None
-    where no case does.
-    """
-
-    cause: str
-    bug: str
-    story: str
-    pattern: float | None
-    numbers: float | None
-
-    @property
-    def fit(self) -> float:
-        """The mean of the signs; one sign alone is worth `ALONE` of itself."""
-        signs = [sign for sign in (self.pattern, self.numbers) if sign is not None]
-        return ALONE * signs[0] if len(signs) == 1 else sum(signs) / 2
 
 
 def diagnose(
@@ -110,18 +63,19 @@ def diagnose(
     decided = {r.law: r.outcome is Outcome.FAILS for r in results if r.outcome in _DECIDED}
     if not any(decided.values()):
         return ()
-    seen, place = sorted(_seen(implementation, but), key=Seen.right), implementation.place
+    place = implementation.place
+    seen = _in_their_meaning(sorted(_seen(implementation, but), key=Seen.right), place)
     best = _best(
         (
             *_circumstance(decided),
             # To be the same to the last case says more than where it is wrong.
             *_mistakes(seen, place, 0.0),
-            *_reordered(seen, place),
+            *reordered(seen, place),
             *_symptoms(seen),
             *_eased(seen),
             # A factor of two says more than a factor.
-            *_relations(seen),
-            *_limited(seen),
+            *relations(seen, place),
+            *limited(seen),
             *_bugs(seen, place, decided),
         )
     )
@@ -148,6 +102,22 @@ def _refuted(seen: list[Seen]) -> Iterator[Cause]:
         cases = [one for one in seen if cause in one.case.symptoms and one.theirs is not None]
         if cases and all(one.right() for one in cases):
             yield cause
+
+
+def _in_their_meaning(seen: list[Seen], place: str) -> list[Seen]:
+    """Without the matrices that are not Hermitian, where singular values of the matrix itself are
+    meant and something else is wrong as well."""
+    if place != "singular_values":
+        return seen
+    skewed = [one for one in seen if Cause.NOT_HERMITIAN in one.case.symptoms]
+    plain = [one for one in skewed if one.case.symptoms == (Cause.NOT_HERMITIAN,)]
+    meant = all(same_numbers(one.theirs, _known(one.case, _of_itself)) for one in plain)
+    rest = [one for one in seen if one not in skewed]
+    return rest if meant and not all(one.right() for one in rest) else seen
+
+
+def _of_itself(matrix: Tensor) -> Tensor:
+    return eigenvalues(matrix.mH @ matrix).clamp_min(0).sqrt()
 
 
 _DECIDED = (Outcome.HOLDS, Outcome.FAILS)
@@ -240,9 +210,12 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
         values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
-        if not values and any(_backwards(one) for one in usual):
-            yield Diagnosis(Cause.SIGN, "", "Its gradient points the other way.", None, 1.0)
-            return
+        slopes = [o for o in usual if o.case in wrong and Cause.DETACHED in o.case.symptoms]
+        if slopes and not values:
+            said = list(turned(slopes))
+            yield from said
+            if said:
+                return
         yield from _explained(values or wrong, [one.case for one in usual])
         return
 
@@ -262,79 +235,11 @@ def _eased(seen: list[Seen]) -> Iterator[Diagnosis]:
     """Where it is right, if it is wrong almost everywhere else."""
     values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
     for one in values:
-        others = [other for other in values if other.case.eases is None]
+        others = [o for o in values if o.case.eases is None and not o.case.diagonal]
         if one.case.eases is not None and one.right() and one.theirs is not None and others:
             wrong = sum(not other.right() for other in others) / len(others)
             story = f"It is wrong elsewhere and right here: {one.case.where}."
             yield Diagnosis(one.case.eases, "", story, None, wrong)
-
-
-def _backwards(one: Seen) -> bool:
-    """Whether it is a gradient with the other sign."""
-    if Cause.DETACHED not in one.case.symptoms or one.theirs is None:
-        return False
-    return not one.right() and same_numbers(-one.theirs, one.ours)
-
-
-def _relations(seen: list[Seen]) -> Iterator[Diagnosis]:
-    """Whether its numbers are ours to a factor or to single precision."""
-    wrong = [one for one in seen if not one.right()]
-    both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
-    if not both:
-        return
-    plain = [not one.right() for one in seen if not one.case.symptoms]
-    # Rounding shows everywhere.
-    shown = (1 + sum(plain) / max(1, len(plain))) / 2
-    for digits, worth, story in DIGITS:
-        telling = [one for one in wrong if digits * one.case.condition < COARSE]
-        rounded = bool(telling) and all(one.right(digits * one.case.condition) for one in telling)
-        yield Diagnosis(Cause.SINGLE, "", story, None, worth * shown * rounded)
-    scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
-    if len(both) > 1:
-        story = "Its answers are ours but for a factor."
-        yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
-
-
-def _reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
-    """Whether its values are ours in no order."""
-    wrong = [one for one in seen if not one.right() and not set(one.case.symptoms) & set(ASIDE)]
-    if place in ("eigenvalues", "singular_values") and wrong:
-        share = sum(map(_in_another_order, wrong)) / len(wrong)
-        yield Diagnosis(Cause.UNSORTED, "", "Its values are ours in another order.", None, share)
-
-
-def _in_another_order(one: Seen) -> bool:
-    if one.theirs is None or one.ours is None:
-        return False
-    theirs, ours = (row(np.sort(values.real)) for values in (one.theirs, one.ours))
-    return same_numbers(theirs, ours)
-
-
-def _limited(seen: list[Seen]) -> Iterator[Diagnosis]:
-    """Whether its answers are ours within a limit."""
-    values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
-    wrong = [one for one in values if not one.right()]
-    if wrong:
-        story = "Its answers are ours up to a limit."
-        share = sum(map(_cut_off, wrong)) / len(wrong)
-        yield Diagnosis(Cause.GUARD, "", story, None, share)
-
-
-def _cut_off(one: Seen) -> bool:
-    """Whether some numbers are the largest or the least of theirs, and the others are ours."""
-    if one.theirs is None or one.ours is None or one.theirs.shape != one.ours.shape:
-        return False
-    theirs, ours = one.theirs.real, one.ours.real
-    cut = np.clip(ours, theirs.min(), theirs.max())
-    limited = theirs.size > 1 and bool(theirs.min() < theirs.max())
-    return limited and same_numbers(row(theirs), row(cut))
-
-
-def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
-    if theirs.shape != ours.shape or theirs.size < 2 or not np.isfinite((theirs, ours)).all():
-        return False
-    factor = np.vdot(ours, theirs).real / max(np.vdot(ours, ours).real, np.finfo(float).tiny)
-    return bool(factor > 0) and same_numbers(theirs, factor * ours)
 
 
 def _mistakes(seen: list[Seen], place: str, digits: float) -> Iterator[Diagnosis]:

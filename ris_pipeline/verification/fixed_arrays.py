@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.verification.case import Case, Run, row
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.fixed_circumstances import Case, Run, row
 from ris_pipeline.verification.oracles import ula
 
 N = 5
@@ -64,6 +64,8 @@ def _positive(*rest: Any, power: float = 1.0) -> Iterator[Case]:
 def _projected() -> Iterator[Case]:
     yield from _labelled(5)
     positive, _, _, indefinite, _ = _matrices()
+    weak, where = _run(SMALL * indefinite, unit=SMALL), "a weak indefinite matrix"
+    yield Case(weak, (Cause.GUARD,), where)
     where = "a batch whose first is positive definite"
     yield Case(_run(torch.stack((positive, indefinite))), (Cause.BATCH,), where)
 
@@ -83,13 +85,17 @@ def _whitened() -> Iterator[Case]:
 def _inverted() -> Iterator[Case]:
     wide = torch.from_numpy(_gaussian(3, N))
     yield from _labelled(3, power=-1.0)
+    indefinite, where = _matrices()[3], "an indefinite matrix"
+    for matrix in (indefinite, -indefinite):
+        yield Case(_run(matrix), (Cause.CLIPPED,), where)
     yield Case(_run(wide), (Cause.ROWS,), "more columns than rows")
     yield Case(_run(wide.mT.clone()), (Cause.ROWS,), "more rows than columns")
 
 
 SNAPSHOTS: tuple[tuple[tuple[int, ...], tuple[Cause, ...], str], ...] = (
     ((3, 4), (), "four snapshots"),
-    ((2, 1), (), "one snapshot"),
+    ((2, 1), (Cause.ROWS,), "one snapshot"),
+    ((4, 3), (Cause.ROWS,), "fewer snapshots than antennas"),
     ((4, 40), (Cause.CHUNK, Cause.LAST_GROUP, Cause.SIZE), "forty snapshots"),
     ((2, 3, 8), (Cause.BATCH,), "a batch"),
 )
@@ -205,4 +211,4 @@ ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "mdl": _numbers,
     "aic": _numbers,
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

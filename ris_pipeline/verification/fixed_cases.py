@@ -12,17 +12,12 @@ from torch import Tensor
 
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.spectral import eigengap
+from ris_pipeline.verification.acts import weighted
 from ris_pipeline.verification.adapters import CALL_ERRORS
+from ris_pipeline.verification.case import SAME, Case, Numbers, row
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
-from ris_pipeline.verification.fixed_circumstances import (
-    SAME,
-    Case,
-    Numbers,
-    circumstances,
-    row,
-    weighted,
-)
+from ris_pipeline.verification.fixed_circumstances import circumstances
 from ris_pipeline.verification.problems import NAMES
 from ris_pipeline.verification.strategies import unit_vectors
 from ris_pipeline.verification.target import Claim, taken
@@ -42,7 +37,13 @@ def same_numbers(first: Numbers | None, second: Numbers | None, tolerance: float
     known = second[np.isfinite(second)]
     # The arguments are of size one: smaller answers, such as the gap of a tie, are rounding.
     size = float(np.abs(known).max(initial=1.0))
-    return bool(np.allclose(first, second, rtol=0.0, atol=tolerance * size, equal_nan=True))
+    # `np.allclose` takes three times as long, and a diagnosis asks thousands of times.
+    with np.errstate(invalid="ignore"):
+        near = np.abs(first - second) <= tolerance * size
+    if np.isfinite(second).all():
+        return bool(near.all())
+    both = (first == second) | (np.isnan(first) & np.isnan(second))
+    return bool((near | both).all())
 
 
 def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:
@@ -112,7 +113,8 @@ def _of_matrices(*rest: Any) -> Iterator[Case]:
 
 def _losses() -> Iterator[Case]:
     for k in (1, 2, 3):
-        for margin in (1.0, 20.0):
+        # No gap is as wide as a margin: at the kink rounding decides.
+        for margin in (1.2, 20.0):
             for matrix, (symptoms, where) in zip(_matrices(), SYMPTOMS, strict=True):
                 resting = (Cause.NEVER_RESTS,) * _is_open(matrix, k, margin)
                 yield Case(
@@ -370,13 +372,13 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
 
 @cache
 def plain_cases(place: str) -> tuple[Case, ...]:
-    """Arguments of a name of `target.PLACES` that are not out of the way; none for some names."""
+    """Arguments of a name of `target.places()` that are not out of the way; none for some names."""
     return tuple(_CASES[place]()) if place in _CASES else ()
 
 
 @cache
 def fixed_cases(place: str) -> tuple[Case, ...]:
-    """The cases of a name of `target.PLACES`; none where only patterns tell bugs apart."""
+    """The cases of a name of `target.places()`; none where only patterns tell bugs apart."""
     more = circumstances(place) if place in NAMES and place in _CASES else ()
     far = _steering_anywhere() if place == "steering_vector" else ()
     return (*plain_cases(place), *far, *more)

@@ -28,7 +28,7 @@ from ris_pipeline.verification.adapters import (
 from ris_pipeline.verification.conventions import OURS, Conventions
 from ris_pipeline.verification.conventions.search import find_conventions
 from ris_pipeline.verification.strategies import SEMIDEFINITE, WAVEFRONTS, Domain
-from ris_pipeline.verification.target import PLACES, Claim
+from ris_pipeline.verification.target import Claim, places
 
 DOMAINS: dict[str, tuple[Any, ...]] = {
     "all": tuple(Domain),
@@ -83,7 +83,7 @@ def outside(domain: str) -> frozenset[Any]:
 class Implementation:
     """One function under test.
 
-    name: public name, or a name of `target.PLACES`; label: where it was found; function: called as
+    name: public, or one of `target.places()`; label: where it was found; function: called as
     ours is; how: it is called in turn; domain: stated, "" for none; assumed: the same, and what
     goes without saying; never: what it takes on no domain; given: the function itself, where
     `function` is an adapter around it; options: what is said of it; conventions: in what it differs
@@ -108,7 +108,7 @@ class Implementation:
 
     @property
     def place(self) -> str:
-        """Its name in `target.PLACES`."""
+        """Its name in `target.places()`."""
         return PLACE.get(self.name, self.name)
 
 
@@ -161,12 +161,12 @@ def implementation(
         InputError: an unknown name, domain or convention, or a function that cannot be called so.
     """
     if name not in SIGNATURES:
-        check_choice(label, name, sorted({*SIGNATURES, *PLACES}))
+        check_choice(label, name, sorted({*SIGNATURES, *places()}))
     said = options.of(function)
     if said.domain:
         outside(said.domain)
     ours = getattr(function, "__module__", None) or ""
-    if name not in SIGNATURES or (name in PLACES and ours.startswith("ris_pipeline.")):
+    if name not in SIGNATURES or (name in places() and ours.startswith("ris_pipeline.")):
         return Implementation(name, label, function, "as this package's", said.domain)
     try:
         if conventions is None:
@@ -263,7 +263,7 @@ def find(spec: str, name: str | None = None) -> tuple[Found, ...]:
             )
     if name is not None:
         if name not in SIGNATURES:
-            check_choice(place, name, sorted({*SIGNATURES, *PLACES}))
+            check_choice(place, name, sorted({*SIGNATURES, *places()}))
         if not callable(found):
             raise InputError(f"{place} is a {type(found).__name__}: expected is a function")
         return (Found(name, place, found),)
@@ -355,7 +355,7 @@ def _provided(holder: Any) -> dict[str, Callable[..., Any]]:
     found = {name: getattr(holder, name, None) for name in SIGNATURES}
     if own_name and not ours:
         found = {n: f for n, f in found.items() if _stands_in(f, own_name)}
-    for name, home in PLACES.items() if ours else ():
+    for name, home in places().items() if ours else ():
         module, _, attribute = home.partition(":")
         other = getattr(holder, name, None)
         if name not in found and callable(other):

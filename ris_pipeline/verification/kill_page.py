@@ -22,7 +22,8 @@ from ris_pipeline.verification.kill_matrix import (
     still_green,
 )
 from ris_pipeline.verification.known_bugs import KNOWN_BUGS, KnownBug
-from ris_pipeline.verification.laws import laws_folder, plain
+from ris_pipeline.verification.laws import laws_folder
+from ris_pipeline.verification.titles import plain
 
 _HEAD = """# Kill matrix
 

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
@@ -116,31 +115,6 @@ def load_laws(
             if name.startswith("test_") and law not in other:
                 found[law] = profile(function)
     return found
-
-
-def plain(name: str) -> str:
-    """A test's name as words."""
-    return name.removeprefix("test_").replace("_", " ")
-
-
-def title(law: str) -> str:
-    """`gap sign: the gap is never negative`, as verdicts print it."""
-    file, _, test = law.partition("::")
-    return f"{plain(file)}: {plain(test)}"
-
-
-def law_named(text: str, laws: Collection[str]) -> str:
-    """The law of that name, `file::test` or as verdicts print it.
-
-    Raises:
-        InputError: it is none; the line says which is near.
-    """
-    titles = {title(law): law for law in laws}
-    if text in laws or text in titles:
-        return titles.get(text, text)
-    near = get_close_matches(text, [*laws, *titles], n=1, cutoff=0.3)
-    said = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"law {text!r}: no such law of this function{said}")
 
 
 def run_law(name: str, law: Law, implementation: Implementation, domain: str = "") -> LawResult:

@@ -135,4 +135,4 @@ LINEAR_ARRAYS: dict[str, Named] = {
     "ula_mvdr": (*_spectra(ula_mvdr), *_by_steering("mvdr_spectrum")),
     "ula_music": (*_spectra(ula_music), *_by_steering("music_spectrum")),
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

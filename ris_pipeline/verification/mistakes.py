@@ -75,6 +75,14 @@ def _spectral(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return changed
 
 
+def _positive_part(matrix: Tensor) -> Tensor:
+    """Of what has one: a Hermitian matrix."""
+    square = matrix.shape[-1] == matrix.shape[-2]
+    if not square or not bool(torch.allclose(matrix, matrix.mH)):
+        return matrix
+    return _spectral(lambda w: w.clamp_min(0))(matrix)
+
+
 def _trace(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(-1).real[..., None, None]
 
@@ -194,6 +202,9 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
 
     if name in OF_HERMITIAN:
         yield from made(BEFORE, _asked)
+    if name == "pseudo_inverse":
+        clipped = _asked(function, _positive_part)
+        yield Mistake(Cause.CLIPPED, "It answers for the positive part of R.", clipped)
     yield from (Mistake(*entry) for entry in (*NAMED.get(name, ()), *ARRAYS.get(name, ())))
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))
@@ -206,6 +217,8 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
     if name in MEANS:
         yield from made(PARTS, _over_batch)
     if name in (*SPECTRA, *ULA):
+        decibels = _answered(function, lambda y: 20 * y.log10())
+        yield Mistake(Cause.DECIBELS, "It answers 20 log10 of a power.", decibels)
         yield Mistake(
             Cause.SCALE,
             "It divides by its largest value.",

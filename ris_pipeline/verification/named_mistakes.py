@@ -61,9 +61,9 @@ SAMPLE_COVARIANCES: Named = (
     (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
     (Cause.SCALE, "It divides by T - 1.", lambda x: _products(x) / (x.shape[-1] - 1)),
     (Cause.SCALE, "It divides by the number of rows.", lambda x: _products(x) / x.shape[-2]),
-    (Cause.SCALE, "It subtracts the mean.", lambda x: _products(_centred(x)) / x.shape[-1]),
+    (Cause.STATISTIC, "It subtracts the mean.", lambda x: _products(_centred(x)) / x.shape[-1]),
     (
-        Cause.SCALE,
+        Cause.STATISTIC,
         "It subtracts the mean and divides by T - 1, as numpy.cov.",
         lambda x: _products(_centred(x)) / (x.shape[-1] - 1),
     ),
@@ -244,6 +244,8 @@ SIGNAL_BASES: Named = (
             (Cause.ASCENDING, "The last k columns.", lambda v, k: v[..., -k:]),
             (Cause.ROWS, "The first k rows.", lambda v, k: v[..., :k, :].mT),
             (Cause.ROWS, "The first k rows of V^H.", lambda v, k: v.mH[..., :k].contiguous()),
+            (Cause.ROWS, "The rows in reverse.", lambda v, k: v[..., :k].flip(-2)),
+            (Cause.ROWS, "The rows in reverse.", lambda v, k: v.flip(-2)[..., -k:]),
         )
     ),
 )
@@ -327,6 +329,23 @@ def _inverse(matrix: Tensor) -> Tensor:
     return torch.linalg.inv(hermitize(matrix))
 
 
+def _by_transposed_factor(matrix: Tensor) -> Tensor:
+    """R = L L^H solved with L^T for L."""
+    factor = torch.linalg.cholesky(hermitize(matrix)).mT
+    return torch.linalg.inv(factor @ factor.mH)
+
+
+def _solved_transposed() -> Named:
+    return tuple(
+        (
+            Cause.CONJUGATED,
+            "It solves with L^T for L.",
+            lambda r, a, up=up: _form(a, _by_transposed_factor(r), a).real ** up,
+        )
+        for up in (-1, 1)
+    )
+
+
 NAMED: dict[str, Named] = {
     "hermitize": HERMITIAN_PARTS,
     "sample_covariance": SAMPLE_COVARIANCES,
@@ -340,12 +359,17 @@ NAMED: dict[str, Named] = {
         *_spectra(_noise_projector),
         (Cause.OTHER_SUBSPACE, "It takes the signal for the noise.", _signal_spectrum),
         (
+            Cause.SCALE,
+            "It takes n for |a|^2.",
+            lambda r, a, k: 1 / (r.shape[-1] - 1 / _signal_spectrum(r, a, k)),
+        ),
+        (
             Cause.STATISTIC,
             "It weights by 1 / lambda, as the EV method.",
             lambda r, a, k: 1 / _form(a, _weighted_noise(r, k), a).real,
         ),
     ),
-    "mvdr_spectrum": _spectra(_inverse),
+    "mvdr_spectrum": (*_spectra(_inverse), *_solved_transposed()),
     "bartlett_spectrum": _spectra(hermitize),
 }
-"""By the names of `target.PLACES`."""
+"""By the names of `target.places()`."""

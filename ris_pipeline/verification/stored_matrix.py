@@ -4,6 +4,7 @@ Apart from `kill_matrix`, which measures it and therefore imports every bug and 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,8 @@ class KillMatrix:
     def witnesses(self, each: int) -> dict[str, tuple[str, ...]]:
         """Key of a bug -> the `each` laws that see it first.
 
-        A law that sees no bug that early stands with the bug that it sees first.
+        A law that sees no bug that early stands with the bug that it sees first, there in place of
+        one that stands with another bug too.
         """
         chosen = {
             key: set(sorted(red, key=lambda law: (red[law], law))[:each])
@@ -33,6 +35,12 @@ class KillMatrix:
             seen = {key: red[law] for key, red in self.red.items() if law in red}
             if seen:
                 chosen[min(seen, key=lambda key: (seen[key], key))].add(law)
+        stands = Counter(law for laws in chosen.values() for law in laws)
+        for laws in chosen.values():
+            for law in sorted(laws):
+                if len(laws) > each and stands[law] > 1:
+                    laws.remove(law)
+                    stands[law] -= 1
         return {key: tuple(sorted(laws)) for key, laws in chosen.items()}
 
     def to_json(self, causes: Mapping[str, str]) -> str:

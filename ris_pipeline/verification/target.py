@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 from unittest import SkipTest
@@ -63,7 +64,7 @@ PLACES = {
     "steering_vector": "ris_pipeline.scene.array:steering_vector",
     "steering_derivatives": "ris_pipeline.scene.array:steering_derivatives",
     "steering_second_derivatives": "ris_pipeline.scene.array:steering_second_derivatives",
-    "quantise_phase": "ris_pipeline.scene.codebook:quantise_phase",
+    "quantize_phase": "ris_pipeline.scene.codebook:quantize_phase",
     "dft_codebook": "ris_pipeline.scene.codebook:dft_codebook",
     "random_codebook": "ris_pipeline.scene.codebook:random_codebook",
     "hadamard_codebook": "ris_pipeline.scene.codebook:hadamard_codebook",
@@ -82,16 +83,6 @@ PLACES = {
     "wrap_angle": "ris_pipeline.learning.losses:wrap_angle",
     "huber": "ris_pipeline.learning.losses:huber",
     "match_slots": "ris_pipeline.learning.losses:match_slots",
-    "covariance_nmse": "ris_pipeline.learning.losses:covariance_nmse",
-    "stages_nmse": "ris_pipeline.learning.losses:stages_nmse",
-    "cells_divergence": "ris_pipeline.learning.losses:cells_divergence",
-    "eigengap_term": "ris_pipeline.learning.losses:eigengap_term",
-    "subspace_margin": "ris_pipeline.learning.losses:subspace_margin",
-    "angle": "ris_pipeline.learning.losses:angle_loss",
-    "distance": "ris_pipeline.learning.losses:distance_loss",
-    "chamfer": "ris_pipeline.learning.losses:chamfer",
-    "alignment": "ris_pipeline.learning.losses:alignment",
-    "peak_contrast": "ris_pipeline.learning.losses:peak_contrast",
     "run_epoch": "ris_pipeline.learning.epoch:run_epoch",
     "debug_line": "ris_pipeline.watch.diagnostics:debug_line",
     "optimiser_line": "ris_pipeline.watch.diagnostics:optimiser_line",
@@ -99,7 +90,14 @@ PLACES = {
     "step_line": "ris_pipeline.watch.diagnostics:step_line",
     "epoch_line": "ris_pipeline.watch.diagnostics:epoch_line",
 }
-"""Where each function under test stands, as `module:attribute`."""
+"""Where each function under test stands, as `module:attribute`; see `places`."""
+
+
+@cache
+def places() -> Mapping[str, str]:
+    """`PLACES` and every loss term, by the name of its function."""
+    terms = import_module("ris_pipeline.learning.losses").TERMS.values()
+    return {**PLACES, **{t.__name__: f"{t.__module__}:{t.__name__}" for t in terms}}
 
 
 class DoesNotApply(SkipTest):
@@ -154,15 +152,15 @@ def provide(
     """Inside the block `TARGET.name` is the given function where there is one, ours otherwise.
 
     Args:
-        functions: by the names of `PLACES`, each called as ours is.
+        functions: by the names of `places()`, each called as ours is.
         without: values that the functions do not take (`Domain.INDEFINITE`, `"plane"`); `taken`
             leaves them out of what the strategies draw.
 
     Raises:
-        KeyError: a name that is not in `PLACES`.
+        KeyError: a name that is not in `places()`.
     """
     for name in functions:
-        PLACES[name]
+        places()[name]
     usage = Usage(dict(functions), frozenset(without))
     token = _USAGE.set(usage)
     try:
@@ -200,17 +198,17 @@ def under_test(names: Collection[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Target:
-    """Functions by the names of `PLACES`, e.g. `Target().eigengap(matrix, 2)`."""
+    """Functions by the names of `places()`, e.g. `Target().eigengap(matrix, 2)`."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name not in PLACES:
+        if name not in places():
             raise AttributeError(name)
         usage = _USAGE.get()
         if usage is not None:
             usage.looked_up.add(name)
             if name in usage.provided:
                 return usage.provided[name]
-        module, _, attribute = PLACES[name].partition(":")
+        module, _, attribute = places()[name].partition(":")
         return getattr(import_module(module), attribute)
 
 

@@ -24,13 +24,13 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
-    law_named,
     load_laws,
     run_law,
     thorough,
 )
 from ris_pipeline.verification.pytest_plugin import RUNS
 from ris_pipeline.verification.stored_matrix import stored_matrix
+from ris_pipeline.verification.titles import law_named
 
 EXAMPLES = 100
 """Tried a law, unless it is said otherwise."""

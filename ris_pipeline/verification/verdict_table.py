@@ -8,8 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ris_pipeline.verification.diagnosis import Diagnosis
-from ris_pipeline.verification.laws import LawResult, Outcome, title
+from ris_pipeline.verification.laws import LawResult, Outcome
+from ris_pipeline.verification.seen import Diagnosis
+from ris_pipeline.verification.titles import title
 from ris_pipeline.verification.verify import Judgement, Verdict, sentence
 
 STYLES = {

@@ -13,7 +13,7 @@ from ris_pipeline._version import __version__
 from ris_pipeline.verification.adapters import PLACE, PLAIN, SIGNATURES, PlainSteering
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.conventions.search import find_conventions
-from ris_pipeline.verification.diagnosis import Diagnosis, diagnose
+from ris_pipeline.verification.diagnosis import diagnose
 from ris_pipeline.verification.implementation import (
     DOMAIN_WORDS,
     FINITE,
@@ -29,14 +29,14 @@ from ris_pipeline.verification.laws import (
     Law,
     LawResult,
     Outcome,
-    law_named,
     load_laws,
     run_law,
     thorough,
-    title,
 )
 from ris_pipeline.verification.parallel import run_tasks
+from ris_pipeline.verification.seen import Diagnosis
 from ris_pipeline.verification.stored_matrix import stored_matrix
+from ris_pipeline.verification.titles import law_named, title
 
 NARROWER = (HERMITIAN, "positive", "distinct", "plane", "fresnel", FINITE)
 """Domains on which a function that fails is tried again, unless it states its own."""

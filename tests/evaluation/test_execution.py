@@ -27,7 +27,7 @@ from ris_pipeline.evaluation.estimators import ESTIMATORS
 TASKS = tuple(
     Task(TINY, "maximum_likelihood", known, 3, start, stop)
     for known in (True, False)
-    for start, stop in ((0, 30), (30, 40))
+    for start, stop in ((0, 12), (12, 16))
 )
 """Two units each, the second one shorter, as `units` cuts them."""
 
@@ -51,7 +51,7 @@ def test_units_cover_the_scenes_once():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.nightly)])
 def test_the_same_bits_on_any_number_of_workers(alone, workers, tmp_path):
     pytest.importorskip("distributed")
     store, seen = UnitStore(tmp_path), []
@@ -89,6 +89,7 @@ def test_the_same_bits_whatever_the_number_of_threads(alone, tmp_path):
     assert bits(UnitStore(tmp_path).load(TASKS)) == bits(alone.load(TASKS))
 
 
+@pytest.mark.slow
 def test_scenes_are_paired(alone):
     """Every estimator, told the number or not, sees the same scenes."""
     known, estimated = (alone.load([t for t in TASKS if t.known == k]) for k in (True, False))
@@ -96,6 +97,7 @@ def test_scenes_are_paired(alone):
         np.testing.assert_array_equal(getattr(known, name), getattr(estimated, name))
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_run_again(alone, tmp_path):
     ran = []
     run_tasks(TASKS, alone, workers=1, advance=ran.append)

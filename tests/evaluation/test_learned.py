@@ -30,6 +30,7 @@ def run(*words: str) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_it_is_localise(learned: Learned) -> None:
     scenes = SceneSet(load_settings("small").scenario, 0, 6, Split.TEST).scenes(0, 6)
     found = learned(scenes, None)
@@ -45,6 +46,7 @@ def test_the_name_is_that_of_the_model(learned: Learned, tmp_path: Path) -> None
     assert learned.name == f"localize:{learned.digest}"
 
 
+@pytest.mark.slow
 def test_the_command_puts_it_beside_the_others(tmp_path: Path) -> None:
     assert run("--out", str(tmp_path), "--preset", "small", "--scenes", "8") == 0
     with (tmp_path / "snr.csv").open(encoding="utf-8", newline="") as file:

@@ -58,7 +58,7 @@ def test_on_an_impaired_panel_the_bound_is_the_misspecified_one():
     np.testing.assert_array_equal(found.bound[:, :1], bound)
     row = statistics(found)
     # At 40 dB nearly all is bias, the same for everyone; the noise in 60 errors is 1 / sqrt(120).
-    assert row["azimuth_normalised"] == pytest.approx(1, abs=1 / math.sqrt(120))
+    assert row["azimuth_normalized"] == pytest.approx(1, abs=1 / math.sqrt(120))
     assert cramer_rao_bound(scenes)[..., 0].mean() < 0.01 * bound[..., 0].mean()
 
 

@@ -126,6 +126,7 @@ def evaluate(out: Path, resume: bool = False) -> str:
     return text.getvalue()
 
 
+@pytest.mark.slow
 def test_a_damaged_unit_is_named_and_computed_again(tmp_path: Path) -> None:
     evaluate(tmp_path)
     table = (tmp_path / "snr.csv").read_bytes()

@@ -140,8 +140,8 @@ def main() -> None:
                 print(f"           {line}")
             if result.conventions:
                 print(f"           {result.conventions}")
-    for verdict, good in sorted(counts.items()):
-        print(f"{verdict:10} {sum(good)} of {len(good)} ({sum(good) / len(good):.1%})")
+    for verdict, marks in sorted(counts.items()):
+        print(f"{verdict:10} {sum(marks)} of {len(marks)} ({sum(marks) / len(marks):.1%})")
     if asked.json:
         listed = [vars(result) for result in results]
         Path(asked.json).write_text(json.dumps(listed, indent=1), encoding="utf-8")

@@ -12,6 +12,8 @@ from examine import FOLDER, examine, judged_rightly, manifest
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.implementation import find
 
+pytestmark = pytest.mark.no_shapes
+
 ENTRIES = {entry["key"]: entry for entry in manifest()}
 SAMPLE = (
     "right_eigen.eig1",

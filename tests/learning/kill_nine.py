@@ -19,9 +19,7 @@ from pathlib import Path
 import ris_pipeline.commands.train  # noqa: F401  before the forks
 from ris_pipeline.cli import main as command
 
-EPOCHS = 40
 SETTINGS = {
-    "epochs": EPOCHS,
     "batches": 2,
     "batch_size": 4,
     "validation_scenes": 8,
@@ -34,7 +32,7 @@ MOST = 3
 SAME = "metrics.jsonl", "checkpoint.safetensors", "checkpoint.json", "model.safetensors"
 
 
-def start(folder: Path) -> int:
+def start(folder: Path, epochs: int) -> int:
     """The process of a training that begins or goes on in the folder."""
     process = os.fork()
     if process:
@@ -43,7 +41,7 @@ def start(folder: Path) -> int:
     os.dup2(quiet, 1)
     warnings.simplefilter("ignore")
     words = ["train", "--preset", "golden", "--out", str(folder)]
-    for name, value in SETTINGS.items():
+    for name, value in {**SETTINGS, "epochs": epochs}.items():
         words += ["--set", f"training.{name}={value}"]
     if (folder / "checkpoint.safetensors").exists():
         words.append("--resume")
@@ -81,19 +79,25 @@ def main(kills: int, seed: int) -> int:
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
+        # A kill takes two or three epochs, half of those that it may.
+        epochs = min(40, 6 + 3 * kills)
         begin = time.monotonic()
-        os.waitpid(start(whole), 0)
-        epoch = (time.monotonic() - begin) / EPOCHS
+        os.waitpid(start(whole, epochs), 0)
+        epoch = (time.monotonic() - begin) / epochs
         at: list[int] = []
         while len(at) < kills:
             seconds = draw.uniform(0.0, 1.5 * epoch)
-            if not kill(start(broken), broken, draw.randint(0, MOST), seconds):
+            if not kill(start(broken, epochs), broken, draw.randint(0, MOST), seconds):
                 break
             at.append(epochs_done(broken))
         killed = len(at)
-        code = os.waitstatus_to_exitcode(os.waitpid(start(broken), 0)[1]) if killed == kills else 1
+        code = (
+            os.waitstatus_to_exitcode(os.waitpid(start(broken, epochs), 0)[1])
+            if killed == kills
+            else 1
+        )
         differ = [x for x in SAME if (whole / x).read_bytes() != (broken / x).read_bytes()]
-    sys.stdout.write(f"killed {killed} times, after epochs {at} of {EPOCHS}\n")
+    sys.stdout.write(f"killed {killed} times, after epochs {at} of {epochs}\n")
     sys.stdout.write(f"last exit code {code}; files that differ: {differ or 'none'}\n")
     return int(bool(differ) or code != 0 or killed < kills)
 

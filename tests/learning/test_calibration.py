@@ -12,7 +12,7 @@ from ris_pipeline.config import Impairments, Scenario
 from ris_pipeline.learning.calibration import (
     calibrate,
     calibrated,
-    normalised_response,
+    normalized_response,
     self_calibrate,
 )
 from ris_pipeline.localization import cramer_rao_bound, locate
@@ -25,6 +25,8 @@ from ris_pipeline.scene import (
     save_panel,
     simulate,
 )
+
+pytestmark = pytest.mark.slow
 
 SCENARIO = Scenario(
     panel=(6, 6),
@@ -49,7 +51,7 @@ def found(training):
 
 
 def test_responses_are_found_to_what_the_data_hold(training, found) -> None:
-    true = normalised_response(training.truth.response[0])
+    true = normalized_response(training.truth.response[0])
     error = (found.believed.response - true).abs().square().mean().sqrt()
     # Each of N = 36 elements is seen by 64 scenes of 48 numbers at 20 dB, less what the positions
     # and amplitudes take: noise of 0.1 over sqrt(64 * 48 / 36) is 0.011; 3 for the rest.
@@ -74,7 +76,7 @@ def test_a_calibrated_panel_locates_like_the_true_one(training, found) -> None:
 def test_without_labels_most_of_it_is_found_too(training) -> None:
     few = SceneSet(SCENARIO, 0, 32, Split.TRAIN, torch.float64).scenes(0, 32)
     found = self_calibrate(few, few.sources.count, rounds=2)
-    true = normalised_response(training.truth.response[0])
+    true = normalized_response(training.truth.response[0])
     before = (1 - true).abs().square().mean().sqrt()
     assert found.costs[-1] < 0.6 * found.costs[0]
     assert found.believed.response is not None

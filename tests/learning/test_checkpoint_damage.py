@@ -20,7 +20,7 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, load_checkpoint, load_model, save_checkpoint
-from ris_pipeline.learning import trainer as training_loop
+from ris_pipeline.learning import run as run_between_epochs
 from ris_pipeline.learning.page import pack, unpack
 from ris_pipeline.learning.records import Counters, EpochRecord
 
@@ -224,7 +224,7 @@ def test_a_restore_in_place_would_be_found_out(
     sealed = read_sealed(saved, "checkpoint")
     del sealed.arrays["optimiser/0.exp_avg"]
     write_sealed(saved, sealed.arrays, sealed.json())
-    monkeypatch.setattr(training_loop, "check_tensors", lambda *_: None)
+    monkeypatch.setattr(run_between_epochs, "check_tensors", lambda *_: None)
     fresh = Trainer(SETTINGS)
     before = state(fresh)
     with suppress(RuntimeError, KeyError):

@@ -12,6 +12,8 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, make_fabric
 
+pytestmark = pytest.mark.slow
+
 SET = (
     "training.epochs=2",
     "training.batches=3",
@@ -31,7 +33,9 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    "launcher", ["our own", pytest.param("torchrun", marks=pytest.mark.nightly)]
+)
 def test_two_processes_give_the_curve_of_one(launcher: str, tmp_path: Path) -> None:
     words = ["train", "--preset", "golden", "--devices", "2", "--out", str(tmp_path / "two")]
     overrides = [word for value in SET for word in ("--set", value)]

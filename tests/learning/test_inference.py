@@ -28,6 +28,8 @@ from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> CovarianceModel:

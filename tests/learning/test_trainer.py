@@ -28,6 +28,8 @@ from ris_pipeline.learning.features import principal_snapshot
 from ris_pipeline.learning.processes import training_batches
 from ris_pipeline.learning.schedule import rate_scale
 
+pytestmark = pytest.mark.slow
+
 NUMBER = r"\d\.\d{2}e[+-]\d{2}"
 
 

@@ -1,10 +1,14 @@
 """The search of settings: shared, resumable, and its result is a preset."""
 
+import io
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ris_pipeline._errors import InputError
+from ris_pipeline.commands.tune import run_tune
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning.tuning import HEADS_TIMES, preset_text, tune, write_preset
 
@@ -39,3 +43,15 @@ def test_a_search_is_continued_and_its_best_is_a_preset(tmp_path: Path) -> None:
         tune(settings.replace(seed=1), path, 1)
     with pytest.raises(InputError, match="trials = 0"):
         tune(settings, path, 0)
+
+
+def test_a_trial_is_a_line_and_fits_a_terminal(tmp_path: Path, capfd) -> None:
+    pytest.importorskip("optuna")
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    run_tune(console, tmp_path / "s", tmp_path / "p.toml", load_settings("golden", TINY), 2)
+    first, second, last = text.getvalue().splitlines()
+    assert re.fullmatch(r"trial 0: (\d\.\d{4}), the best is \1 of trial 0", first)
+    assert re.fullmatch(r"trial 1: \d\.\d{4}, the best is \d\.\d{4} of trial [01]", second)
+    assert "validation NMSE" in last
+    assert capfd.readouterr() == ("", "")

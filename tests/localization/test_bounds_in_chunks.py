@@ -15,6 +15,8 @@ from ris_pipeline.localization import (
 from ris_pipeline.localization.bounds import chunks
 from ris_pipeline.scene import SceneBatch, simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SCENARIO = Scenario(
     panel=(12, 12),
     codebook="random",
@@ -46,6 +48,7 @@ def test_in_chunks_as_all_at_once(
     torch.testing.assert_close(bound(scenes), whole, rtol=1e-6, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_memory_is_that_of_a_chunk(bound: Callable[[SceneBatch], torch.Tensor]) -> None:
     scenes = simulate(SCENARIO, 0, torch.arange(512))

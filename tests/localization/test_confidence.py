@@ -14,6 +14,8 @@ from ris_pipeline.localization.maximum_likelihood.evidence import log_evidence
 from ris_pipeline.localization.maximum_likelihood.relax import Search, prepare_search
 from ris_pipeline.scene import SceneBatch, simulate
 
+pytestmark = pytest.mark.no_shapes
+
 REFERENCE = Scenario(power="power_control", snr_db=(-5.0, 10.0))
 FRESH = 4211
 """A seed that nothing was chosen on."""

@@ -20,6 +20,8 @@ from ris_pipeline.localization import (
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE
 from ris_pipeline.scene import simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SCENARIO = Scenario(
     panel=(6, 6),
     antennas=8,
@@ -43,9 +45,9 @@ def test_one_source_is_found_at_the_bound(scenario: Scenario, dtype: torch.dtype
     estimates = locate(scenes, number=1)
     bound = cramer_rao_bound(scenes)
     errors = estimation_errors(estimates, scenes).error
-    normalised = (errors.square() / bound)[..., :2].mean().sqrt()
+    normalized = (errors.square() / bound)[..., :2].mean().sqrt()
     # Chi-square with 96 degrees of freedom: within four deviations of one.
-    assert abs(normalised - 1) < 4 / (2 * 96) ** 0.5
+    assert abs(normalized - 1) < 4 / (2 * 96) ** 0.5
     inside = estimates.status[:, 0] == Status.CONVERGED
     assert inside.sum() > 24
     claimed = estimates.std[inside, 0].double().square() / bound[inside, 0]

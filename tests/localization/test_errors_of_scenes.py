@@ -154,7 +154,7 @@ def test_a_perfect_estimate_has_no_error_and_a_missing_one_is_not_detected(locat
     )
     result = summarise(perfect, scenes, 25.0)
     assert result.detected == result.correct_number == 1.0
-    assert result.rmse == result.ratio == result.normalised == (0.0, 0.0, 0.0)
+    assert result.rmse == result.ratio == result.normalized == (0.0, 0.0, 0.0)
     none = summarise(replace(perfect, count=torch.zeros_like(truth.count)), scenes, 25.0)
     assert none.detected == none.correct_number == 0.0
     assert all(math.isnan(x) for x in none.rmse)

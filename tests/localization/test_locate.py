@@ -49,6 +49,7 @@ def test_two_equal_sources_are_seen_though_either_alone_explains_little(index):
     assert ((torch.sort(found.azimuth[:, :2]).values - truth).abs() < 5 * deviation).all()
 
 
+@pytest.mark.slow
 def test_a_source_that_stands_between_two_is_pruned():
     scenario = Scenario(power="power_control", sources=(3, 3), snr_db=(10, 10))
     scenes = SceneSet(scenario, seed=1, size=200).scenes(101, 102)
@@ -90,6 +91,7 @@ def test_a_plane_wave_has_no_distance():
     assert ((found.azimuth[:, :1] - scenes.sources.azimuth).abs() < 5 * deviation).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_estimates_have_the_dtype_of_the_scenes(dtype):
     found = locate(draw(2, dtype=dtype))
@@ -114,6 +116,7 @@ def test_a_grid_of_another_panel_is_rejected():
         locate(scenes, grid=plane)
 
 
+@pytest.mark.slow
 def test_more_sources_than_the_data_can_tell_are_rejected():
     # 8 complex numbers: 16 real ones hold three sources of five.
     scenes = draw(2, antennas=4, codes=2, sources=(1, 1))

@@ -30,6 +30,8 @@ from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.least_squares.refinement import refine
 from ris_pipeline.scene import clean_snapshots
 
+pytestmark = pytest.mark.no_shapes
+
 DIFFERENCE = 1e-5
 """Differences of fourth order: truncation (k |q| STEP)^4 = 1e-8 and rounding eps / STEP^2 = 2e-10,
 times the conditioning of H, 1e3."""

@@ -9,6 +9,8 @@ from localization_helpers import draw
 from ris_pipeline.localization import Status, locate, locate_from_covariance
 from ris_pipeline.spectral import LowRankCovariance
 
+pytestmark = pytest.mark.no_shapes
+
 ALARMS = 0.05
 """Five times what is asked: the grid's bound is one of the grid, not of what lies between."""
 
@@ -28,11 +30,13 @@ def test_a_silent_scene_has_no_source_wherever_it_is_put():
     assert (found.false_alarm == 1).all()
 
 
+@pytest.mark.slow
 def test_noise_alone_is_no_source_when_one_is_asked_for():
     found = locate(noise_alone(draw(200, sources=(1, 1))), 1)
     assert (found.status != Status.UNRESOLVED).double().mean() <= ALARMS
 
 
+@pytest.mark.slow
 def test_a_source_in_noise_is_one_when_two_are_asked_for():
     found = locate(draw(100, sources=(1, 1), snr_db=(20, 20)), 2)
     assert (found.status[:, 0] != Status.UNRESOLVED).double().mean() > 0.9

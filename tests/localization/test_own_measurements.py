@@ -24,6 +24,8 @@ from ris_pipeline.localization import (
 )
 from ris_pipeline.scene import Panel, Received, SceneBatch, own_scenario, simulate
 
+pytestmark = pytest.mark.no_shapes
+
 
 def received(own: Own, **more: object) -> Received:
     return Received.from_arrays(
@@ -67,7 +69,7 @@ def test_the_bound_is_met_on_any_panel(positions: np.ndarray) -> None:
     )
     result = summarise(locate(own, 1), scenes, 10.0, cramer_rao_bound(scenes))
     # The rms of 60 normal numbers is 1 to sqrt(1 / 120), here to four of these deviations.
-    assert result.normalised == pytest.approx([1.0] * 3, abs=4 / math.sqrt(120))
+    assert result.normalized == pytest.approx([1.0] * 3, abs=4 / math.sqrt(120))
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ from ris_pipeline.localization.maximum_likelihood.second_search import (
 from ris_pipeline.localization.measurement.whitening import amplitude_ridge
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
 
+pytestmark = pytest.mark.no_shapes
+
 RARE = 1e-6  # probability of a test that fails though the code is right
 
 

@@ -21,6 +21,8 @@ from ris_pipeline.localization.source_number import (
     whitened_eigenvalues,
 )
 
+pytestmark = pytest.mark.no_shapes
+
 BLOCKS = {**SMALL, "codebook": "random", "blocks": 12}
 RARE = 1e-6  # probability of a test that fails though the code is right
 

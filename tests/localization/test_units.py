@@ -11,6 +11,8 @@ from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import Status
 from ris_pipeline.scene import simulate
 
+pytestmark = pytest.mark.no_shapes
+
 SMALL = {"sources": (1, 2), "snr_db": (0, 30)}
 estimators = pytest.mark.parametrize("name", ESTIMATORS)
 numbers = pytest.mark.parametrize("number", [1, None])
@@ -26,6 +28,7 @@ def at(found, scenes):
     return type(found)(**{f.name: getattr(found, f.name)[scenes] for f in fields(found)})
 
 
+@pytest.mark.slow
 @estimators
 @numbers
 def test_powers_of_two_move_no_bit(name, number):
@@ -50,6 +53,7 @@ def test_nothing_is_an_answer_and_not_an_error(name, number, part):
     assert found.noise_variance.isfinite().all()
 
 
+@pytest.mark.slow
 @estimators
 @pytest.mark.parametrize(("number", "part"), [(1, "snapshots"), (None, "channel")])
 def test_a_scene_that_holds_nothing_harms_no_other(name, number, part):

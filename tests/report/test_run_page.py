@@ -159,6 +159,15 @@ def test_the_values_drawn_are_those_of_the_run(runs: Path) -> None:
     assert [curve.value for curve in snr] == [["10", "20"]]
 
 
+def test_a_table_in_an_earlier_spelling_is_read(runs: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(runs / "snr", tmp_path / "snr")
+    table = old / "snr.csv"
+    assert "_normalized" in table.read_text()
+    table.write_text(table.read_text().replace("_normalized", "_normalised"))
+    now, then = (read_record(f, "snr").accuracy["SNR (dB)"][0] for f in (runs / "snr", old))
+    assert now.normalized["azimuth"].tolist() == then.normalized["azimuth"].tolist()
+
+
 def test_what_is_missing_is_named_and_the_rest_is_drawn(runs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     folder.mkdir()

@@ -205,6 +205,7 @@ assert torch.allclose(leaf.grad, twin.grad)
 """
 
 
+@pytest.mark.slow
 def test_compiled_in_one_graph() -> None:
     # In a process of its own: the shape checker of the tests is in the way of a compiler.
     ran = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)

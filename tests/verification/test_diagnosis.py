@@ -15,6 +15,8 @@ from ris_pipeline.spectral import (
     eigenvalues,
     hermitize,
     music_spectrum,
+    mvdr_spectrum,
+    psd_projection,
     sample_covariance,
 )
 from ris_pipeline.verification import laws
@@ -26,9 +28,11 @@ from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome, load_laws, run_law, thorough
 from ris_pipeline.verification.mistakes import mistakes
 from ris_pipeline.verification.stored_matrix import stored_matrix
-from ris_pipeline.verification.target import PLACES, TARGET
+from ris_pipeline.verification.target import TARGET, places
 
-PLACES_WITH_CASES = tuple(place for place in PLACES if fixed_cases(place))
+pytestmark = pytest.mark.no_shapes
+
+PLACES_WITH_CASES = tuple(place for place in places() if fixed_cases(place))
 
 
 def named(place: str, function: Callable[..., object], *red: str) -> str | None:
@@ -55,7 +59,7 @@ def leaky(matrix: Tensor, k: int, margin: float) -> Tensor:
     return torch.nn.functional.leaky_relu(margin - eigengap(matrix, k), 0.01).mean()
 
 
-def normalised_in_place(matrix: Tensor) -> Tensor:
+def normalized_in_place(matrix: Tensor) -> Tensor:
     matrix /= matrix.abs().amax()
     return eigenvalues(matrix)
 
@@ -63,6 +67,41 @@ def normalised_in_place(matrix: Tensor) -> Tensor:
 def half_live(matrix: Tensor, k: int, margin: float) -> Tensor:
     values = eigenvalues(matrix)
     return (margin - values[..., k - 1].detach() + values[..., k]).relu().mean()
+
+
+def with_a_gradient_that_is_summed(matrix: Tensor, k: int, margin: float) -> Tensor:
+    """The value of the mean, the gradient of the sum."""
+    hinges = (margin - eigengap(matrix, k)).relu()
+    return hinges.sum() - (hinges.sum() - hinges.mean()).detach()
+
+
+def of_the_first_order(matrix: Tensor, k: int, known: dict[int, int] = {}) -> Tensor:  # noqa: B006
+    """The k of the first call with matrices of that order."""
+    return eigengap(matrix, known.setdefault(matrix.shape[-1], k))
+
+
+def up_to_the_last(matrix: Tensor, k: int) -> Tensor:
+    values = eigenvalues(matrix)
+    return values[..., k - 1] - (values[..., k] if k < values.shape[-1] - 1 else 0)
+
+
+def without_small_ones(matrix: Tensor) -> Tensor:
+    """Of the matrix as it is, Hermitian or not."""
+    values = torch.linalg.svdvals(matrix)
+    return values * (values > 1e-8 * values[..., :1])
+
+
+def dropped_at_times(matrix: Tensor, k: int, margin: float) -> Tensor:
+    return torch.nn.functional.dropout(eigengap_loss(matrix, k, margin), 0.3)
+
+
+def from_another_point(panel: Panel, *where: Any) -> Tensor:
+    a = steering_vector(panel, *where)
+    return a * (a[..., :1] / a[..., :1].abs()).conj()
+
+
+def fading(panel: Panel, *where: Any) -> Tensor:
+    return steering_vector(panel, *where) / (1 + panel.positions.norm(dim=-1))
 
 
 class Remembering:
@@ -106,8 +145,23 @@ def at_the_first_wavelength(panel: Panel, *where: Any) -> Tensor:
         ("sample_covariance", of_whole_blocks, Cause.CHUNK),
         ("factor_eigengap_loss", of_the_smaller_rank, Cause.OFF_BY_ONE),
         ("steering_vector", at_the_first_wavelength, Cause.REMEMBERS),
+        ("eigengap_loss", with_a_gradient_that_is_summed, Cause.SUM_FOR_MEAN),
+        ("eigengap_loss", dropped_at_times, Cause.RANDOM),
+        ("eigengap", of_the_first_order, Cause.REMEMBERS),
+        ("eigengap", up_to_the_last, Cause.FENCEPOST),
+        ("singular_values", without_small_ones, Cause.GUARD),
+        ("steering_vector", from_another_point, Cause.OFF_CENTRE),
+        ("steering_vector", fading, Cause.MODULUS),
+        ("projector", lambda u: (u @ u.mT).resolve_conj(), Cause.CONJUGATED),
+        (
+            "psd_projection",
+            lambda r: psd_projection(r + 1e-7 * r.abs().amax() * torch.eye(r.shape[-1])),
+            Cause.LOADING_ADDED,
+        ),
+        ("eigenvalues", lambda r: eigenvalues(r).round(decimals=3), Cause.ROUNDED),
+        ("mvdr_spectrum", lambda r, a: 20 * mvdr_spectrum(r, a).log10(), Cause.DECIBELS),
         ("eigenvalues", by_a_few_steps, Cause.UNCONVERGED),
-        ("eigenvalues", normalised_in_place, Cause.OVERWRITTEN),
+        ("eigenvalues", normalized_in_place, Cause.OVERWRITTEN),
         ("eigenvalues", Remembering(), Cause.REMEMBERS),
         ("eigengap_loss", leaky, Cause.NEVER_RESTS),
         ("eigengap_loss", half_live, Cause.DETACHED),

@@ -6,13 +6,15 @@ import pytest
 
 from ris_pipeline.verification.checks import assert_within, recording
 from ris_pipeline.verification.kill_matrix import QUICK, STORED, KillMatrix
-from ris_pipeline.verification.laws import Law, load_laws, thorough
+from ris_pipeline.verification.laws import Law, laws_folder, load_laws, thorough
 from ris_pipeline.verification.target import Usage, provide
 from ris_pipeline.verification.tightness import LOOSE, loose_labels
 
 MATRIX = KillMatrix.from_json(STORED.read_text(encoding="utf-8"))
 LAWS = load_laws(QUICK)
 LONGER = load_laws(thorough(20 * QUICK.max_examples))
+
+pytestmark = pytest.mark.no_shapes
 
 
 def _run(law: Law) -> tuple[Usage, dict[str, float]]:
@@ -22,7 +24,17 @@ def _run(law: Law) -> tuple[Usage, dict[str, float]]:
     return usage, worst
 
 
-@pytest.mark.parametrize("name", LAWS)
+SLOW_ROOM = {path.stem for path in (laws_folder() / "localization").glob("test_*.py")}
+"""Files of laws of estimators, a third of the time; `properties` runs them too."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.nightly) if name.split("::")[0] in SLOW_ROOM else name
+        for name in LAWS
+    ],
+)
 def test_a_law_holds_and_comes_near_its_bounds(name: str) -> None:
     usage, worst = _run(LAWS[name])
     assert set(MATRIX.laws[name]) == usage.looked_up, "renew the kill matrix"

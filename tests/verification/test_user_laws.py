@@ -8,6 +8,8 @@ from ris_pipeline import InputError
 from ris_pipeline.verification import check_laws
 from ris_pipeline.verification.user_laws import law_names
 
+pytestmark = pytest.mark.no_shapes
+
 NAN = "test_epoch_mean::test_a_loss_that_is_not_finite_shows"
 
 RIGHT = "    return sum(losses) / len(losses)\n"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from watch_bugs import BUGS
@@ -12,6 +13,8 @@ from watch_recipe import Recipe
 from ris_pipeline import cli
 from ris_pipeline._errors import InputError
 from ris_pipeline.commands import doctor
+from ris_pipeline.config import load_settings
+from ris_pipeline.learning import Trainer
 from ris_pipeline.watch.doctor import checklist, read_run
 
 BEFORE = """\
@@ -113,10 +116,20 @@ def _second_cell(data: bytes, value: bytes) -> bytes:
     return b"\n".join((header, b",".join((row, value, *cells)), *rest))
 
 
+@pytest.fixture(scope="module")
+def trained() -> SimpleNamespace:
+    """The trainer of the golden curve when its epochs are done."""
+    trainer = Trainer(load_settings("golden"))
+    for _ in range(doctor.GOLDEN_EPOCHS):
+        trainer.train_epoch()
+    return SimpleNamespace(history=trainer.history, train_epoch=lambda: None)
+
+
 @pytest.mark.parametrize(("damage", "said"), DAMAGE)
 def test_a_damaged_golden_curve_is_said_in_a_line(
-    damage: Callable[[bytes], bytes], said: str, tmp_path: Path, monkeypatch, capsys
+    damage: Callable[[bytes], bytes], said: str, trained, tmp_path: Path, monkeypatch, capsys
 ) -> None:
+    monkeypatch.setattr(doctor, "Trainer", lambda settings: trained)
     damaged = tmp_path / "curve.csv"
     damaged.write_bytes(damage(doctor.GOLDEN.read_bytes()))
     monkeypatch.setattr(doctor, "GOLDEN", damaged)

@@ -36,9 +36,10 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from ris_pipeline._tables import Row, Tabular, known
+from ris_pipeline._tables import Row, Tabular
 from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.bounds.deterministic import true_parameters
+from ris_pipeline.localization.bounds.table import coordinate_rows
 from ris_pipeline.localization.cholesky import (
     positive_definite,
     regular_cholesky,
@@ -91,27 +92,9 @@ class MisspecifiedBound(Tabular):
         """scene, source, root bound and bias of each coordinate (deg, deg, m), status in words;
         a slot whose bound is not known has no row, as one that holds no source."""
         there = ~self.bias.isnan().all(-1)
-        unit = self.bias.new_tensor([180 / math.pi, 180 / math.pi, 1.0])
-        places = there.nonzero().tolist()
-        names = "azimuth", "elevation", "distance"
-        pairs = (self.variance.sqrt() * unit)[there], (self.bias * unit)[there]
-        values = [
-            list(zip(*(x.tolist() for x in pair), strict=True)) for pair in zip(*pairs, strict=True)
-        ]
-        status = self.status[there].tolist()
-        return [
-            {
-                "scene": scene,
-                "source": source,
-                **{
-                    f"{name}_{kind}_{'m' if name == 'distance' else 'deg'}": known(value)
-                    for name, both in zip(names, values[i], strict=True)
-                    for kind, value in zip(("std", "bias"), both, strict=True)
-                },
-                "status": Status(status[i]).name.lower(),
-            }
-            for i, (scene, source) in enumerate(places)
-        ]
+        rows = coordinate_rows(there, std=self.variance.sqrt(), bias=self.bias)
+        words = [Status(code).name.lower() for code in self.status[there].tolist()]
+        return [{**row, "status": word} for row, word in zip(rows, words, strict=True)]
 
     def columns(self) -> dict[str, str]:
         return {

@@ -1,13 +1,41 @@
 """A bound to be read: one row a source, in degrees and metres."""
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
 from ris_pipeline._tables import Row, Tabular, known
+
+_COORDINATES = (
+    ("azimuth", "deg", 180 / math.pi),
+    ("elevation", "deg", 180 / math.pi),
+    ("distance", "m", 1.0),
+)
+
+
+def coordinate_rows(there: Tensor, **columns: Tensor) -> list[Row]:
+    """scene, source, then `azimuth_KIND_deg`, `elevation_KIND_deg`, `distance_KIND_m` of each kind.
+
+    Args:
+        there: (B, K), the slots that have a row.
+        columns: of each kind (B, K, 3), rad and m.
+    """
+    values = {kind: column[there].tolist() for kind, column in columns.items()}
+    return [
+        {
+            "scene": scene,
+            "source": source,
+            **{
+                f"{name}_{kind}_{unit}": known(scale * values[kind][row][place])
+                for place, (name, unit, scale) in enumerate(_COORDINATES)
+                for kind in values
+            },
+        }
+        for row, (scene, source) in enumerate(there.nonzero().tolist())
+    ]
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,14 +62,7 @@ class BoundTable(Tabular):
 
     def rows(self) -> list[Row]:
         """scene, source, azimuth_std_deg, elevation_std_deg, distance_std_m."""
-        there = ~self.variance.isnan().all(-1)
-        root = self.variance.double().sqrt()[there]
-        std = torch.cat((torch.rad2deg(root[:, :2]), root[:, 2:]), dim=-1).tolist()
-        names = "azimuth_std_deg", "elevation_std_deg", "distance_std_m"
-        return [
-            {"scene": scene, "source": source, **dict(zip(names, map(known, row), strict=True))}
-            for (scene, source), row in zip(there.nonzero().tolist(), std, strict=True)
-        ]
+        return coordinate_rows(~self.variance.isnan().all(-1), std=self.variance.double().sqrt())
 
     def columns(self) -> dict[str, str]:
         return {

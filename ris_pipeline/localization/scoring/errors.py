@@ -3,7 +3,7 @@
 detected     = matched within 2 degrees of great-circle distance, by angle; among sources of one
                direction by u, v and 1/r in parts of a resolution cell
 ratio        = RMSE / sqrt(mean CRB)              over detected sources, per coordinate
-normalised   = sqrt(mean(error^2 / CRB))          the same, every source weighing alike
+normalized   = sqrt(mean(error^2 / CRB))          the same, every source weighing alike
 
 A ratio of 1 is an efficient estimator. Detected sources are a selection and the domain cuts errors
 off, so at low SNR a ratio below 1 is the selection's doing and not the estimator's.
@@ -65,7 +65,12 @@ class SnrResult:
     bound: tuple[float, float, float]
     """`sqrt(mean CRB)` of the detected sources."""
     ratio: tuple[float, float, float]
-    normalised: tuple[float, float, float]
+    normalized: tuple[float, float, float]
+
+    @property
+    def normalised(self) -> tuple[float, float, float]:
+        """`normalized`, as it was spelt."""
+        return self.normalized
 
 
 def estimation_errors(
@@ -163,7 +168,7 @@ def summarise(
         rmse=_triple(rmse * degrees),
         bound=_triple(limit * degrees),
         ratio=_triple(rmse / limit),
-        normalised=_triple((square / variance).mean(0).sqrt()),
+        normalized=_triple((square / variance).mean(0).sqrt()),
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Complex, Float, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.localization.coordinates import distance_by_inverse
@@ -31,6 +32,7 @@ from ris_pipeline.scene import (
     steering_derivatives,
     steering_vector,
 )
+from ris_pipeline.scene.array import turning_cosines
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,8 @@ class PlaneSurface(Surface):
         halves = torch.cat((sums[:, :1], sums[:, 1:3] / 2, sums[:, 3:]), dim=1)
         part = halves[:, order].unflatten(1, (3, 3))
         value, total = _shifted(self.form, scene, part, self.whole)
-        zero, flat = torch.zeros_like(azimuth), elevation.cos()
-        by_azimuth = azimuth.cos() * flat, zero
-        by_elevation = -azimuth.sin() * elevation.sin(), flat
-        turns = torch.stack((*by_azimuth, *by_elevation, zero, zero), dim=1)
-        jacobian = turns.unflatten(1, (3, 2))
+        # A plane wave does not see the distance.
+        jacobian = pad(turning_cosines(azimuth, elevation)[:, 1:, :2], (0, 0, 0, 1))
         score = -(jacobian @ total[:, 1:, :1])[..., 0]
         return value, score, jacobian @ total[:, 1:, 1:] @ jacobian.mT
 

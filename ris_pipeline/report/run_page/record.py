@@ -28,7 +28,7 @@ AXES = (("azimuth", "deg"), ("elevation", "deg"), ("distance", "m"))
 class Accuracy:
     """Errors of one estimator along one property, beside their bound.
 
-    value: the labels of the property; rmse, bound, normalised: a column for each of `AXES`, NaN
+    value: the labels of the property; rmse, bound, normalized: a column for each of `AXES`, NaN
     where no source was resolved; detected: part of the sources found.
     """
 
@@ -36,7 +36,7 @@ class Accuracy:
     value: Sequence[str]
     rmse: Mapping[str, Column]
     bound: Mapping[str, Column]
-    normalised: Mapping[str, Column]
+    normalized: Mapping[str, Column]
     detected: Column
 
 
@@ -213,8 +213,10 @@ def _float(value: Any) -> float:
 def _of_summary(summary: Mapping[str, Any]) -> Accuracy:
     rows = list(summary["accuracy"].values())
 
-    def column(quantity: str) -> dict[str, Column]:
-        triples = np.array([[_float(value) for value in row[quantity]] for row in rows])
+    def column(quantity: str, *older: str) -> dict[str, Column]:
+        triples = np.array(
+            [[_float(x) for x in row[_spelt(row, quantity, *older)]] for row in rows]
+        )
         return {axis: triples[:, place] for place, (axis, _) in enumerate(AXES)}
 
     try:
@@ -223,7 +225,7 @@ def _of_summary(summary: Mapping[str, Any]) -> Accuracy:
             [f"{row['snr_db']:g}" for row in rows],
             column("rmse"),
             column("bound"),
-            column("normalised"),
+            column("normalized", "normalised"),
             np.array([_float(row["detected"]) for row in rows]),
         )
     except (KeyError, IndexError, TypeError, ValueError):
@@ -243,16 +245,21 @@ def _read_table(path: Path) -> list[Accuracy]:
         raise InputError(f"{str(path)!r} is not a table of an evaluation") from None
 
 
+def _spelt(row: Mapping[str, Any], *spellings: str) -> str:
+    """The spelling that a row holds: earlier versions wrote some names otherwise."""
+    return next((key for key in spellings if key in row), spellings[0])
+
+
 def _curve_of(name: str, rows: Sequence[Mapping[str, str]]) -> Accuracy:
-    def column(key: str) -> Column:
-        return np.array([float(row[key] or "nan") for row in rows])
+    def column(*spellings: str) -> Column:
+        return np.array([float(row[_spelt(row, *spellings)] or "nan") for row in rows])
 
     return Accuracy(
         name,
         [row["value"] for row in rows],
         {axis: column(f"{axis}_rmse_{unit}") for axis, unit in AXES},
         {axis: column(f"{axis}_bound_{unit}") for axis, unit in AXES},
-        {axis: column(f"{axis}_normalised") for axis, _ in AXES},
+        {axis: column(f"{axis}_normalized", f"{axis}_normalised") for axis, _ in AXES},
         column("detected"),
     )
 

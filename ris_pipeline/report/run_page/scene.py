@@ -184,7 +184,7 @@ def _normalized(table: str, curves: Sequence[Accuracy]) -> Picture:
     """Mean over the coordinates that there are, in squares."""
     figure, axes = _frame(table, curves, "error / its root bound, rms")
     for place, curve in enumerate(curves):
-        squares = np.stack([curve.normalised[axis] for axis, _ in AXES]) ** 2
+        squares = np.stack([curve.normalized[axis] for axis, _ in AXES]) ** 2
         there = np.isfinite(squares)
         total = np.where(there, squares, 0).sum(0)
         count = there.sum(0)

@@ -107,7 +107,7 @@ PLACE = {name: name for name in SIGNATURES} | {
     "epoch_mean": "run_epoch",
     "diagonal_loading": "add_loading",
 }
-"""The name in `target.PLACES` that each public name stands for."""
+"""The name in `target.places()` that each public name stands for."""
 
 
 class Adapted(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ris_pipeline.verification.case import SAME
 from ris_pipeline.verification.conventions._entry import Convention, Values
-from ris_pipeline.verification.fixed_circumstances import SAME
 from ris_pipeline.verification.problems import ULA
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 

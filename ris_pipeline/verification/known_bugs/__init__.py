@@ -2,7 +2,7 @@
 
 Bugs 1 to 5 are those of a RIS localisation project whose network never learned (October 2025);
 the variants are what the same mistake looks like in other hands. Each replacement has the
-signature of the function whose name it is listed under in `target.PLACES`.
+signature of the function whose name it is listed under in `target.places()`.
 """
 
 from ris_pipeline.verification.cause import Cause
@@ -22,6 +22,7 @@ from ris_pipeline.verification.known_bugs.ratios import RATIO_BUGS
 from ris_pipeline.verification.known_bugs.remembering import REMEMBERING_BUGS
 from ris_pipeline.verification.known_bugs.scenes import SCENE_BUGS
 from ris_pipeline.verification.known_bugs.spectral import SPECTRAL_BUGS
+from ris_pipeline.verification.known_bugs.steering_circumstances import STEERING_CIRCUMSTANCE_BUGS
 from ris_pipeline.verification.known_bugs.subspaces import SUBSPACE_BUGS
 from ris_pipeline.verification.known_bugs.transforms import TRANSFORM_BUGS
 
@@ -38,6 +39,7 @@ KNOWN_BUGS: tuple[KnownBug, ...] = (
     *LOCALIZATION_BUGS,
     *AVERAGING_BUGS,
     *CIRCUMSTANCE_BUGS,
+    *STEERING_CIRCUMSTANCE_BUGS,
     *TRANSFORM_BUGS,
     *RATIO_BUGS,
     *MATRIX_FUNCTION_BUGS,

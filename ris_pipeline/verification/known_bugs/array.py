@@ -43,7 +43,7 @@ def steering_conjugated(panel: Panel, *where: Any) -> Tensor:
 @known_bug(
     "steering_vector", Cause.SCALE, "Unit modulus in the simulator, unit norm in the estimator."
 )
-def steering_not_normalised(panel: Panel, *where: Any) -> Tensor:
+def steering_not_normalized(panel: Panel, *where: Any) -> Tensor:
     """`1 / sqrt(N)` left out."""
     return steering_vector(panel, *where) * math.sqrt(panel.elements)
 

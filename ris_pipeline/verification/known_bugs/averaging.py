@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ris_pipeline.spectral import spatial_smoothing
 from ris_pipeline.spectral.spectra import soft_music_spectrum
 from ris_pipeline.spectral.subspaces import decomposition
 from ris_pipeline.verification.cause import Cause
@@ -99,6 +100,15 @@ def soft_without_its_ceiling(
     weights = (level / values.clamp_min(torch.finfo(values.dtype).tiny)) ** sharpness
     parts = (vectors.mH @ steering).abs().square()
     return (weights[..., None] * parts).sum(-2).reciprocal()
+
+
+@known_bug("spatial_smoothing", Cause.ALIAS, "One window of all elements is nothing to do.")
+def smoothing_that_returns_its_argument(covariance: Any, windows: Tensor) -> Tensor:
+    """The argument itself where there is one window of every element."""
+    whole = windows.shape[0] == 1 and windows.shape[1] == covariance.shape[-1]
+    if isinstance(covariance, Tensor) and whole:
+        return covariance
+    return spatial_smoothing(covariance, windows)
 
 
 AVERAGING_BUGS: tuple[KnownBug, ...] = (*known_bug,)

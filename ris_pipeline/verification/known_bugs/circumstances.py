@@ -3,16 +3,13 @@
 Each is one of ours, but for a circumstance that no toy example meets.
 """
 
-import functools
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ris_pipeline.scene.array import Panel, steering_vector
 from ris_pipeline.spectral import (
     add_loading,
     bartlett_spectrum,
@@ -31,10 +28,9 @@ from ris_pipeline.spectral import (
     singular_values,
 )
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.known_bugs._entry import KnownBug, entry
+from ris_pipeline.verification.known_bugs._entry import Changes, Function, KnownBug
 from ris_pipeline.verification.known_bugs.decompositions import correct, dense, gap_at, hermitian
 
-Function = Callable[..., Any]
 OURS: dict[str, Function] = {
     "hermitize": hermitize,
     "eigenvalues": eigenvalues,
@@ -55,21 +51,8 @@ OURS: dict[str, Function] = {
 VALUES = ("eigenvalues", "singular_values", "eigengap", "eigengap_loss")
 BASES = ("signal_subspace", "noise_subspace")
 SPECTRA = ("music_spectrum", "mvdr_spectrum")
-EVERY = tuple(OURS)
 
-_ENTRIES: list[KnownBug] = []
-
-
-def _of(cause: Cause, story: str, *names: str) -> Callable[[Function], Function]:
-    """The decorated change of a function, put in the catalogue for each of the names."""
-
-    def decorate(change: Function) -> Function:
-        for name in names:
-            wrong = functools.partial(change, OURS.get(name, steering_vector))
-            _ENTRIES.append(entry(name, cause, wrong, story, name=f"{name}_{change.__name__}"))
-        return change
-
-    return decorate
+_of = Changes(OURS)
 
 
 def _tensor(argument: Any) -> bool:
@@ -130,7 +113,7 @@ def over_two_axes(ours: Function, matrix: Any, *rest: Any) -> Tensor:
 
 
 @_of(Cause.MODULUS, "`a^H a` in the numerator, for steering vectors of any norm.", *SPECTRA)
-def normalised_once_more(ours: Function, matrix: Any, steering: Tensor, *rest: Any) -> Tensor:
+def normalized_once_more(ours: Function, matrix: Any, steering: Tensor, *rest: Any) -> Tensor:
     """`|a|^2` times the spectrum: right for unit norm."""
     return ours(matrix, steering, *rest) * steering.abs().square().sum(-2)
 
@@ -336,70 +319,4 @@ def jittered_in_training(ours: Function, matrix: Any, *rest: Any) -> Tensor:
     return ours(matrix, *rest)
 
 
-def _moved(panel: Panel, change: Callable[[Tensor], Tensor]) -> Panel:
-    return Panel(change(panel.positions), panel.wavelength)
-
-
-_AT = "steering_vector"
-
-
-@_of(Cause.AXES, "A panel is flat.", _AT)
-def without_height(ours: Function, panel: Panel, *where: Any) -> Tensor:
-    """The third coordinate of the elements is dropped."""
-    flat = torch.tensor([1.0, 1.0, 0.0])
-    return ours(_moved(panel, lambda q: q * flat.to(q)), *where)
-
-
-@_of(Cause.OFF_CENTRE, "Centred once more, to be sure.", _AT)
-def centred_again(ours: Function, panel: Panel, *where: Any) -> Tensor:
-    """The mean of the positions is taken off."""
-    return ours(_moved(panel, lambda q: q - q.mean(-2, keepdim=True)), *where)
-
-
-@_of(Cause.CURVATURE, "Fresnel beyond the Rayleigh distance, plane beyond a hundred of them.", _AT)
-def by_the_distance(ours: Function, panel: Panel, azimuth: Any, *rest: Any) -> Tensor:
-    """A switch of the wavefront whose condition stands the wrong way round."""
-    elevation, distance, *front = rest
-    if front and front[0] != "spherical":
-        return ours(panel, azimuth, elevation, distance, *front)
-    near = ours(panel, azimuth, elevation, distance, "plane")
-    far = ours(panel, azimuth, elevation, distance, "spherical")
-    extent = panel.positions.abs().amax().clamp_min(1e-30)
-    return torch.where((distance < 4 * extent)[..., None], near, far)
-
-
-@_of(Cause.RANGE, "`clamp(-75, 75)` degrees, where the element pattern ends.", _AT)
-def in_a_sector(ours: Function, panel: Panel, azimuth: Any, elevation: Any, *rest: Any) -> Tensor:
-    """A source further to the side is seen at 75 degrees."""
-    limit = 1.309
-    return ours(panel, azimuth.clamp(-limit, limit), elevation.clamp(-limit, limit), *rest)
-
-
-@_of(Cause.CHUNK, "Directions in blocks of 64.", _AT)
-def of_whole_blocks(ours: Function, panel: Panel, azimuth: Any, *rest: Any) -> Tensor:
-    """The directions after the last whole block are left at zero."""
-    answer = ours(panel, azimuth, *rest)
-    if answer.ndim != 2 or answer.shape[0] < 65:
-        return answer
-    done = torch.arange(answer.shape[0]) < answer.shape[0] - answer.shape[0] % 64
-    return answer * done[:, None]
-
-
-@_of(Cause.OVERWRITTEN, "`positions *= k` saves a copy.", _AT)
-def scaled_in_place(ours: Function, panel: Panel, *where: Any) -> Tensor:
-    """The positions come back in wavelengths."""
-    answer = ours(Panel(panel.positions.clone(), panel.wavelength), *where)
-    if not panel.positions.requires_grad:
-        panel.positions.mul_(2.0)
-    return answer
-
-
-@_of(Cause.DETACHED, "`float(distance)`.", _AT)
-def at_a_constant_distance(
-    ours: Function, panel: Panel, azimuth: Any, elevation: Any, distance: Any, *front: Any
-) -> Tensor:
-    """The distance is a number: its gradient is gone."""
-    return ours(panel, azimuth, elevation, distance.detach() + 0 * distance, *front)
-
-
-CIRCUMSTANCE_BUGS: tuple[KnownBug, ...] = tuple(_ENTRIES)
+CIRCUMSTANCE_BUGS: tuple[KnownBug, ...] = (*_of,)

@@ -78,7 +78,7 @@ def weight_rising_with_snr(snr_db: Tensor, base: float = 1e-2) -> Tensor:
 
 
 @known_bug("blend", Cause.SCALE, _NORMAL)
-def blended_without_normalisation(first: Any, second: Any, beta: float) -> Any:
+def blended_without_normalization(first: Any, second: Any, beta: float) -> Any:
     """Two scales blended: the louder one wins."""
     if isinstance(first, LowRankCovariance):
         columns = (1 - beta) ** 0.5 * first.factor, beta**0.5 * second.factor

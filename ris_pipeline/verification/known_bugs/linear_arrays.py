@@ -237,4 +237,11 @@ def mdl_by_products(eigenvalues: Tensor, samples: int) -> Tensor:
     return torch.stack(costs, -1).nan_to_num(math.inf).argmin(-1)
 
 
+@known_bug("ula_mvdr", Cause.DEGREES, "Degrees are recognised by their size.")
+def ula_mvdr_that_recognises_degrees(matrix: Tensor, angles: Tensor) -> Tensor:
+    """A grid that reaches beyond 1.5 is taken for degrees: radians go to pi / 2."""
+    degrees = angles.numel() > 0 and bool(angles.abs().max() > 1.5)
+    return ula_mvdr(matrix, torch.deg2rad(angles) if degrees else angles)
+
+
 LINEAR_ARRAY_BUGS: tuple[KnownBug, ...] = (*known_bug,)

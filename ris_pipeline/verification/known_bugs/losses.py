@@ -33,7 +33,7 @@ known_bug = Catalogue()
 _FLOOR = "A floor that nobody subtracted, so no run could reach zero."
 
 
-@known_bug("angle", Cause.WRAP, "Training angles never left +-60 degrees.")
+@known_bug("angle_loss", Cause.WRAP, "Training angles never left +-60 degrees.")
 def angle_not_wrapped(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """The plain difference: 359 degrees is far from 0."""
     azimuth = prediction.azimuth[:, None] - truth.azimuth[:, :, None]
@@ -49,7 +49,7 @@ def _slot_cost(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     return angle_cost(prediction.azimuth, prediction.elevation, truth, delta)
 
 
-@known_bug("angle", Cause.UNMATCHED, "Sources were sorted once.")
+@known_bug("angle_loss", Cause.UNMATCHED, "Sources were sorted once.")
 def angle_in_slot_order(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Slot i compared with source i: no matching."""
     cost = _slot_cost(prediction, truth, config)
@@ -67,7 +67,9 @@ def constant_zero(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     return torch.zeros((), dtype=truth.azimuth.dtype)
 
 
-@known_bug("distance", Cause.LOGARITHM, "The head was changed to log metres, the labels were not.")
+@known_bug(
+    "distance_loss", Cause.LOGARITHM, "The head was changed to log metres, the labels were not."
+)
 def distance_without_logarithm(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """A logarithm compared with metres."""
     return distance_loss(prediction, replace(truth, distance=truth.distance.exp()), config)
@@ -98,7 +100,7 @@ def cells_over_the_batch(prediction: Prediction, truth: Truth, config: Any) -> T
     return (own - truth.cells * prediction.cells).sum()
 
 
-@known_bug("distance", Cause.UNMATCHED, "Angles were matched first.")
+@known_bug("distance_loss", Cause.UNMATCHED, "Angles were matched first.")
 def distance_in_slot_order(prediction: Prediction, truth: Truth, config: Any) -> Tensor:
     """Slot i compared with source i: the angles were matched, the distances not."""
     error = prediction.log_distance[:, : truth.distance.shape[1]] - truth.distance.log()

@@ -270,4 +270,13 @@ def inverse_above_a_hundredth(matrix: Tensor) -> Tensor:
     return torch.linalg.pinv(matrix, rtol=1e-2)
 
 
+@known_bug("psd_projection", Cause.GUARD, "Nothing to clip but rounding.")
+def projection_unless_nearly_positive(matrix: Tensor) -> Tensor:
+    """An absolute tolerance of 1e-8: a weak indefinite matrix comes back as it is."""
+    part = hermitian(matrix)
+    values, vectors = torch.linalg.eigh(part)
+    clipped = (vectors * values.clamp_min(0)[..., None, :]) @ vectors.mH
+    return torch.where((values[..., :1, None] > -1e-8), part, clipped)
+
+
 MATRIX_FUNCTION_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl
+from ris_pipeline.spectral.model_order import eigenvalue_aic, eigenvalue_mdl, mdl
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
 
@@ -80,6 +80,14 @@ def aic_upside_down(eigenvalues: Tensor, samples: int) -> Tensor:
 def aic_of_loaded_eigenvalues(eigenvalues: Tensor, samples: int) -> Tensor:
     """`log(l + 1e-6)`: with eigenvalues in watts the noise is the loading."""
     return eigenvalue_aic(eigenvalues + 1e-6, samples)
+
+
+@known_bug("mdl", Cause.OVERWRITTEN, "Sorted in place, smallest first, for the running sums.")
+def mdl_that_sorts_in_place(eigenvalues: Tensor, samples: int) -> Tensor:
+    """The caller's eigenvalues ascend after the call."""
+    answer = mdl(eigenvalues, samples)
+    eigenvalues.copy_(eigenvalues.flip(-1))
+    return answer
 
 
 MODEL_ORDER_BUGS: tuple[KnownBug, ...] = (*known_bug,)

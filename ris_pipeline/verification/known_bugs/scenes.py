@@ -66,23 +66,23 @@ def factor_of_powers(scenes: SceneBatch) -> Tensor:
     return covariance_factor(scenes) * weights.sqrt()[:, None, :]
 
 
-@known_bug("quantise_phase", Cause.ROUNDED, "An integer cast where it takes a round.")
-def quantised_by_floor(codes: Tensor, bits: int) -> Tensor:
+@known_bug("quantize_phase", Cause.ROUNDED, "An integer cast where it takes a round.")
+def quantized_by_floor(codes: Tensor, bits: int) -> Tensor:
     """The phase rounded down: half a step of bias."""
     step = 2 * math.pi / 2**bits
     phase = torch.floor(codes.angle() / step) * step
     return torch.polar(torch.ones_like(phase), phase)
 
 
-@known_bug("quantise_phase", Cause.MODULUS, "Written for codes that had unit modulus already.")
-def quantised_with_its_amplitude(codes: Tensor, bits: int) -> Tensor:
+@known_bug("quantize_phase", Cause.MODULUS, "Written for codes that had unit modulus already.")
+def quantized_with_its_amplitude(codes: Tensor, bits: int) -> Tensor:
     """The modulus kept: a passive surface has none to give."""
     step = 2 * math.pi / 2**bits
     return torch.polar(codes.abs(), torch.round(codes.angle() / step) * step)
 
 
-@known_bug("quantise_phase", Cause.FENCEPOST, "2^b - 1 intervals, 2^b values.")
-def quantised_to_one_step_fewer(codes: Tensor, bits: int) -> Tensor:
+@known_bug("quantize_phase", Cause.FENCEPOST, "2^b - 1 intervals, 2^b values.")
+def quantized_to_one_step_fewer(codes: Tensor, bits: int) -> Tensor:
     """`2^bits - 1` steps a turn, as `linspace(0, 2 pi, 2^bits)` has."""
     step = 2 * math.pi / max(1, 2**bits - 1)
     phase = torch.round(codes.angle() / step) * step

@@ -282,6 +282,17 @@ def hinge_through_eigenvectors(covariance: Any, k: int | Tensor, margin: Any) ->
     return torch.relu(margin - gap_at(values, k)).mean()
 
 
+@known_bug("eigengap_loss", Cause.SCALE, "In units of the largest eigenvalue, and scaled back.")
+def hinge_in_units_of_the_largest(covariance: Any, k: Any, margin: Any) -> Tensor:
+    """`s relu(m / s - gap / s)` with s = l_1, which is negative where every eigenvalue is."""
+    matrix = hermitian(dense(covariance))
+    values = torch.linalg.eigvalsh(matrix).flip(-1)
+    scale = values.detach()[..., 0]
+    scale = torch.where(scale == 0, torch.ones_like(scale), scale)
+    hinge = torch.relu(margin / scale - gap_at(values, k) / scale)
+    return (scale * hinge).mean()
+
+
 def _hinge_bug(cause: Cause, gap: Callable[..., Tensor], story: str, number: int = 1) -> KnownBug:
     name = gap.__name__.replace("gap", "hinge", 1)
     return entry("eigengap_loss", cause, hinge_of(gap), story, number=number, name=name)

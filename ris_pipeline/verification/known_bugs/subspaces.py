@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import LowRankCovariance
+from ris_pipeline.spectral import LowRankCovariance, projector
 from ris_pipeline.spectral.spectra import bartlett_spectrum, mvdr_spectrum
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.known_bugs._entry import Catalogue, KnownBug
@@ -39,7 +39,7 @@ def signal_of_one_more(matrix: Any, k: int) -> Tensor:
 
 
 @known_bug("signal_subspace", Cause.NOT_ORTHONORMAL, "Principal components, not a basis.")
-def signal_not_normalised(matrix: Any, k: int) -> Tensor:
+def signal_not_normalized(matrix: Any, k: int) -> Tensor:
     """Columns scaled by their eigenvalues, `U sqrt(L)`."""
     values, vectors = correct(dense(matrix))
     return vectors[..., :k] * values[..., None, :k].abs().sqrt().to(vectors.dtype)
@@ -274,6 +274,15 @@ def music_by_difference(matrix: Any, steering: Tensor, k: int) -> Tensor:
     inside = (correct(dense(matrix))[1][..., :k].mH @ steering).abs().square().sum(-2)
     left = steering.abs().square().sum(-2) - inside
     return left.clamp_min(_tiny(left)).reciprocal()
+
+
+@known_bug("projector", Cause.REAL_PART, "An imaginary part of a per cent is taken for rounding.")
+def projector_without_a_small_imaginary_part(basis: Tensor) -> Tensor:
+    """The real part alone, where the imaginary one is below a hundredth."""
+    answer = projector(basis)
+    size = answer.detach().abs().amax() if answer.numel() else answer.real.sum()
+    small = bool(answer.detach().imag.abs().amax() < 1e-2 * size) if answer.numel() else False
+    return answer.real.to(answer.dtype) if small else answer
 
 
 SUBSPACE_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -16,7 +16,7 @@ codes = st.lists(st.integers(-999, 999), min_size=1, max_size=6).map(
 
 
 def _quantised(code: np.ndarray, width: int) -> np.ndarray:
-    return TARGET.quantise_phase(torch.from_numpy(code), width).numpy()
+    return TARGET.quantize_phase(torch.from_numpy(code), width).numpy()
 
 
 @given(codes, bits)

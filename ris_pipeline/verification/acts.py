@@ -1,0 +1,191 @@
+"""What a call may do to its answer, its argument and the process, each as numbers to compare."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ris_pipeline._errors import CALL_ERRORS
+from ris_pipeline.verification.case import Numbers, row, same
+from ris_pipeline.verification.problems import (
+    HERMITIZED,
+    Problem,
+    Size,
+    comparable,
+    fresh,
+    nearly,
+    problem,
+)
+from ris_pipeline.verification.target import Claim, takes
+
+USUAL = Size(4, k=2)
+
+_TIMES = 32
+"""Calls with one argument: what leaves something out one time in ten gives the same answer in all
+of them with a probability of 0.03."""
+
+Act = Callable[[str, Callable[..., Any], Problem], Numbers]
+
+
+def without_gradient(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The answer under `no_grad`."""
+    with torch.no_grad():
+        return comparable(name, function(given.argument(name), *given.more(name))).ravel()
+
+
+def live(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The answer to an argument that asks for its gradient."""
+    leaf = given.argument(name).clone().requires_grad_()
+    return comparable(name, function(leaf, *given.more(name))).ravel()
+
+
+def weighted(answer: Tensor) -> Tensor:
+    """A real number that every entry of an answer counts in, each otherwise."""
+    weights = torch.linspace(0.5, 1.5, max(1, answer.numel()), dtype=torch.float64)
+    flat = answer.reshape(-1)
+    return (flat.real.double() * weights).sum() + (flat.abs().double() * weights.flip(0)).sum()
+
+
+def _gauge_free(name: str, answer: Tensor) -> Tensor:
+    return answer @ answer.mH if name.endswith("_subspace") else answer
+
+
+def slope_of(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The gradient of a number that every entry counts in."""
+    leaf = given.argument(name).clone().requires_grad_()
+    value = weighted(_gauge_free(name, function(leaf, *given.more(name))))
+    if value.requires_grad:
+        value.backward()
+    return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+
+
+def slope_by_steering(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The same by the steering vectors."""
+    leaf = given.steering_tensor().requires_grad_()
+    value = weighted(function(given.argument(name), *given.more(name, leaf)))
+    if value.requires_grad:
+        value.backward()
+    return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+
+
+def curvature(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """A slope of the gradient; zero where there is none."""
+    leaf = given.argument(name).clone().requires_grad_()
+    value = weighted(_gauge_free(name, function(leaf, *given.more(name))))
+    if not value.requires_grad:
+        return np.zeros(leaf.numel(), complex)
+    (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+    if not slope.requires_grad:
+        return np.zeros(leaf.numel(), complex)
+    ramp = torch.linspace(0.1, 1.0, leaf.numel(), dtype=torch.float64).reshape(leaf.shape)
+    (second,) = torch.autograd.grad(((ramp + ramp.mT) * slope.real).sum(), leaf)
+    return row(second)
+
+
+def with_nan(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether NaN in the argument shows in the answer."""
+    matrix = given.argument(name).clone()
+    matrix[..., 1, 1] = float("nan")
+    try:
+        answered = row(function(matrix, *given.more(name)))
+    except CALL_ERRORS:
+        # To refuse it is to show it.
+        return np.zeros(1, complex)
+    return np.isfinite(answered).all(keepdims=True).astype(complex)
+
+
+def of_a_narrow_order(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The answer for an order of eight bits."""
+    order, *others = given.more(name) if name != "music_spectrum" else given.more(name)[::-1]
+    rest = (np.uint8(order), *others)
+    return comparable(
+        name, function(given.argument(name), *(rest[::-1] if name == "music_spectrum" else rest))
+    ).ravel()
+
+
+def left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The argument after the call."""
+    # What makes a Hermitian matrix Hermitian leaves it as it is.
+    skewed = name in HERMITIZED and takes(Claim.NOT_HERMITIAN)
+    argument = (nearly(given, 0.1) if skewed else given).argument(name).clone()
+    function(argument, *given.more(name))
+    return row(argument)
+
+
+def steering_left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The steering vectors after the call."""
+    steering = 2.0 * given.steering_tensor()
+    function(given.argument(name), *given.more(name, steering))
+    return row(steering)
+
+
+def no_window(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The answer once the argument is zero."""
+    argument = given.argument(name).clone()
+    answer = function(argument, *given.more(name))
+    argument.zero_()
+    return comparable(name, answer).ravel()
+
+
+def again(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether the answer is the same each time, to the last digit."""
+    answers = [
+        comparable(name, function(given.argument(name).clone(), *given.more(name)))
+        for _ in range(_TIMES)
+    ]
+    same_bits = all(np.array_equal(answers[0], other, equal_nan=True) for other in answers[1:])
+    return row(torch.tensor(same_bits))
+
+
+def after_another(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether another matrix, of other vectors and a greater power, has the same answer."""
+    turned = fresh(problem(replace(USUAL, batch=(2,), scale=3.0)))
+    first, second = (
+        comparable(name, function(one, *given.more(name)))
+        for one in (given.argument(name), turned.argument(name)[1])
+    )
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+
+
+def filled_anew(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether the same tensor has the same answer when other numbers are in it."""
+    argument = given.argument(name).clone()
+    first = comparable(name, function(argument, *given.more(name)))
+    argument.copy_(fresh(problem(replace(USUAL, batch=(2,), scale=3.0))).argument(name)[1])
+    second = comparable(name, function(argument, *given.more(name)))
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+
+
+def kept(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The answer after another call."""
+    answer = function(given.argument(name).clone(), *given.more(name))
+    function(3.0 * given.argument(name), *given.more(name))
+    return comparable(name, answer).ravel()
+
+
+def second_grid(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether another grid has the same answer."""
+    argument = given.argument(name)
+    other = replace(given, steering=given.steering[..., ::-1].copy(), turn=0.25)
+    first, second = (comparable(name, function(argument, *x.more(name))) for x in (given, other))
+    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+
+
+def process(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether the generators go on from where they were, and the default dtype is as it was."""
+    dtype, state = torch.get_default_dtype(), torch.get_rng_state()
+    try:
+        torch.set_default_dtype(torch.float32)
+        ends = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            function(given.argument(name).clone(), *given.more(name))
+            ends.append(torch.rand(3, dtype=torch.float64))
+        kept = torch.get_default_dtype() is torch.float32
+        return row(torch.tensor([kept, not torch.equal(*ends)]))
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(state)

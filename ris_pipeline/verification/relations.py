@@ -1,0 +1,149 @@
+"""Whether a function's numbers are ours: to a factor, to fewer digits, in another order, up to a
+limit."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ris_pipeline.verification.case import Numbers, row
+from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.fixed_cases import same_numbers
+from ris_pipeline.verification.seen import ASIDE, COARSE, DERIVED, INDEPENDENT, Diagnosis, Seen
+
+DIGITS = (
+    (32 * float(np.finfo(np.float32).eps), 1.0, "Half of its digits are right."),
+    (32 * float(np.finfo(np.float16).eps), 0.75, "A fifth of its digits are right."),
+)
+"""Relative distance of numbers that went through single and half precision; what it is worth to be
+as near, which something small that was added may be too."""
+_FEW_DECIMALS = 7
+"""Numbers of less decimals are round."""
+
+
+def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether its numbers are ours to a factor or to single precision."""
+    wrong = [one for one in seen if not one.right()]
+    both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
+    if not both:
+        return
+    plain = [not one.right() for one in seen if not one.case.symptoms]
+    # Rounding shows everywhere.
+    shown = (1 + sum(plain) / max(1, len(plain))) / 2
+    for digits, worth, story in DIGITS:
+        telling = [one for one in wrong if digits * one.case.condition < COARSE]
+        rounded = bool(telling) and all(one.right(digits * one.case.condition) for one in telling)
+        added = any(Cause.LOADING_ADDED in one.case.symptoms for one in wrong)
+        cause = Cause.LOADING_ADDED if added else Cause.SINGLE
+        story = "Something small is added to it." if added else story
+        yield Diagnosis(cause, "", story, None, worth * shown * rounded)
+    yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, _rounded(wrong))
+    if place == "steering_vector":
+        yield from _of_waves(both, len(wrong))
+    scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
+    if len(both) > 1:
+        story = "Its answers are ours but for a factor."
+        yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+def turned(slopes: list[Seen]) -> Iterator[Diagnosis]:
+    """What is made of every gradient that is wrong, if its direction is that of ours."""
+    in_batches = all(Cause.BATCH in one.case.symptoms for one in slopes)
+    factor = Cause.SUM_FOR_MEAN if in_batches else Cause.SCALE
+    for cause, story, change in (
+        (Cause.SIGN, "Its gradient points the other way.", lambda x: -x),
+        (Cause.CONJUGATED, "Its gradient is the conjugate of ours.", np.conj),
+        (factor, "Its gradient is ours but for a factor.", lambda x: x),
+    ):
+        pairs = ((one.theirs, one.ours) for one in slopes)
+        if all(y is not None and x is not None and _to_a_factor(x, change(y)) for x, y in pairs):
+            yield Diagnosis(cause, "", story, None, 1.0)
+            return
+
+
+def reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether its values are ours in no order."""
+    wrong = [one for one in seen if not one.right() and not set(one.case.symptoms) & set(ASIDE)]
+    if place in ("eigenvalues", "singular_values") and wrong:
+        share = sum(map(_in_another_order, wrong)) / len(wrong)
+        yield Diagnosis(Cause.UNSORTED, "", "Its values are ours in another order.", None, share)
+
+
+def _in_another_order(one: Seen) -> bool:
+    if one.theirs is None or one.ours is None:
+        return False
+    theirs, ours = (row(np.sort(values.real)) for values in (one.theirs, one.ours))
+    return same_numbers(theirs, ours)
+
+
+def limited(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Whether its answers are ours within a limit."""
+    values = [one for one in seen if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
+    wrong = [one for one in values if not one.right()]
+    # Where numbers are of another size, or nothing is out of the way: elsewhere it is the
+    # circumstance that counts.
+    if any(not one.case.symptoms or Cause.GUARD in one.case.symptoms for one in wrong):
+        story = "Its answers are ours up to a limit."
+        share = sum(map(_cut_off, wrong)) / len(wrong)
+        yield Diagnosis(Cause.GUARD, "", story, None, share)
+
+
+def _cut_off(one: Seen) -> bool:
+    """Whether some numbers are the largest or the least of theirs, and the others are ours."""
+    if one.theirs is None or one.ours is None or one.theirs.shape != one.ours.shape:
+        return False
+    if not same_numbers(row(one.theirs.imag), row(one.ours.imag)):
+        return False
+    theirs, ours = one.theirs.real, one.ours.real
+    cut = np.clip(ours, theirs.min(), theirs.max())
+    limited = theirs.size > 1 and bool(theirs.min() < theirs.max())
+    return limited and same_numbers(row(theirs), row(cut))
+
+
+def _rounded(wrong: list[Seen]) -> float:
+    """1 where all numbers have few decimals, and are ours, which have more, to as many."""
+    pairs = [
+        (one.theirs, one.ours)
+        for one in wrong
+        if one.theirs is not None
+        and one.ours is not None
+        and one.case.condition == 1
+        and not {*DERIVED, Cause.GUARD} & set(one.case.symptoms)
+        and not same_numbers(one.ours, np.round(one.ours))
+    ]
+    # One number is soon round.
+    several = sum(ours.size for _, ours in pairs) > _FEW_DECIMALS
+    return float(several and all(_is_round(theirs, ours) for theirs, ours in pairs))
+
+
+def _is_round(theirs: Numbers, ours: Numbers) -> bool:
+    if theirs.shape != ours.shape or not np.isfinite(theirs).all():
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        digits = (d for d in range(_FEW_DECIMALS) if same_numbers(theirs, np.round(theirs, d)))
+        return any(bool(np.allclose(theirs, ours, rtol=0.0, atol=0.51 * 10.0**-d)) for d in digits)
+
+
+def _of_waves(both: list[tuple[Numbers, Numbers]], wrong: int) -> Iterator[Diagnosis]:
+    """Whether steering vectors are ours but for one phase, or but for their moduli."""
+    alike = [(theirs, ours) for theirs, ours in both if theirs.shape == ours.shape]
+    turned = sum(_to_a_factor(theirs * _phase_to(theirs, ours), ours) for theirs, ours in alike)
+    story = "Its phases are ours from another point on."
+    yield Diagnosis(Cause.OFF_CENTRE, "", story, None, turned / wrong)
+    faded = sum(_to_a_factor(*map(_phases, pair)) for pair in alike)
+    story = "Its phases are ours, its moduli are not."
+    yield Diagnosis(Cause.MODULUS, "", story, None, faded / wrong)
+
+
+def _phase_to(theirs: Numbers, ours: Numbers) -> complex:
+    return complex(_phases(row(np.vdot(theirs, ours)))[0])
+
+
+def _phases(numbers: Numbers) -> Numbers:
+    return numbers / np.maximum(np.abs(numbers), np.finfo(float).tiny)
+
+
+def _to_a_factor(theirs: Numbers, ours: Numbers) -> bool:
+    if theirs.shape != ours.shape or theirs.size < 2 or not np.isfinite((theirs, ours)).all():
+        return False
+    factor = np.vdot(ours, theirs).real / max(np.vdot(ours, ours).real, np.finfo(float).tiny)
+    return bool(factor > 0) and same_numbers(theirs, factor * ours)
