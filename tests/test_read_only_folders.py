@@ -35,6 +35,9 @@ SCENES = SceneSet(
     Scenario(panel=(2, 2), antennas=2, codes=4, codebook="random", sources=(1, 1)), 0, 2
 )
 FOUND = locate(SCENES.scenes(0, 2), 1)
+CURVE = {"loss": np.ones(3)}
+# Read while the installed packages may be: it holds their versions.
+DESCRIBED = describe_curve(CURVE)
 
 
 def hold(folder: Path) -> None:
@@ -57,9 +60,7 @@ WRITES: dict[str, Callable[[Path], object]] = {
         for name, version in (("a.npz", "5"), ("a.mat", "5"), ("b.mat", "7.3"))
     },
     "arrays, safetensors": lambda f: write_arrays(f / "a.safetensors", {"x": np.ones(3)}),
-    "golden": lambda f: write_curve(
-        f, "c", {"loss": np.ones(3)}, describe_curve({"loss": np.ones(3)})
-    ),
+    "golden": lambda f: write_curve(f, "c", CURVE, DESCRIBED),
     "lock": hold,
     "summary": summary,
 }

@@ -27,7 +27,7 @@ TRAIN = [
     "train", "--preset", "golden", *(w for s in SMALL for w in ("--set", f"training.{s}"))
 ]  # fmt: skip
 EVALUATE = [
-    "evaluate", "--sweep", "snr", "--values", "0,10,20", "--estimators", "omp",
+    "evaluate", "--sweep", "snr", "--values", "0,2,4,6,8,10,12,14,16,18,20", "--estimators", "omp",
     "--number", "known", "--scenes", "5000", "--preset", "small",
 ]  # fmt: skip
 
