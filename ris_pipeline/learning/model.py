@@ -83,7 +83,7 @@ class CovarianceNetwork(nn.Module):
         self.bodies = nn.ModuleList(_Body(config, channels) for channels in depths)
         self.heads = nn.ModuleList(_Head(config) for _ in depths)
         # Channels last: convolutions of few channels over few cells run a fifth faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
 
     def forward(self, features: Features) -> list[Atoms]:
         """What each stage believes; the last is the answer."""
