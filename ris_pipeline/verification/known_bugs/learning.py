@@ -235,7 +235,7 @@ def norm_hiding_what_it_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(math.sqrt(sum(squares)), 0)
 
 
-@known_bug("gradient_norm", Cause.ROOT, "`total += p.grad.norm()` for the norm of all.")
+@known_bug("gradient_norm", Cause.STATISTIC, "`total += p.grad.norm()` for the norm of all.")
 def norm_of_norms_added(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sum |g|` in place of `sqrt(sum |g|^2)`."""
     norms = [p.grad.norm().item() for p in parameters if p.grad is not None]

@@ -131,7 +131,7 @@ def inverse_by_normal_equations(matrix: Tensor) -> Tensor:
     return torch.linalg.solve(matrix.mH @ matrix + 1e-8 * eye, matrix.mH)
 
 
-@known_bug("sample_covariance", Cause.SCALE, _DEFAULT)
+@known_bug("sample_covariance", Cause.STATISTIC, _DEFAULT)
 def covariance_without_its_mean(snapshots: Tensor) -> Tensor:
     """`cov`, which removes the mean first."""
     return sample_covariance(snapshots - snapshots.mean(-1, keepdim=True))
