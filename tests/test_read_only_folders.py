@@ -7,7 +7,7 @@ superuser, which a process gives up with its effective user, and gets back.
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,10 @@ from ris_pipeline.scene import SceneSet
 from ris_pipeline.verification.golden import describe_curve, write_curve
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "seteuid"), reason="rights of another kind")
+
+# Reads its settings when it is first imported, which nobody may.
+with suppress(ImportError):
+    import distributed  # noqa: F401
 
 NOBODY = 65534
 SCENES = SceneSet(
