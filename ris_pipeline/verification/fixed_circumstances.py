@@ -94,24 +94,13 @@ def circumstances(name: str) -> Iterator[Case]:
     )
     for cause, where, act in usual:
         yield Case(_acted(name, act), (cause,), where)
-    if name in ORDERED and name != "spatial_smoothing":
-        yield Case(_acted(name, acts.of_a_narrow_order), (Cause.TRUNCATED,), "k of eight bits")
     for layout in (Layout.TRANSPOSED, Layout.BATCH_LAST, Layout.STRIDED):
         yield Case(_laid_out(name, layout), (Cause.MEMORY,), f"in memory: {layout.value}")
     for cause, where, size, part in SIZES:
         if not (name in MEANS and part is TAIL):
             yield Case(_of_problem(name, size, part), (cause,), where)
-    if name in ORDERED and name != "spatial_smoothing":
-        last = Size(5, k=4)
-        yield Case(_of_problem(name, last, slice(None)), (Cause.FENCEPOST,), "k = n - 1")
-        yield Case(partial(_of_another_order, name), (Cause.REMEMBERS,), "one k after another")
-    if name in EXACT:
-        where = "a diagonal matrix of powers of four"
-        powers = partial(_of_powers_of_four, name)
-        yield Case(powers, (Cause.LOADING_ADDED,), where, diagonal=True)
-        where = "a diagonal matrix over twelve decades"
-        # Of no weight where a few digits are asked: single precision is exact here.
-        yield Case(partial(_over_decades, name), (Cause.GUARD,), where, 5e6, diagonal=True)
+    yield from _of_orders(name)
+    yield from _of_diagonals(name)
     if name in MEANS:
         many = Size(3, (130,), k=1)
         yield Case(_of_problem(name, many, slice(None)), (Cause.CHUNK,), "a mean over 130")
@@ -139,6 +128,26 @@ def circumstances(name: str) -> Iterator[Case]:
         where = "the gradient by the steering vectors"
         yield Case(_acted(name, acts.slope_by_steering), (Cause.DETACHED,), where)
     yield Case(_acted(name, acts.curvature), (Cause.SECOND,), "the second derivative")
+
+
+def _of_orders(name: str) -> Iterator[Case]:
+    """What may become of k."""
+    if name in ORDERED and name != "spatial_smoothing":
+        yield Case(_acted(name, acts.of_a_narrow_order), (Cause.TRUNCATED,), "k of eight bits")
+        last = Size(5, k=4)
+        yield Case(_of_problem(name, last, slice(None)), (Cause.FENCEPOST,), "k = n - 1")
+        yield Case(partial(_of_another_order, name), (Cause.REMEMBERS,), "one k after another")
+
+
+def _of_diagonals(name: str) -> Iterator[Case]:
+    """Numbers that rounding leaves as they are."""
+    if name in EXACT:
+        where = "a diagonal matrix of powers of four"
+        powers = partial(_of_powers_of_four, name)
+        yield Case(powers, (Cause.LOADING_ADDED,), where, diagonal=True)
+        where = "a diagonal matrix over twelve decades"
+        # Of no weight where a few digits are asked: single precision is exact here.
+        yield Case(partial(_over_decades, name), (Cause.GUARD,), where, 5e6, diagonal=True)
 
 
 SPECTRAL = (
@@ -190,9 +199,22 @@ def _indefinite(name: str, function: Callable[..., Any]) -> Numbers:
 
 
 def _with_values(name: str, function: Callable[..., Any], values: tuple[float, ...]) -> Numbers:
+    vectors = problem(USUAL).vectors
+    exact = (vectors * np.array(values)) @ vectors.conj().T
+    return _of_matrix(name, function, (exact + exact.conj().T) / 2, values)
+
+
+def _of_diagonal(name: str, function: Callable[..., Any], values: tuple[float, ...]) -> Numbers:
+    return _of_matrix(name, function, np.diag(values).astype(complex), values)
+
+
+def _of_matrix(
+    name: str,
+    function: Callable[..., Any],
+    exact: NDArray[np.complex128],
+    values: tuple[float, ...],
+) -> Numbers:
     usual = problem(USUAL)
-    exact = (usual.vectors * np.array(values)) @ usual.vectors.conj().T
-    exact = (exact + exact.conj().T) / 2
     drawn = replace(
         usual.drawn, matrix=torch.from_numpy(exact), exact=exact, values=np.array(values)
     )
@@ -274,13 +296,3 @@ def _of_powers_of_four(name: str, function: Callable[..., Any]) -> Numbers:
 def _over_decades(name: str, function: Callable[..., Any]) -> Numbers:
     """What is answered for the smallest of the values."""
     return 2.0**40 * _of_diagonal(name, function, (1.0, 0.25, 2.0**-20, 2.0**-40))[-1:]
-
-
-def _of_diagonal(name: str, function: Callable[..., Any], values: tuple[float, ...]) -> Numbers:
-    usual = problem(USUAL)
-    exact = np.diag(values).astype(complex)
-    drawn = replace(
-        usual.drawn, matrix=torch.from_numpy(exact), exact=exact, values=np.array(values)
-    )
-    given = replace(usual, drawn=drawn)
-    return comparable(name, function(given.argument(name), *given.more(name))).ravel()

@@ -31,7 +31,6 @@ _PATIENCE = 2
 sources the best single one can explain less than its penalty, and the pair then goes unseen even
 at 20 dB."""
 
-
 _SEEN = 0.6
 """Part of what a source explains that the grid shows of it at least: 0.66 for the direction (see
 `DEFAULT_DENSITY`), the rest for the depth."""
@@ -181,18 +180,18 @@ def _settled(
 
     What it could be worth at best then stands for the number that is not tried.
     """
-    if search.outside is None and not scores_tell(search, found):
-        return torch.zeros_like(index, dtype=torch.bool)
-    if search.outside is None:
+    if search.outside is not None:
+        settled = consistent(search, found, plan.coordinates)
+        quiet = torch.nonzero(settled)[:, 0]
+        most = _seen(search.take(quiet), found.take(quiet)) / _SEEN
+    elif scores_tell(search, found):
         peaks, score = peaks_left(search, found)
         settled = unremarkable(search, found, score, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]
         part, few = search.take(quiet), found.take(quiet)
         most = most_explained(part, few, peaks[quiet], plan.coordinates)
     else:
-        settled = consistent(search, found, plan.coordinates)
-        quiet = torch.nonzero(settled)[:, 0]
-        most = _seen(search.take(quiet), found.take(quiet)) / _SEEN
+        return torch.zeros_like(index, dtype=torch.bool)
     k, data = found.parameters.shape[1], search.white.take(quiet)
     least = (found.objective[quiet] - most).clamp_min(0)
     hoped = penalised_likelihood(data, least, search.costs[quiet, k + 1])
