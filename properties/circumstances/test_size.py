@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.problems import (
-    HERMITIZED,
-    MEANS,
-    NAMES,
-    OF_EACH,
-    ULA,
-    Size,
-    askable,
-    comparable,
-    nearly,
-    problem,
-)
+from ris_pipeline.verification.families import HERMITIZED, MEANS, NAMES, OF_EACH, ULA, askable
+from ris_pipeline.verification.problems import Size, comparable, nearly, problem
 from ris_pipeline.verification.target import TARGET, Claim, taken, under_test
 
 # Beyond the sizes at which blocks, 8-bit integers and thread pools begin.

@@ -13,7 +13,7 @@ from ris_pipeline.verification import acts
 from ris_pipeline.verification.acts import USUAL, Act
 from ris_pipeline.verification.case import Case, Numbers, Run, row, same
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.problems import (
+from ris_pipeline.verification.families import (
     BASES,
     HERMITIZED,
     MEANS,
@@ -21,13 +21,8 @@ from ris_pipeline.verification.problems import (
     ORDERED,
     SPECTRA,
     ULA,
-    Problem,
-    Size,
-    comparable,
-    fresh,
-    nearly,
-    problem,
 )
+from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
 from ris_pipeline.verification.strategies import Layout, lay_out
 from ris_pipeline.verification.target import TARGET
 

@@ -17,8 +17,8 @@ from ris_pipeline.spectral import hermitize
 from ris_pipeline.verification.array_mistakes import ARRAYS
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.named_mistakes import NAMED
-from ris_pipeline.verification.problems import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.steering_mistakes import STEERING
 
 Function = Callable[..., Any]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ris_pipeline.verification.case import SAME
 from ris_pipeline.verification.conventions._entry import Convention, Values
-from ris_pipeline.verification.problems import ULA
+from ris_pipeline.verification.families import ULA
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
 Call = Callable[..., Tensor]
