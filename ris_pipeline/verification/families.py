@@ -30,7 +30,10 @@ ORDERED = (
     "ula_music",
     "factor_eigengap_loss",
 )
-"""Those that ask for n > 1."""
+"""Those that ask for n > 1 to part a spectrum, or a matrix, in two."""
+
+NOT_ALONE = (*ORDERED, "ledoit_wolf")
+"""Those that ask for n > 1: of one antenna S = tr(S) I, and the weight is 0/0."""
 
 OF_EACH = ("music_spectrum", "mvdr_spectrum")
 """Those that take steering vectors of each matrix's own."""
@@ -45,4 +48,4 @@ HERMITIZED = tuple(
 
 def askable(names: Collection[str], n: int) -> tuple[str, ...]:
     """Those of the names that a matrix of order n can be handed to."""
-    return tuple(name for name in names if n > 1 or name not in ORDERED)
+    return tuple(name for name in names if n > 1 or name not in NOT_ALONE)

@@ -89,7 +89,7 @@ def adapt(
     if name == "gradient_norm":
         return adapt_gradient_norm(function, signature, backend)
     if name == "epoch_mean":
-        return adapt_epoch_mean(function, signature)
+        return adapt_epoch_mean(function, signature, conventions)
     if name in ("mdl", "aic"):
         return adapt_source_number(function, signature, backend, conventions)
     with provide({}):

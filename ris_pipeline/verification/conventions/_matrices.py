@@ -102,6 +102,12 @@ MATRICES: tuple[Convention, ...] = (
         before=("eigenvalues = eigenvalues[..., ::-1]",),
     ),
     Convention(
+        "scaled losses",
+        frozenset({"epoch_mean"}),
+        result=lambda answer, given: answer / given["accumulation"],
+        after=("answer = answer / accumulation  # losses come divided by it",),
+    ),
+    Convention(
         "dB",
         SPECTRA | {"eigengap"} | ULA.keys(),
         rank=1,
