@@ -111,6 +111,15 @@ def test_the_hinge_is_zero_when_the_gap_is_open(drawn: SpectralMatrix, data) -> 
 
 
 @given(hermitian_matrices(), st.data())
+def test_a_margin_of_zero_costs_nothing(drawn: SpectralMatrix, data) -> None:
+    k = data.draw(orders(drawn), label="k")
+    # But for the rounding of a gap that is closed.
+    bound = gap_bound(drawn.values, drawn.matrix.dtype).max(initial=0.0)
+    got = TARGET.eigengap_loss(drawn.matrix, k, 0.0).item()
+    assert_within("hinge without a margin", got, 0.0, bound)
+
+
+@given(hermitian_matrices(), st.data())
 def test_the_hinge_rises_with_the_margin(drawn: SpectralMatrix, data) -> None:
     k = data.draw(orders(drawn), label="k")
     size = float(np.abs(drawn.values).max() or 1.0)

@@ -163,6 +163,7 @@ LAW_SYMPTOMS = {
     "test_side_effects::test_a_gradient_that_is_asked_for_does_not_change_the_answer": Cause.MODE,
     "test_memory_layout::test_the_layout_does_not_matter": Cause.MEMORY,
     "test_special_values::test_what_is_not_finite_shows": Cause.NAN_HIDDEN,
+    "test_gap_sign::test_a_margin_of_zero_costs_nothing": Cause.EMPTY_SLOTS,
     "test_epoch_mean::test_a_loss_that_is_not_finite_shows": Cause.NAN_HIDDEN,
     "test_special_values::test_an_order_is_a_whole_number_of_any_type": Cause.TRUNCATED,
     "test_size::test_matrices_of_any_order": Cause.SIZE,

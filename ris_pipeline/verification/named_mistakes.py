@@ -374,6 +374,16 @@ NAMED: dict[str, Named] = {
             "It takes n for |a|^2.",
             lambda r, a, k: 1 / (r.shape[-1] - 1 / _signal_spectrum(r, a, k)),
         ),
+        *(
+            (
+                Cause.OFF_BY_ONE,
+                f"It takes the {which} noise vector alone.",
+                lambda r, a, k, at=at: (
+                    1 / _form(a, projector(_columns(r)[..., k:][..., at]), a).real
+                ),
+            )
+            for which, at in (("first", slice(1)), ("last", slice(-1, None)))
+        ),
         (
             Cause.STATISTIC,
             "It weights by 1 / lambda, as the EV method.",

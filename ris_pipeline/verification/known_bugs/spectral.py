@@ -254,6 +254,12 @@ def hinge_without_relu(covariance: Any, k: int | Tensor, margin: Any) -> Tensor:
     return (margin - gap_at(correct(dense(covariance))[0], k)).mean()
 
 
+@known_bug("eigengap_loss", Cause.EMPTY_SLOTS, "`margin = margin or self.margin`.")
+def hinge_of_a_margin_at_least(covariance: Any, k: int | Tensor, margin: Any) -> Tensor:
+    """A margin of zero is taken for none, and the default for it."""
+    return torch.relu((margin or 1.0) - gap_at(correct(dense(covariance))[0], k)).mean()
+
+
 @known_bug("eigengap_loss", Cause.ROOT, "The squared hinge of another paper under the same name.")
 def hinge_squared(covariance: Any, k: int | Tensor, margin: Any) -> Tensor:
     """`relu(margin - gap)^2`: smooth, and blind to the last bit of a gap."""
