@@ -19,6 +19,7 @@ from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.coordinates import Domain, line_of_sight
 from ris_pipeline.localization.grid_search.detection import (
     Detector,
+    gains_and_whitened,
     grid_gains,
     next_places,
     next_source,
@@ -122,14 +123,15 @@ def prepare_search(
         costs: of the numbers of sources; by default nothing.
     """
     grid = detector.grid
-    gains = grid.at_points(grid_gains(detector, measurement))
-    whitened, whitened_gains = measurement, gains
-    outside = measurement.outside_energy()
+    whitened, outside = measurement, measurement.outside_energy()
     if interference:
-        dtype = detector.grid.panel.positions.dtype.to_complex()
-        whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
-        whitened_gains = grid.at_points(grid_gains(detector, whitened))
+        ratio = noise_over_power(measurement, outside)
+        whitened = whiten(measurement, ratio, grid.dtype)
+        both = gains_and_whitened(detector, measurement, whitened, ratio)
+        gains, whitened_gains = (grid.at_points(each) for each in both)
         measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
+    else:
+        gains = whitened_gains = grid.at_points(grid_gains(detector, measurement))
     return Search(
         detector=detector,
         white=measurement,
