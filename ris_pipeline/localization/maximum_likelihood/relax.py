@@ -26,7 +26,7 @@ from ris_pipeline.localization.grid_search.detection import (
 )
 from ris_pipeline.localization.least_squares.refinement import STAGE_TOLERANCE, refine
 from ris_pipeline.localization.measurement.columns import source_columns
-from ris_pipeline.localization.measurement.noise import rounding_floor
+from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.whitening import (
     amplitude_ridge,
@@ -206,6 +206,16 @@ def loss_without(
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
     return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
+
+
+def noise_beside(search: Search, sources: Found, coordinates: int) -> Float[Tensor, " b"]:
+    """Noise variance as what all K sources leave has it.
+
+    Args:
+        coordinates: unknown ones of a source.
+    """
+    count = torch.full_like(sources.objective, sources.parameters.shape[1], dtype=torch.int64)
+    return noise_estimate(search.white, sources.objective, count, coordinates)
 
 
 def look_again(search: Search, sources: Found) -> Found:
