@@ -170,7 +170,7 @@ def scores_at(
     azimuth, elevation, inverse = places.to(grid.azimuth.dtype).unbind(-1)
     steering = waves(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront)
     probes = _probes(measurement, parameters, active).to(grid.dtype)
-    responses = real_products(probes.flatten(1, 2), real_vectors(steering))
+    responses = real_products(probes.flatten(1, 2), real_vectors(steering).mT)
     powers = _powers(responses.unflatten(2, probes.shape[1:3]).movedim(3, 1))
     return _scores(*powers, measurement.to(grid.dtype).power(steering.mT))
 
@@ -223,13 +223,13 @@ def _powers(
     response: Float[Tensor, "two p b t g"],
 ) -> tuple[Float[Tensor, "b t g"], Float[Tensor, "b t g"] | None]:
     """`|r_0|^2`, and `sum_{j>0} |r_j|^2`, of real and imaginary parts, which are overwritten."""
-    (own, *others), imaginary = response.square_()
-    own.add_(imaginary[0])
-    if not others:
+    real, imaginary = response.square_()
+    own = real[0].add_(imaginary[0])
+    if len(real) == 1:
         return own, None
-    total, *rest = (*others, *imaginary[1:])
-    for power in rest:
-        total.add_(power)
+    total = real[1].add_(imaginary[1])
+    for j in range(2, len(real)):
+        total.add_(real[j]).add_(imaginary[j])
     return own, total
 
 

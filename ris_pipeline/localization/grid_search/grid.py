@@ -95,7 +95,7 @@ class SteeringGrid:
                 yield i * count, (i + 1) * count, response
             return
         for start, stop, steering in self.chunks():
-            yield start, stop, real_products(probes, real_vectors(steering))
+            yield start, stop, real_products(probes, real_vectors(steering).mT)
 
     def at_points(self, values: Shaped[Tensor, "*batch g"]) -> Shaped[Tensor, "*batch h"]:
         """Values over the grid, in the order of `responses`: mirror image after mirror image, where

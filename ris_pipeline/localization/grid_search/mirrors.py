@@ -29,7 +29,7 @@ _SAME = 1e-6
 class Mirrors:
     """The orbits of a grid and its panel.
 
-    steering (I, G', 2 N'): s_p as `real_vectors`; elements (I, N'): the images of each orbit's
+    steering (I, 2 N', G'): s_p as `real_vectors`; elements (I, N'): the images of each orbit's
     first element; share (N',): 1 over how often these repeat; points (I, G'): of the grid's points;
     order (G,): where in `points` each point of the grid is; characters (I, I).
     """
@@ -63,12 +63,12 @@ def real_vectors(values: Complex[Tensor, "*batch n"]) -> Float[Tensor, "*batch n
 
 
 def real_products(
-    probes: Complex[Tensor, "*b r n"], vectors: Float[Tensor, "*b g nn"]
+    probes: Complex[Tensor, "*b r n"], vectors: Float[Tensor, "*b nn g"]
 ) -> Float[Tensor, "two *b r g"]:
     """Real and imaginary part of `z^H a`, each in one piece: `<z, a>` and `<jz, a>`, inner products
     of `real_vectors`. What is squared and summed next is then never read with a stride of two."""
     rows = real_vectors(torch.cat((probes, 1j * probes), dim=-2))
-    return (rows @ vectors.mT).unflatten(-2, (2, -1)).movedim(-3, 0)
+    return (rows @ vectors).unflatten(-2, (2, -1)).movedim(-3, 0)
 
 
 def mirrors_of(
@@ -95,7 +95,7 @@ def mirrors_of(
     order[points.flatten()] = torch.arange(points.numel(), device=places.device)
     distinct = (elements == elements[:1]).sum(0)
     return Mirrors(
-        steering=real_vectors(parts.mT.contiguous()),
+        steering=real_vectors(parts.mT.contiguous()).mT.contiguous(),
         elements=elements,
         share=(1 / distinct).to(characters),
         points=points,
