@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from ris_pipeline._verified import PAGE, VERIFIED, render
 from ris_pipeline.cli import _options, main
 from ris_pipeline.config import preset_names
 from ris_pipeline.evaluation import SWEEPS
 from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.report.tables import WIDTH, plain_table
-from ris_pipeline.verification.adapters import SIGNATURES
 from ris_pipeline.verification.implementation import DOMAINS, HERMITIAN
 
 COMMANDS = (
@@ -41,8 +41,12 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_names_are_those_of_the_rooms_behind() -> None:
     assert tuple(SWEEPS) == _options.SWEEPS
     assert tuple(ESTIMATORS) == _options.ESTIMATORS
-    assert tuple(SIGNATURES) == _options.ROLES
     assert (HERMITIAN, *DOMAINS) == _options.DOMAINS
+
+
+def test_the_page_on_verification_lists_what_is_verified() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert render(page) == page
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -70,7 +74,7 @@ def test_the_help_of_a_command_fits(command: str, capsys) -> None:
         ("evaluate", (*SWEEPS, *ESTIMATORS, *preset_names(), "original")),
         ("locate", (*ESTIMATORS, *_options.METHODS)),
         ("train", preset_names()),
-        ("verify", (*SIGNATURES, *DOMAINS)),
+        ("verify", (*VERIFIED, *DOMAINS)),
     ],
 )
 def test_the_help_lists_the_names(command: str, names: tuple[str, ...], capsys) -> None:

@@ -13,6 +13,7 @@ ROOMS = (
     "_entry",
     "_files",
     "_laws",
+    "_verified",
     "_sealed",
     "_validation",
     "_arrays",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true
-from ris_pipeline.verification.problems import NAMES, ULA, Problem, Size, comparable, problem
+from ris_pipeline.verification.families import NAMES, ULA
+from ris_pipeline.verification.problems import Problem, Size, comparable, problem
 from ris_pipeline.verification.target import TARGET, under_test
 
 SIZES = st.sampled_from((Size(4, k=2), Size(4, (2,), k=2)))

@@ -9,15 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline.verification.problems import (
-    NAMES,
-    Problem,
-    Size,
-    askable,
-    comparable,
-    problem,
-    shifted,
-)
+from ris_pipeline.verification.families import NAMES, askable
+from ris_pipeline.verification.problems import Problem, Size, comparable, problem, shifted
 from ris_pipeline.verification.strategies import Domain, Layout, lay_out
 from ris_pipeline.verification.target import TARGET, Claim, takes, under_test
 

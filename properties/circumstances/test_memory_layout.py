@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.problems import MEANS, NAMES, Size, comparable, problem, problem_of
+from ris_pipeline.verification.families import MEANS, NAMES
+from ris_pipeline.verification.problems import Size, comparable, problem, problem_of
 from ris_pipeline.verification.strategies import (
     Domain,
     Layout,

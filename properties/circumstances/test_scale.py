@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.problems import HERMITIZED, NAMES, Size, nearly, problem
+from ris_pipeline.verification.families import HERMITIZED, NAMES
+from ris_pipeline.verification.problems import Size, nearly, problem
 from ris_pipeline.verification.target import Claim, taken, under_test
 
 SCALES = tuple(

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.problems import NAMES, Problem, Size, comparable, fresh, problem
+from ris_pipeline.verification.families import NAMES
+from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, problem
 from ris_pipeline.verification.strategies import some_panel
 from ris_pipeline.verification.target import TARGET, under_test
 

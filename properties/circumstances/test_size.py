@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_within
-from ris_pipeline.verification.problems import (
-    HERMITIZED,
-    MEANS,
-    NAMES,
-    OF_EACH,
-    ULA,
-    Size,
-    askable,
-    comparable,
-    nearly,
-    problem,
-)
+from ris_pipeline.verification.families import HERMITIZED, MEANS, NAMES, OF_EACH, ULA, askable
+from ris_pipeline.verification.problems import Size, comparable, nearly, problem
 from ris_pipeline.verification.target import TARGET, Claim, taken, under_test
 
 # Beyond the sizes at which blocks, 8-bit integers and thread pools begin.
@@ -80,6 +70,7 @@ OF_ANY_UNIT = tuple(n for n in NAMES if n not in (*MEANS, "add_loading", "soft_m
 
 @given(st.permutations((1.0, 1e-9, 1e6)))
 def test_a_batch_may_mix_powers(scales: list[float]) -> None:
+    taken((Claim.SCALE,))
     for name in under_test(OF_ANY_UNIT):
         each = [problem(Size(4, k=2, scale=scale)) for scale in scales]
         batch = torch.stack([one.argument(name) for one in each])

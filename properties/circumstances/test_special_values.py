@@ -13,7 +13,8 @@ from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification import oracles
 from ris_pipeline.verification.bounds import eigenvalue_bound, entry_bound, gap_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.problems import MEANS, NAMES, VALUES, Size, comparable, problem
+from ris_pipeline.verification.families import MEANS, NAMES, VALUES
+from ris_pipeline.verification.problems import Size, comparable, problem
 from ris_pipeline.verification.target import TARGET, Claim, takes, under_test
 
 OF_MATRICES = tuple(name for name in NAMES if name != "projector")

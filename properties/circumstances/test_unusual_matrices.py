@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true
-from ris_pipeline.verification.problems import NAMES, ULA, Size, problem, shifted
+from ris_pipeline.verification.families import NAMES, ULA
+from ris_pipeline.verification.problems import Size, problem, shifted
 from ris_pipeline.verification.target import TARGET, under_test
 
 NEARLY_REAL = tuple(

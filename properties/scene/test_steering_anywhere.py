@@ -4,16 +4,19 @@ Off the plane and off the centre, to the side, a few extents away and ten thousa
 at once.
 """
 
+import math
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.bounds import phase_bound
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.oracles import steering_at
 from ris_pipeline.verification.strategies import Sources, extent_of, sources_anywhere
-from ris_pipeline.verification.target import TARGET
+from ris_pipeline.verification.target import TARGET, DoesNotApply
 
 
 def _expected(drawn: Sources) -> np.ndarray:
@@ -48,6 +51,24 @@ def test_many_directions_at_once(drawn: Sources, times: int) -> None:
         drawn.distance.repeat(times),
     )
     _check(many)
+
+
+@given(sources_anywhere(regular=True))
+def test_at_infinity_there_is_a_plane_wave_or_no_answer(drawn: Sources) -> None:
+    panel, wavelength = drawn.panel, float(drawn.panel.wavelength)
+    azimuth, elevation = drawn.azimuth[0], drawn.elevation[0]
+    try:
+        got = TARGET.steering_vector(panel, azimuth, elevation, torch.full_like(azimuth, math.inf))
+    except CALL_ERRORS as error:
+        raise DoesNotApply("needs an infinite distance") from error
+    if not got.isfinite().any():
+        # inf - inf, which shows.
+        raise DoesNotApply("needs an infinite distance")
+    # A plane wave comes from any distance.
+    where = float(azimuth), float(elevation), 1.0
+    expected = steering_at(panel.positions.double().numpy(), where, wavelength, "plane")
+    bound = phase_bound(extent_of(panel), wavelength, azimuth.dtype)
+    assert_within("a_n", got.to(torch.complex128).numpy(), expected, bound)
 
 
 @given(sources_anywhere(regular=True))

@@ -13,14 +13,6 @@ SWEEPS = (
 )  # fmt: skip
 ESTIMATORS = "maximum_likelihood", "modified_music", "plane_music", "mvdr_planes", "omp"
 METHODS = "music", "mvdr", "bartlett", "soft_music"
-ROLES = (
-    "hermitize", "eigenvalues", "singular_values", "eigengap", "eigengap_loss",
-    "signal_subspace", "noise_subspace", "projector", "matrix_sqrt", "psd_projection",
-    "whitening", "pseudo_inverse", "diagonal_loading", "forward_backward", "spatial_smoothing",
-    "sample_covariance", "ledoit_wolf", "factor_eigengap_loss", "esprit", "root_music",
-    "ula_bartlett", "ula_mvdr", "ula_music", "music_spectrum", "mvdr_spectrum",
-    "steering_vector", "mdl", "aic", "gradient_norm", "epoch_mean",
-)  # fmt: skip
 DOMAINS = (
     "hermitian", "all", "positive", "distinct", "indefinite", "low_rank", "repeated",
     "clustered", "wilkinson", "graded", "zero", "plane", "fresnel", "spherical",

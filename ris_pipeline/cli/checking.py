@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ris_pipeline.cli._options import DOMAINS, ROLES, completed
+from ris_pipeline._verified import VERIFIED
+from ris_pipeline.cli._options import DOMAINS, completed
 
 TARGET = typer.Argument(
     help="package.module, path/to/file.py, module:object or module:function=name."
 )
 ROLE = typer.Option(
-    "--as", help=f"What the function is: {', '.join(ROLES)}.", autocompletion=completed(ROLES)
+    "--as",
+    help=f"What the function is: {', '.join(VERIFIED)}.",
+    autocompletion=completed(list(VERIFIED)),
 )
 
 

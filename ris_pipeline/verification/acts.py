@@ -10,15 +10,8 @@ from torch import Tensor
 
 from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.case import Numbers, row, same
-from ris_pipeline.verification.problems import (
-    HERMITIZED,
-    Problem,
-    Size,
-    comparable,
-    fresh,
-    nearly,
-    problem,
-)
+from ris_pipeline.verification.families import HERMITIZED
+from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
 from ris_pipeline.verification.target import Claim, takes
 
 USUAL = Size(4, k=2)

@@ -63,6 +63,11 @@ BACKWARDS: Named = (
     (Cause.REAL_PART, "It adds R^*.", lambda r: (r + _turned(r)) / 2),
     (Cause.AXES, "It turns the columns alone.", lambda r: (r + _turned(r, -1)) / 2),
     (Cause.AXES, "It turns the rows alone.", lambda r: (r + _turned(r, -2)) / 2),
+    (
+        Cause.BROADCAST,
+        "It adds J R^* J entry by entry.",
+        lambda r: (r + _eye(r).flip(-1) * r.conj()) / 2,
+    ),
     (Cause.LEFT_OUT, "It answers the backward part.", lambda r: _turned(r, -1, -2)),
     (Cause.LEFT_OUT, "It answers the forward part.", lambda r: r.clone()),
     (Cause.BATCH, "It turns the batch too.", lambda r: (r + _turned(r, *range(r.ndim))) / 2),
@@ -129,6 +134,16 @@ def _deviations(matrix: Tensor) -> Tensor:
 
 WHITENINGS: Named = (
     (Cause.ROWS, "It answers L^-H.", lambda r: torch.linalg.inv(_cholesky(r)).mH),
+    (
+        Cause.ROWS,
+        "It answers the adjoint: L of R^-1 = L L^H.",
+        lambda r: _cholesky(torch.linalg.inv(hermitize(r))),
+    ),
+    (
+        Cause.ROWS,
+        "It answers the adjoint: V D^-1/2.",
+        lambda r: eigh(r)[1] * eigh(r)[0].rsqrt()[..., None, :],
+    ),
     (Cause.RECIPROCAL, "It answers L.", _cholesky),
     (Cause.CONJUGATED, "It answers V D^-1/2 V^T.", _of_values(-0.5)),
     (Cause.ROOT, "It answers R^-1.", lambda r: torch.linalg.inv(hermitize(r))),

@@ -164,6 +164,11 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
         (Cause.STATISTIC, "The sum of the norms.", lambda g: sum(_of([one]) for one in _finite(g))),
         (Cause.ROOT, "The square of the norm.", lambda g: _of(_finite(g)) ** 2),
         (Cause.STATISTIC, "The largest entry.", lambda g: _of(_finite(g), math.inf)),
+        (
+            Cause.STATISTIC,
+            "Of matrices the spectral norm.",
+            lambda g: _of(torch.linalg.matrix_norm(x, 2) if x.ndim == 2 else x for x in _finite(g)),
+        ),
         (Cause.STATISTIC, "The 1-norm.", lambda g: _of(_finite(g), 1.0)),
         (
             Cause.STATISTIC,

@@ -16,9 +16,9 @@ from ris_pipeline.verification.acts import weighted
 from ris_pipeline.verification.adapters import CALL_ERRORS
 from ris_pipeline.verification.case import SAME, Case, Numbers, row
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import NAMES
 from ris_pipeline.verification.fixed_arrays import ARRAY_CASES
 from ris_pipeline.verification.fixed_circumstances import circumstances
-from ris_pipeline.verification.problems import NAMES
 from ris_pipeline.verification.strategies import unit_vectors
 from ris_pipeline.verification.target import Claim, taken
 

@@ -13,7 +13,7 @@ from ris_pipeline.verification import acts
 from ris_pipeline.verification.acts import USUAL, Act
 from ris_pipeline.verification.case import Case, Numbers, Run, row, same
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.problems import (
+from ris_pipeline.verification.families import (
     BASES,
     HERMITIZED,
     MEANS,
@@ -21,13 +21,8 @@ from ris_pipeline.verification.problems import (
     ORDERED,
     SPECTRA,
     ULA,
-    Problem,
-    Size,
-    comparable,
-    fresh,
-    nearly,
-    problem,
 )
+from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
 from ris_pipeline.verification.strategies import Layout, lay_out
 from ris_pipeline.verification.target import TARGET
 
@@ -101,6 +96,11 @@ def circumstances(name: str) -> Iterator[Case]:
             yield Case(_of_problem(name, size, part), (cause,), where)
     yield from _of_orders(name)
     yield from _of_diagonals(name)
+    reals = partial(_of_reals, name)
+    yield Case(reals, (), "a matrix of real numbers", eases=Cause.CONJUGATED)
+    if name in SUBSPACES:
+        where = "the span of its columns"
+        yield Case(partial(_spanned, name), (), where, eases=Cause.NOT_ORTHONORMAL)
     if name in MEANS:
         many = Size(3, (130,), k=1)
         yield Case(_of_problem(name, many, slice(None)), (Cause.CHUNK,), "a mean over 130")
@@ -160,6 +160,25 @@ SPECTRAL = (
     "music_spectrum",
 )
 """Functions of eigenvalues or eigenvectors alone."""
+
+
+SUBSPACES = ("signal_subspace", "noise_subspace")
+
+
+def _of_reals(name: str, function: Callable[..., Any]) -> Numbers:
+    """A matrix, and what is beside it, without imaginary parts."""
+    given = problem(replace(USUAL, imaginary=0.0))
+    steering = torch.from_numpy(given.steering.real.astype(complex))
+    got = comparable(name, function(given.argument(name), *given.more(name, steering)))
+    return np.asarray(got, dtype=np.complex128).ravel()
+
+
+def _spanned(name: str, function: Callable[..., Any]) -> Numbers:
+    """The projector onto the columns of an answer, whatever their products."""
+    given = fresh(problem(USUAL))
+    basis = torch.as_tensor(function(given.argument(name), *given.more(name)))
+    q = torch.linalg.qr(basis.detach().to(torch.complex128))[0]
+    return row(q @ q.mH)
 
 
 def _far_apart(name: str, function: Callable[..., Any]) -> Numbers:

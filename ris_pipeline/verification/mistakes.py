@@ -17,8 +17,8 @@ from ris_pipeline.spectral import hermitize
 from ris_pipeline.verification.array_mistakes import ARRAYS
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.named_mistakes import NAMED
-from ris_pipeline.verification.problems import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.steering_mistakes import STEERING
 
 Function = Callable[..., Any]
@@ -205,6 +205,8 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
     if name == "pseudo_inverse":
         clipped = _asked(function, _positive_part)
         yield Mistake(Cause.CLIPPED, "It answers for the positive part of R.", clipped)
+        lower = _asked(function, lambda r: _mirrored(r) if r.shape[-1] == r.shape[-2] else r)
+        yield Mistake(Cause.NOT_HERMITIAN, "It reads the lower triangle only.", lower)
     yield from (Mistake(*entry) for entry in (*NAMED.get(name, ()), *ARRAYS.get(name, ())))
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))

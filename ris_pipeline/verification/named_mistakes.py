@@ -98,6 +98,16 @@ GAPS: Named = tuple(
             lambda w, k: _ratio(w, k).log(),
         ),
         (Cause.ROOT, "It answers for R^2.", lambda w, k: _gap(w.square(), k)),
+        (
+            Cause.STATISTIC,
+            "From lambda_k to the mean of the rest.",
+            lambda w, k: w[..., k - 1] - w[..., k:].mean(-1),
+        ),
+        (
+            Cause.STATISTIC,
+            "From the mean of the first k to that of the rest.",
+            lambda w, k: w[..., :k].mean(-1) - w[..., k:].mean(-1),
+        ),
         (Cause.STATISTIC, "The largest gap, whatever k.", lambda w, k: -w.diff(dim=-1).amin(-1)),
         (Cause.OFF_BY_ONE, "From lambda_1 to lambda_k+1.", lambda w, k: w[..., 0] - w[..., k]),
         (Cause.OFF_BY_ONE, "From lambda_k to the last.", lambda w, k: w[..., k - 1] - w[..., -1]),
@@ -282,6 +292,7 @@ _FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
         "It takes the real part of a.",
         lambda x, a: _form(a.real.to(a.dtype), x, a.real.to(a.dtype)).real,
     ),
+    (Cause.ROOT, "It takes |X a|.", lambda x, a: _form(a, x @ x, a).real.sqrt()),
     (Cause.ROOT, "It takes a^H X^2 a.", lambda x, a: _form(a, x @ x, a).real),
     (
         Cause.ROOT,

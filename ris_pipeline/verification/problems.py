@@ -5,7 +5,6 @@ written over these.
 """
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -26,6 +25,7 @@ from ris_pipeline.verification.bounds import (
     subspace_bound,
 )
 from ris_pipeline.verification.checks import assert_within
+from ris_pipeline.verification.families import BASES, ESTIMATES, FUNCTIONS, SPECTRA, ULA
 from ris_pipeline.verification.oracles import shrunk_covariance, ula, unit_rows
 from ris_pipeline.verification.strategies import (
     Basis,
@@ -36,39 +36,6 @@ from ris_pipeline.verification.strategies import (
     unit_vectors,
 )
 from ris_pipeline.verification.target import TARGET, Claim, taken
-
-MEANS = ("eigengap_loss", "factor_eigengap_loss")
-"""Those that answer a batch by its mean."""
-
-VALUES = ("hermitize", "eigenvalues", "singular_values", "eigengap", *MEANS)
-AVERAGES = ("forward_backward", "spatial_smoothing", "add_loading")
-FUNCTIONS = ("matrix_sqrt", "psd_projection", "whitening", "pseudo_inverse")
-ESTIMATES = ("sample_covariance", "ledoit_wolf")
-BASES = ("signal_subspace", "noise_subspace", "projector")
-SPECTRA = ("music_spectrum", "mvdr_spectrum", "bartlett_spectrum", "soft_music_spectrum")
-ULA = {
-    "ula_music": "music_spectrum",
-    "ula_mvdr": "mvdr_spectrum",
-    "ula_bartlett": "bartlett_spectrum",
-}
-"""Spectra over the angles of a linear array, and what each is of its steering vectors."""
-NAMES = (*VALUES, *AVERAGES, *FUNCTIONS, *ESTIMATES, *BASES, *SPECTRA, *ULA)
-"""The functions of a matrix that the general laws are about."""
-
-ORDERED = (
-    "eigengap",
-    "eigengap_loss",
-    "signal_subspace",
-    "noise_subspace",
-    "music_spectrum",
-    "spatial_smoothing",
-    "ula_music",
-    "factor_eigengap_loss",
-)
-"""Those that ask for n > 1."""
-
-OF_EACH = ("music_spectrum", "mvdr_spectrum")
-"""Those that take steering vectors of each matrix's own."""
 
 
 @dataclass(frozen=True)
@@ -285,11 +252,6 @@ def _projector(basis: np.ndarray) -> np.ndarray:
     return np.asarray(basis @ adjoint(basis))
 
 
-def askable(names: Collection[str], n: int) -> tuple[str, ...]:
-    """Those of the names that a matrix of order n can be handed to."""
-    return tuple(name for name in names if n > 1 or name not in ORDERED)
-
-
 @dataclass(frozen=True)
 class Size:
     """What a problem is made of: its order, batch, k and number of steering vectors.
@@ -362,14 +324,6 @@ def _group(count: int, tied: bool, generator: np.random.Generator) -> np.ndarray
     if tied:
         return np.full(count, shift)
     return (np.arange(count)[::-1] + shift) / max(count, 1)
-
-
-HERMITIZED = tuple(
-    name
-    for name in (*VALUES, "signal_subspace", "noise_subspace", *OF_EACH)
-    if name != "factor_eigengap_loss"
-)
-"""Functions of the Hermitian part of any matrix."""
 
 
 def nearly(given: Problem, relative: float) -> Problem:

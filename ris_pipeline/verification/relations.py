@@ -1,7 +1,7 @@
 """Whether a function's numbers are ours: to a factor, to fewer digits, in another order, up to a
 limit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -26,6 +26,8 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
     if not both:
         return
+    story = "A number is added to it, to its reciprocal or to its square."
+    yield Diagnosis(Cause.GUARD, "", story, None, _shifted(seen))
     plain = [not one.right() for one in seen if not one.case.symptoms]
     # Rounding shows everywhere.
     shown = (1 + sum(plain) / max(1, len(plain))) / 2
@@ -43,6 +45,39 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+FORMS: tuple[Callable[[Numbers], Numbers], ...] = (
+    lambda x: x,
+    lambda x: 1 / x,
+    lambda x: x * x,
+    lambda x: 1 / (x * x),
+)
+"""Where a guard is added: to an answer, under a fraction, under a root."""
+_ONE_NUMBER = 1e-3
+"""Relative spread of what is added, if it is one number: rounding is of either sign."""
+
+
+def _shifted(seen: list[Seen]) -> float:
+    """1 where one number is between all answers and ours, in one of the forms."""
+    pairs = [
+        (one.theirs, one.ours)
+        for one in seen
+        if one.theirs is not None
+        and one.ours is not None
+        and one.theirs.shape == one.ours.shape
+        and not one.right()
+        and not one.case.symptoms
+    ]
+    theirs, ours = (np.concatenate([np.zeros(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
+    if theirs.size < 3 or not np.isfinite(theirs).all() or not theirs.all() or not ours.all():
+        return 0.0
+    for form in FORMS:
+        added = form(theirs) - form(ours)
+        mean = added.mean()
+        if np.abs(added - mean).max() <= _ONE_NUMBER * abs(mean):
+            return 1.0
+    return 0.0
 
 
 def turned(slopes: list[Seen]) -> Iterator[Diagnosis]:

@@ -159,6 +159,19 @@ def _weighted(
     return ours * distance[..., None] / length
 
 
+def _separable(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    """`exp(j k (p_x + p_y))`, each path as if the element stood on that axis."""
+    place = (distance[..., None] * direction_cosines(azimuth, elevation))[..., None, :]
+    path = 0.0
+    for axis in (0, 1):
+        alone = torch.zeros_like(panel.positions)
+        alone[:, axis] = panel.positions[:, axis]
+        path = path + distance[..., None] - torch.linalg.vector_norm(place - alone, dim=-1)
+    return _wave(panel, torch.as_tensor(path))
+
+
 def _flat(positions: Tensor, wavelength: float) -> Tensor:
     return torch.cat((positions[:, :2], torch.zeros_like(positions[:, 2:])), dim=-1)
 
@@ -177,7 +190,12 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     *(
         (Cause.UNITS, f"Positions times {by} and k = 2 pi / {of}.", _in_units(power, length))
         for power, by in ((-1, "1 / wavelength"), (0, "1"), (1, "wavelength"))
-        for length, of in ((0, "1 m"), (1, "wavelength"), (2, "wavelength^2"))
+        for length, of in (
+            (-1, "(1 / wavelength)"),
+            (0, "1 m"),
+            (1, "wavelength"),
+            (2, "wavelength^2"),
+        )
         if (power, length) != (0, 1)
     ),
     (Cause.AXES, "x and y are exchanged.", _moved(lambda q, w: q[:, [1, 0, 2]])),
@@ -221,6 +239,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         _asked(lambda a, e, r: (a * math.pi / 180, e * math.pi / 180, r)),
     ),
     (Cause.CURVATURE, "Always a plane wave.", _always("plane")),
+    (Cause.CURVATURE, "A product of waves along the axes.", _separable),
     (Cause.CURVATURE, "Near and far are exchanged.", _switched),
     (
         Cause.CURVATURE,

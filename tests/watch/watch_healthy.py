@@ -330,27 +330,6 @@ def activations_recomputed(watched: dict[str, Any]) -> Watch:
 
 
 @healthy
-def frozen_backbone(watched: dict[str, Any]) -> Watch:
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.1))
-            self.out = nn.Linear(16, 1)
-            self.body.requires_grad_(False)
-
-        def train(self, mode: bool = True) -> "Net":
-            super().train(mode)
-            self.body.eval()
-            return self
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(torch.relu(self.body(x)))
-
-    model = Net()
-    return loop(watched, model, optim.AdamW(model.parameters(), lr=1e-2), regression())
-
-
-@healthy
 def low_rank_adapter(watched: dict[str, Any]) -> Watch:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -387,13 +366,6 @@ def penalties_on_the_weights(watched: dict[str, Any]) -> Watch:
     return loop(
         watched, model, optim.Adam(model.parameters(), lr=1e-2), regression(), penalty=penalty
     )
-
-
-@healthy
-def groups_with_rates(watched: dict[str, Any]) -> Watch:
-    model = mlp()
-    groups = [{"params": model[0].parameters(), "lr": 1e-3}, {"params": model[3].parameters()}]  # type: ignore[index]
-    return loop(watched, model, optim.AdamW(groups, lr=1e-2, weight_decay=0.1), regression())
 
 
 @healthy

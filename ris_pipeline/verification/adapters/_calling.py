@@ -89,24 +89,32 @@ def real_part(answer: Tensor) -> Tensor:
 
 def likely_backend(function: Function) -> Backend | None:
     """The backend that the first parameter's annotation names, or else the only one that the
-    function's module imports."""
+    function's code names, or else that its module imports."""
     parameters = parameters_of(function)
     text = str(parameters[0].annotation) if parameters else ""
     names = {"torch": "Tensor" in text, "numpy": "ndarray" in text or "NDArray" in text}
-    if not any(names.values()):
-        seen = _globals(function).values()
-        imported = {module.__name__ for module in seen if isinstance(module, ModuleType)}
-        names = {backend: backend in imported for backend in names}
+    seen = _globals(function)
+    code = getattr(_inner(function), "__code__", None)
+    named = {name: seen[name] for name in (code.co_names if code else ()) if name in seen}
+    for scope in (named, seen):
+        if not any(names.values()):
+            imported = {x.__name__ for x in scope.values() if isinstance(x, ModuleType)}
+            names = {backend: backend in imported for backend in names}
     found: list[Backend] = [b for b in ("torch", "numpy") if names[b]]
     return found[0] if len(found) == 1 else None
 
 
-def _globals(function: Function) -> dict[str, Any]:
-    """What the module of a function, a method or a module's forward sees."""
+def _inner(function: Function) -> Any:
+    """A function, that of a method, or a module's forward."""
     inner: Any = inspect.unwrap(function)
     inner = getattr(inner, "forward", inner) if isinstance(inner, torch.nn.Module) else inner
     inner = getattr(inner, "func", inner)
-    inner = getattr(inner, "__func__", inner)
+    return getattr(inner, "__func__", inner)
+
+
+def _globals(function: Function) -> dict[str, Any]:
+    """What the module of a function sees."""
+    inner = _inner(function)
     if hasattr(inner, "__globals__"):
         return dict(inner.__globals__)
     return vars(sys.modules.get(type(inner).__module__, inspect))

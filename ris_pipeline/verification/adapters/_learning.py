@@ -19,6 +19,7 @@ from ris_pipeline.verification.adapters._calling import (
     to_tensor,
 )
 from ris_pipeline.verification.adapters._strangers import describe
+from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import DoesNotApply
 
 Taken = Literal["parameters", "module", "gradients", "arrays"]
@@ -185,6 +186,7 @@ class PlainEpochMean:
     function: Function
     binding: Binding | None
     form: str = "a list"
+    conventions: Conventions = OURS
 
     @property
     def how(self) -> str:
@@ -217,10 +219,13 @@ class PlainEpochMean:
         left = [float(x) for x in given]
         if not np.array_equal(left, np.asarray(losses, dtype=float), equal_nan=True):
             raise AssertionError(f"the losses are changed: {len(left)} are left of {len(losses)}")
-        return float(to_tensor(answer))
+        ours = self.conventions.result(to_tensor(answer), {"accumulation": accumulation})
+        return float(ours)
 
 
-def adapt_epoch_mean(function: Function, signature: str) -> PlainEpochMean:
+def adapt_epoch_mean(
+    function: Function, signature: str, conventions: Conventions = OURS
+) -> PlainEpochMean:
     """With the accumulation factor if it takes two arguments.
 
     Raises:
@@ -231,7 +236,7 @@ def adapt_epoch_mean(function: Function, signature: str) -> PlainEpochMean:
     first: Exception | None = None
     for form in _FORMS:
         for binding in ways:
-            plain = PlainEpochMean(function, binding, form)
+            plain = PlainEpochMean(function, binding, form, conventions)
             _, error = call(plain.mean, ([1.0, 2.0, 3.0], 2))
             if error is None or isinstance(error, AssertionError):
                 return plain

@@ -237,7 +237,7 @@ def adapt_matrix(
         axes = {0, 1, 2} if batched else {0}
     if batched is None and axes >= {0, 1} and _batch_only(plain, dtype):
         axes.remove(0)
-    plain = replace(plain, axes=frozenset(axes))
+    plain = replace(plain, axes=frozenset(axes or {0}))
     if plain.dtype is None:
         _, error = call(plain, tuple(kind.probe((), NARROW).values()))
         plain = replace(plain, dtype=None if error is None else WIDE)
@@ -251,8 +251,13 @@ def _bound(
     backend: Backend | None,
     conventions: Conventions,
 ) -> PlainMatrixFunction:
-    """The first way to call it that is answered in the right shape, by any number of axes."""
+    """The first way to call it that is answered in the right shape, by any number of axes.
+
+    Else the first one whose answer to a matrix differs in the length of an axis alone: that is
+    wrong, and the laws say so.
+    """
     first: Exception | None = None
+    other: PlainMatrixFunction | None = None
     ways = list(bindings(function, kind.parameters))
     if not ways:
         raise InputError(f"it takes other parameters: expected is {signature}")
@@ -269,17 +274,20 @@ def _bound(
                     conventions=conventions,
                 )
                 plain, error = _tried(given, signature, backend)
-                if plain is not None:
+                if plain is not None and error is None:
                     return plain
+                if other is None and plain is not None and _of_as_many_axes(plain):
+                    other = plain
                 first = first or error
-    said = "another shape" if first is None else describe(first)
-    raise InputError(f"it cannot be called as {signature}: {said}")
+    if other is not None and not conventions.parts:
+        return other
+    raise InputError(f"it cannot be called as {signature}: {describe(first) if first else ''}")
 
 
 def _tried(
     given: PlainMatrixFunction, signature: str, backend: Backend | None
 ) -> tuple[PlainMatrixFunction | None, Exception | None]:
-    """One way to call it, if the answer to a matrix or a batch has the right shape."""
+    """One way to call it, and what is against it: the right shape of no answer is an error."""
     kind, binding = given.kind, given.binding
     batches = PROBE_BATCHES[1:] if given.listed else PROBE_BATCHES
     probes = [kind.probe(batch, given.dtype or WIDE) for batch in batches]
@@ -304,7 +312,15 @@ def _tried(
     plain = replace(given, backend=chosen)
     if any(plain.answers(probe) is not None for probe in probes):
         return plain, None
-    return None, call(plain.once, (probes[0],))[1]
+    error = call(plain.once, (probes[0],))[1]
+    return plain, error or InputError("another shape")
+
+
+def _of_as_many_axes(plain: PlainMatrixFunction) -> bool:
+    """Whether it answers a matrix, by as many axes as it should."""
+    given = plain.kind.probe((), plain.dtype or WIDE)
+    answer, error = call(plain.once, (given,))
+    return error is None and answer.ndim == len(plain.kind.shape(given)) > 0
 
 
 def _answers_each(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -103,6 +104,7 @@ class Conventions:
         before = [line for part in self._outwards() for line in part.before]
         after = [line for part in self._inwards() for line in part.after]
         module, _, path = label.rpartition(":")
+        module = Path(module).stem if module.endswith(".py") else module
         called = path.rpartition(".")[2] or label
         lines = ["import numpy as np"]
         lines += [f"from {module} import {path.partition('.')[0]}", "", ""] if module else ["", ""]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ris_pipeline.verification.case import SAME
 from ris_pipeline.verification.conventions._entry import Convention, Values
-from ris_pipeline.verification.problems import ULA
+from ris_pipeline.verification.families import ULA
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
 
 Call = Callable[..., Tensor]
@@ -100,6 +100,12 @@ MATRICES: tuple[Convention, ...] = (
         frozenset({"mdl", "aic"}),
         arguments=_changed("eigenvalues", lambda values: values.flip(-1)),
         before=("eigenvalues = eigenvalues[..., ::-1]",),
+    ),
+    Convention(
+        "scaled losses",
+        frozenset({"epoch_mean"}),
+        result=lambda answer, given: answer / given["accumulation"],
+        after=("answer = answer / accumulation  # losses come divided by it",),
     ),
     Convention(
         "dB",

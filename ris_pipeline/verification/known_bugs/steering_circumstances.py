@@ -53,6 +53,13 @@ def in_a_sector(ours: Function, panel: Panel, azimuth: Any, elevation: Any, *res
     return ours(panel, azimuth.clamp(-limit, limit), elevation.clamp(-limit, limit), *rest)
 
 
+@_of(Cause.GUARD, "`if isinf(distance): distance = 1e6`, far enough for anybody.")
+def infinity_is_near(ours: Function, panel: Panel, azimuth: Any, elevation: Any, *rest: Any) -> Any:
+    """An infinite distance is a large one."""
+    distance, *front = rest
+    return ours(panel, azimuth, elevation, distance.nan_to_num(posinf=1e6), *front)
+
+
 @_of(Cause.CHUNK, "Directions in blocks of 64.")
 def of_whole_blocks(ours: Function, panel: Panel, azimuth: Any, *rest: Any) -> Tensor:
     """The directions after the last whole block are left at zero."""
