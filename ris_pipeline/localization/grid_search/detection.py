@@ -17,12 +17,10 @@ from functools import partial
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
-from torch.nn.functional import threshold
 
 from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.grid_search.grid import SteeringGrid
-from ris_pipeline.localization.grid_search.mirrors import real_products, real_vectors
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
@@ -168,11 +166,10 @@ def scores_at(
 ) -> Float[Tensor, "b p"]:
     """The score at places of each scene's own, off the grid, in the precision of the grid."""
     azimuth, elevation, inverse = places.to(grid.azimuth.dtype).unbind(-1)
-    steering = waves(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront)
+    columns = waves(grid.panel, azimuth, elevation, 1 / inverse, grid.wavefront).mT
     probes = _probes(measurement, parameters, active).to(grid.dtype)
-    responses = real_products(probes.flatten(1, 2), real_vectors(steering).mT)
-    powers = _powers(responses.unflatten(2, probes.shape[1:3]).movedim(3, 1))
-    return _scores(*powers, measurement.to(grid.dtype).power(steering.mT))
+    responses = (probes.conj().flatten(1, 2) @ columns).unflatten(1, probes.shape[1:3])
+    return _scores(*_powers(responses), measurement.to(grid.dtype).power(columns))
 
 
 def _spectrum(
@@ -209,28 +206,28 @@ def _over_grid(
     for probe, gain, *own in zip(
         *(values.split(some) for values in (probes, gains, *scalars)), strict=True
     ):
-        # One probe of all scenes and blocks after another.
-        rows = probe.movedim(2, 0).to(grid.dtype)
+        rows = probe.conj().resolve_conj().reshape(-1, elements).to(grid.dtype)
         made = [
-            make(*_powers(response.unflatten(1, rows.shape[:3])), gain[..., start:stop], *own)
-            for start, stop, response in grid.responses(rows.reshape(-1, elements))
+            make(*_powers(response.unflatten(0, probe.shape[:3])), gain[..., start:stop], *own)
+            for start, stop, response in grid.responses(rows)
         ]
         parts.append(grid.in_order(torch.cat(made, dim=-1)))
     return torch.cat(parts)
 
 
 def _powers(
-    response: Float[Tensor, "two p b t g"],
+    response: Complex[Tensor, "b t p g"],
 ) -> tuple[Float[Tensor, "b t g"], Float[Tensor, "b t g"] | None]:
-    """`|r_0|^2`, and `sum_{j>0} |r_j|^2`, of real and imaginary parts, which are overwritten."""
-    real, imaginary = response.square_()
-    own = real[0].add_(imaginary[0])
-    if len(real) == 1:
+    """`|r_0|^2`, and `sum_{j>0} |r_j|^2`."""
+    first, *others = torch.view_as_real(response).unbind(2)
+    square = first.square()
+    own = square[..., 0] + square[..., 1]
+    if not others:
         return own, None
-    total = real[1].add_(imaginary[1])
-    for j in range(2, len(real)):
-        total.add_(real[j]).add_(imaginary[j])
-    return own, total
+    square = others[0].square()
+    for other in others[1:]:
+        square.addcmul_(other, other)
+    return own, square[..., 0] + square[..., 1]
 
 
 def _probes(measurement: Measurement, parameters: Tensor, active: Tensor) -> Tensor:
@@ -256,9 +253,8 @@ def _scores(first: Tensor, others: Tensor | None, gains: Tensor) -> Float[Tensor
     if others is None:
         return (first / gains.clamp_min(torch.finfo(gains.dtype).tiny)).sum(1)
     left = gains - others
-    # Where too little is left the quotient is not used: it is divided by infinity.
-    clear = threshold(torch.sub(left, gains, alpha=_BLIND), 0.0, math.inf)
-    total = first.div_(clear.add_(gains, alpha=_BLIND)).sum(1)
+    # Where too little is left the quotient is not used.
+    total = torch.where(left > _BLIND * gains, first / left, 0.0).sum(1)
     return torch.where(left.sum(1) > COLLINEAR * gains.sum(1), total, 0.0)
 
 

@@ -14,12 +14,7 @@ from ris_pipeline._errors import check_choice
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario, Wavefront
 from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus
-from ris_pipeline.localization.grid_search.mirrors import (
-    Mirrors,
-    mirrors_of,
-    real_products,
-    real_vectors,
-)
+from ris_pipeline.localization.grid_search.mirrors import Mirrors, mirrors_of
 from ris_pipeline.scene import (
     Panel,
     angles_from_cosines,
@@ -86,16 +81,16 @@ class SteeringGrid:
         return self.azimuth.dtype.to_complex()
 
     def responses(
-        self, probes: Complex[Tensor, "r n"]
-    ) -> Iterator[tuple[int, int, Float[Tensor, "two r h"]]]:
-        """(start, stop, `real_products` of the probes z with a_g), at all `points`."""
+        self, rows: Complex[Tensor, "r n"]
+    ) -> Iterator[tuple[int, int, Complex[Tensor, "r h"]]]:
+        """(start, stop, `z^H a_g`) for the rows `z^H`, at all `points`."""
         if self.mirrors is not None:
             count = self.mirrors.points.shape[1]
-            for i, response in enumerate(self.mirrors.responses(probes)):
+            for i, response in enumerate(self.mirrors.responses(rows)):
                 yield i * count, (i + 1) * count, response
             return
         for start, stop, steering in self.chunks():
-            yield start, stop, real_products(probes, real_vectors(steering).mT)
+            yield start, stop, rows @ steering.mT
 
     def at_points(self, values: Shaped[Tensor, "*batch g"]) -> Shaped[Tensor, "*batch h"]:
         """Values over the grid, in the order of `responses`: mirror image after mirror image, where

@@ -29,9 +29,9 @@ _SAME = 1e-6
 class Mirrors:
     """The orbits of a grid and its panel.
 
-    steering (I, 2 N', G'): s_p as `real_vectors`; elements (I, N'): the images of each orbit's
-    first element; share (N',): 1 over how often these repeat; points (I, G'): of the grid's points;
-    order (G,): where in `points` each point of the grid is; characters (I, I).
+    steering (I, N', G'): s_p; elements (I, N'): the images of each orbit's first element; share
+    (N',): 1 over how often these repeat; points (I, G'): of the grid's points; order (G,): where in
+    `points` each point of the grid is; characters (I, I).
     """
 
     steering: Tensor
@@ -41,12 +41,12 @@ class Mirrors:
     order: Tensor
     characters: Tensor
 
-    def responses(self, probes: Complex[Tensor, "r n"]) -> list[Float[Tensor, "two r g"]]:
-        """`real_products` with a_g at each of `points`."""
+    def responses(self, rows: Complex[Tensor, "r n"]) -> list[Complex[Tensor, "r g"]]:
+        """`z^H a_g` for the rows `z^H`, at each of `points`."""
         folded = torch.einsum(
-            "pm,rmn->prn", self.characters.to(probes.dtype), probes[:, self.elements] * self.share
+            "pm,rmn->prn", self.characters.to(rows.dtype), rows[:, self.elements] * self.share
         )
-        parts = list(real_products(folded, self.steering).unbind(1))
+        parts = list((folded @ self.steering).unbind(0))
         step = 1
         while step < len(parts):
             pairs = [(i, i + step) for i in range(len(parts)) if not i & step]
@@ -55,20 +55,6 @@ class Mirrors:
                 parts[low], parts[high] = even + odd, even - odd
             step *= 2
         return parts
-
-
-def real_vectors(values: Complex[Tensor, "*batch n"]) -> Float[Tensor, "*batch nn"]:
-    """Real and imaginary parts in turn."""
-    return torch.view_as_real(values.resolve_conj()).flatten(-2)
-
-
-def real_products(
-    probes: Complex[Tensor, "*b r n"], vectors: Float[Tensor, "*b nn g"]
-) -> Float[Tensor, "two *b r g"]:
-    """Real and imaginary part of `z^H a`, each in one piece: `<z, a>` and `<jz, a>`, inner products
-    of `real_vectors`. What is squared and summed next is then never read with a stride of two."""
-    rows = real_vectors(torch.cat((probes, 1j * probes), dim=-2))
-    return (rows @ vectors).unflatten(-2, (2, -1)).movedim(-3, 0)
 
 
 def mirrors_of(
@@ -95,7 +81,7 @@ def mirrors_of(
     order[points.flatten()] = torch.arange(points.numel(), device=places.device)
     distinct = (elements == elements[:1]).sum(0)
     return Mirrors(
-        steering=real_vectors(parts.mT.contiguous()).mT.contiguous(),
+        steering=parts.contiguous(),
         elements=elements,
         share=(1 / distinct).to(characters),
         points=points,
