@@ -144,6 +144,11 @@ WHITENINGS: Named = (
         "It answers the adjoint: V D^-1/2.",
         lambda r: eigh(r)[1] * eigh(r)[0].rsqrt()[..., None, :],
     ),
+    (
+        Cause.ROWS,
+        "It answers the adjoint: V D^-1/2, ascending.",
+        lambda r: (eigh(r)[1] * eigh(r)[0].rsqrt()[..., None, :]).flip(-1),
+    ),
     (Cause.RECIPROCAL, "It answers L.", _cholesky),
     (Cause.CONJUGATED, "It answers V D^-1/2 V^T.", _of_values(-0.5)),
     (Cause.ROOT, "It answers R^-1.", lambda r: torch.linalg.inv(hermitize(r))),

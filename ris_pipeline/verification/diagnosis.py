@@ -24,7 +24,7 @@ from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numb
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes
-from ris_pipeline.verification.relations import DIGITS, limited, relations, reordered, turned
+from ris_pipeline.verification.relations import DIGITS, added, limited, relations, reordered, turned
 from ris_pipeline.verification.seen import (
     ALONE,
     ASIDE,
@@ -68,6 +68,8 @@ def diagnose(
     best = _best(
         (
             *_circumstance(decided),
+            # Rounding is of either sign.
+            *added(seen, place),
             # To be the same to the last case says more than where it is wrong.
             *_mistakes(seen, place, 0.0),
             *reordered(seen, place),

@@ -181,18 +181,22 @@ def _spectra(*rest: Any) -> Iterator[Case]:
 def _steering() -> Iterator[Case]:
     x, y = np.meshgrid(np.arange(4) - 1.5, np.arange(3) - 1.0)
     flat = np.stack((0.12 * x.ravel(), 0.16 * y.ravel(), np.zeros(12)), axis=-1)
-    places = torch.from_numpy(flat)
-    for where in (
-        (0.0, 0.0, 4.07),
-        (0.5, 0.0, 4.15),
-        (0.0, 0.4, 2.03),
-        (-0.7, 0.3, 1.61),
+    # Some take one spacing for both axes.
+    square = flat * np.array([1.0, 0.75, 1.0])
+    for positions, where in (
+        (flat, (0.0, 0.0, 4.07)),
+        (flat, (0.5, 0.0, 4.15)),
+        (flat, (0.0, 0.4, 2.03)),
+        (flat, (-0.7, 0.3, 1.61)),
+        (square, (0.4, 0.3, 2.03)),
+        (square, (-0.7, -0.2, 1.61)),
     ):
+        places = torch.from_numpy(positions)
         source = tuple(torch.tensor(x, dtype=torch.float64) for x in where)
         for front in ("spherical", "fresnel", "plane"):
             yield Case(
-                lambda function, s=source, f=front: row(
-                    function(Panel(places.clone(), 0.25), *s, f)
+                lambda function, q=places, s=source, f=front: row(
+                    function(Panel(q.clone(), 0.25), *s, f)
                 ),
                 condition=_phase(where[-1]),
             )
@@ -204,6 +208,7 @@ def _norms() -> Iterator[Case]:
         ([[3.0, 4.0]], torch.float64, None, "one gradient"),
         ([[3.0], [12.0], [4.0]], torch.float64, None, "three gradients"),
         ([[[2.0, 1.0], [-3.0, 0.5]], [[4.0, 7.0]]], torch.float64, None, "matrices"),
+        ([[[1.0, 2.0], [3.0, 4.0], [-1.0, 6.0]]], torch.float64, None, "a matrix"),
         ([[3.0, nan], [4.0]], torch.float64, Cause.NAN, "a gradient with NaN"),
         ([[inf], [1.0, 2.0]], torch.float64, Cause.NAN, "an infinite gradient"),
         ([[nan, 2.0], [5.0], [-inf, 1.0]], torch.float64, Cause.NAN, "NaN and -inf"),

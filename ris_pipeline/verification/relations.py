@@ -26,8 +26,6 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     both = [(o.theirs, o.ours) for o in wrong if o.theirs is not None and o.ours is not None]
     if not both:
         return
-    story = "A number is added to it, to its reciprocal or to its square."
-    yield Diagnosis(Cause.GUARD, "", story, None, _shifted(seen))
     plain = [not one.right() for one in seen if not one.case.symptoms]
     # Rounding shows everywhere.
     shown = (1 + sum(plain) / max(1, len(plain))) / 2
@@ -58,26 +56,32 @@ _ONE_NUMBER = 1e-3
 """Relative spread of what is added, if it is one number: rounding is of either sign."""
 
 
-def _shifted(seen: list[Seen]) -> float:
-    """1 where one number is between all answers and ours, in one of the forms."""
-    pairs = [
-        (one.theirs, one.ours)
-        for one in seen
-        if one.theirs is not None
-        and one.ours is not None
-        and one.theirs.shape == one.ours.shape
-        and not one.right()
-        and not one.case.symptoms
-    ]
-    theirs, ours = (np.concatenate([np.zeros(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
-    if theirs.size < 3 or not np.isfinite(theirs).all() or not theirs.all() or not ours.all():
-        return 0.0
-    for form in FORMS:
-        added = form(theirs) - form(ours)
-        mean = added.mean()
-        if np.abs(added - mean).max() <= _ONE_NUMBER * abs(mean):
-            return 1.0
-    return 0.0
+def added(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether one number is between all answers and ours, in one of the forms."""
+    # An eigenvalue of R + a I is that of R, and a.
+    loaded = place in ("eigenvalues", "singular_values")
+    cause = Cause.LOADING_ADDED if loaded else Cause.GUARD
+    wrong = [one for one in seen if not one.right() and not one.case.symptoms]
+    found = [_added(one.theirs, one.ours) for one in wrong]
+    several = sum(one.ours.size for one in wrong if one.ours is not None) > 2
+    if several and any(
+        all(any(abs(x - number) <= _ONE_NUMBER * abs(number) for x in others) for others in found)
+        for number in found[0]
+    ):
+        story = "A number is added to it, to its reciprocal or to its square."
+        yield Diagnosis(cause, "", story, None, 1.0)
+
+
+def _added(theirs: Numbers | None, ours: Numbers | None) -> list[complex]:
+    """What is added in each of the forms, where that is one number."""
+    if theirs is None or ours is None or theirs.shape != ours.shape:
+        return []
+    if not np.isfinite(theirs).all() or not theirs.all() or not ours.all():
+        return []
+    differences = [form(theirs) - form(ours) for form in FORMS]
+    means = [complex(one.mean()) for one in differences]
+    pairs = zip(differences, means, strict=True)
+    return [mean for one, mean in pairs if np.abs(one - mean).max() <= _ONE_NUMBER * abs(mean)]
 
 
 def turned(slopes: list[Seen]) -> Iterator[Diagnosis]:
