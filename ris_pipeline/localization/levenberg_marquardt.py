@@ -28,10 +28,12 @@ from ris_pipeline.localization.coordinates import Domain
 
 _FIRST_DAMPING = 1e-2
 _DAMPING_LIMIT = 1e12
-_LEAST_TOLD = 0.03
+_LEAST_TOLD = 0.25
 _MOST_TOLD = 3.0
 """Curvature measured along the last move that is believed, in what the information has it. Where
-the residual is large it can be a small part of that, and steps are then as much too short."""
+the residual is large it can be a thirtieth of that, and steps are as much too short; but steps more
+than four times as long left the basin they began in, in 3 of 800 scenes for a worse one, in 2 for a
+better."""
 
 _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that

@@ -41,7 +41,7 @@ class Bowl(Objective[Expansion]):
         return (slope.newton * slope.scale).abs().amax(-1) < NEAR
 
 
-@pytest.mark.parametrize("excess", [1.0, 3.0, 20.0])
+@pytest.mark.parametrize("excess", [1.0, 2.0, 3.5])
 def test_a_valley_that_is_flatter_than_the_information_says_is_not_crawled_along(excess):
     curvature = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
     start = torch.tensor([[1.0, -2.0], [0.3, 0.1]], dtype=torch.float64)
@@ -51,9 +51,9 @@ def test_a_valley_that_is_flatter_than_the_information_says_is_not_crawled_along
     found = minimise(bowl, start, Domain(-limit, limit), still, RULES)
     assert found.reached.all()
     assert found.place.abs().max() < 2 * excess * NEAR
-    # Without the curvature along the last move a step leaves 1 - 1 / excess of the way: 34 steps
-    # at 3 and 280 at 20.
-    assert len(bowl.calls) <= 25
+    # Without the curvature along the last move a step leaves 1 - 1 / excess of the way: 41 steps
+    # at 3.5.
+    assert len(bowl.calls) <= 15
 
 
 def test_a_fixed_coordinate_tells_nothing_of_the_others():
