@@ -18,6 +18,7 @@ from ris_pipeline.verification.adapters import (
     SIGNATURES,
     Backend,
     PlainMatrixFunction,
+    PlainSteering,
     Stopped,
     TheirError,
     across,
@@ -176,8 +177,8 @@ def implementation(
         raise InputError(f"{label}: {error}") from error
     ours_alone = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, Claim.TRANSFORM}
     never: set[Any] = {*ours_alone, *conventions.never}
-    if isinstance(adapted, PlainMatrixFunction):
-        never |= {Claim.NOT_HERMITIAN, Claim.WHOLE} - adapted.claims
+    if isinstance(adapted, PlainMatrixFunction | PlainSteering):
+        never |= {Claim.NOT_HERMITIAN, Claim.WHOLE, Claim.INFINITE} - adapted.claims
     plain = Implementation(
         name,
         label,

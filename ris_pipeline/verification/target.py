@@ -96,6 +96,7 @@ class Claim(StrEnum):
     NOT_FINITE = "gradients with NaN or infinity"
     WHOLE = "arrays of whole numbers"
     PEAK = "a spectrum that keeps its digits at a peak"
+    INFINITE = "an infinite distance"
 
 
 @dataclass(frozen=True)

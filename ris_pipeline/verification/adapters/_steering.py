@@ -22,7 +22,7 @@ from ris_pipeline.verification.adapters._calling import (
 )
 from ris_pipeline.verification.adapters._strangers import describe, parameters_of
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
-from ris_pipeline.verification.target import TARGET, DoesNotApply, provide, taken
+from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide, taken
 
 BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
 BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
@@ -36,8 +36,8 @@ class PlainSteering:
 
     wavefront: it takes that keyword too; batched: it takes directions (g,) at once and answers
     (g, N), or (N, g) if turned; live: it answers tensors to tensors that ask for a gradient;
-    square: one spacing for both axes; plain: our parameters; conventions: in what it differs from
-    ours.
+    square: one spacing for both axes; infinite: it has an answer for an infinite distance, right or
+    wrong; plain: our parameters; conventions: in what it differs from ours.
     """
 
     function: Function
@@ -48,8 +48,14 @@ class PlainSteering:
     turned: bool = False
     live: bool = False
     square: bool = False
+    infinite: bool = False
     plain: tuple[str, ...] = BY_POSITIONS
     conventions: Conventions = OURS
+
+    @property
+    def claims(self) -> frozenset[Claim]:
+        """What it takes beyond plain sources."""
+        return frozenset(c for c in Claim if self.infinite or c is not Claim.INFINITE)
 
     @property
     def how(self) -> str:
@@ -193,13 +199,22 @@ def adapt_steering(
 
 def _completed(plain: PlainSteering) -> PlainSteering:
     """With what it takes beside one direction, and whether it has gradients."""
-    plain = replace(plain, live=_answers_live(plain))
+    plain = replace(plain, live=_answers_live(plain), infinite=_answers_far(plain))
     for turned in (False, True):
         # As many as there are neither elements nor coordinates.
         several, failed = _probed(replace(plain, turned=turned), (4,))
         if failed is None and several.shape == (4, 2):
             return replace(plain, batched=True, turned=turned)
     return plain
+
+
+def _answers_far(plain: PlainSteering) -> bool:
+    """Whether an infinite distance is answered by numbers: inf - inf is not, and shows."""
+    panel, (azimuth, elevation, distance) = _probe(())
+    answer, error = call(
+        plain.once, (panel, (azimuth, elevation, torch.full_like(distance, math.inf)))
+    )
+    return error is None and bool(torch.isfinite(torch.as_tensor(answer).abs()).all())
 
 
 def _truth() -> Tensor:
