@@ -5,13 +5,8 @@
 Coordinates at the border of the box whose slope points outwards are held there; a step that crosses
 the border stops at it. Every minimum has its own damping mu; those that are reached leave.
 
-F leaves out what the second derivatives of the model add, which is much where much is left of the
-data, and steps along a valley are then far too short. Along the last move the scores at its ends
-tell the curvature itself (`_Secant`).
-
 Source: K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for Non-Linear Least Squares Problems",
-2004, section 3.2; J. E. Dennis, D. M. Gay, R. E. Welsch, "An Adaptive Nonlinear Least-Squares
-Algorithm", ACM Trans. Math. Softw. 7(3), 1981, for the secant condition on what F leaves out.
+2004, section 3.2.
 """
 
 from abc import ABC, abstractmethod
@@ -28,13 +23,6 @@ from ris_pipeline.localization.coordinates import Domain
 
 _FIRST_DAMPING = 1e-2
 _DAMPING_LIMIT = 1e12
-_LEAST_TOLD = 0.25
-_MOST_TOLD = 3.0
-"""Curvature measured along the last move that is believed, in what the information has it. Where
-the residual is large it can be a thirtieth of that, and steps are as much too short; but steps more
-than four times as long left the basin they began in, in 3 of 800 scenes for a worse one, in 2 for a
-better."""
-
 _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that
 move costs as much as a step."""
@@ -162,8 +150,7 @@ class Minimum(Generic[Expanded]):
 @dataclass
 class _Moving(Generic[Expanded]):
     """The scenes still moving: which they are, place, expansion, damping, the factor by which it
-    grows, which minima are reached; the last move, zero where none was taken, and the score before.
-    """
+    grows, and which minima are reached."""
 
     index: Tensor
     objective: Objective[Expanded]
@@ -172,8 +159,6 @@ class _Moving(Generic[Expanded]):
     damping: Tensor
     growth: Tensor
     reached: Tensor
-    move: Tensor
-    before: Tensor
 
     def take(self, keep: Tensor) -> "_Moving[Expanded]":
         return _Moving(
@@ -184,8 +169,6 @@ class _Moving(Generic[Expanded]):
             self.damping[keep],
             self.growth[keep],
             self.reached[keep],
-            self.move[keep],
-            self.before[keep],
         )
 
 
@@ -213,10 +196,7 @@ def minimise(
     reached = torch.zeros_like(damping, dtype=torch.bool)
     scenes = torch.arange(place.shape[0], device=place.device)
     growth = torch.full_like(damping, rules.heavier[0])
-    still = torch.zeros_like(place)
-    moving = _Moving(
-        scenes, objective, place, expansion, damping, growth, reached, still, expansion.score
-    )
+    moving = _Moving(scenes, objective, place, expansion, damping, growth, reached)
     place, expansion, reached = place.clone(), expansion.map(torch.clone), reached.clone()
 
     def store() -> None:
@@ -246,44 +226,6 @@ def _taken(slope: Slope, keep: Tensor) -> Slope:
     return Slope(**{f.name: getattr(slope, f.name)[keep] for f in fields(slope)})
 
 
-@dataclass(frozen=True)
-class _Secant:
-    """The curvature along the last move d, as the scores at its two ends have it.
-
-        B = F + (c - m) F d d^T F / m^2,   m = d^T F d,   c = d^T (s_before - s) = d^T B d
-        B^-1 s = F^-1 s + d (d^T s) (1 / c - 1 / m)
-
-    move d, image F d, model m, told c; where c is not between `_LEAST_TOLD` and `_MOST_TOLD` of m,
-    or a coordinate of the move is held by now, c is m and B is F.
-    """
-
-    move: Tensor
-    image: Tensor
-    model: Tensor
-    told: Tensor
-
-    @classmethod
-    def of(cls, moving: _Moving[Expanded], slope: Slope) -> "_Secant":
-        here, move = moving.expansion, moving.move
-        image = (here.information @ move[..., None])[..., 0]
-        model = (move * image).sum(-1)
-        told = (move * (moving.before - here.score)).sum(-1)
-        free = ((move == 0) | (slope.scale > 0)).all(-1)
-        known = free & (told > _LEAST_TOLD * model) & (told < _MOST_TOLD * model)
-        one = torch.ones_like(model)
-        return cls(move, image, torch.where(known, model, one), torch.where(known, told, one))
-
-    def further(self, score: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """What the step gains: `B^-1 s - F^-1 s`."""
-        along = (self.move * score).sum(-1)
-        return self.move * (along * (1 / self.told - 1 / self.model))[..., None]
-
-    def bent(self, moved: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """`x^T (B - F) x`."""
-        along = (self.image * moved).sum(-1) / self.model
-        return (self.told - self.model) * along.square()
-
-
 def _advance(
     moving: _Moving[Expanded], slope: Slope, box: Domain, near: Tensor, rules: Rules
 ) -> None:
@@ -293,14 +235,13 @@ def _advance(
     the rules want the last step.
     """
     last = moving.reached & ~near
-    secant = _Secant.of(moving, slope)
-    step = slope.step * slope.scale + secant.further(moving.expansion.score)
+    step = slope.step
     if rules.finish:
-        step = torch.where(last[..., None], slope.newton * slope.scale, step)
-    trial = torch.clamp(moving.place + step, box.lower, box.upper)
+        step = torch.where(last[..., None], slope.newton, step)
+    trial = torch.clamp(moving.place + step * slope.scale, box.lower, box.upper)
     new, old = moving.objective.expand(trial), moving.expansion
     moved = trial - moving.place
-    bent = (moved * (old.information @ moved[..., None])[..., 0]).sum(-1) + secant.bent(moved)
+    bent = (moved * (old.information @ moved[..., None])[..., 0]).sum(-1)
     predicted = (2 * old.score * moved).sum(-1) - bent
     decrease = old.objective - new.objective
     better = (decrease > 0) & ~moving.reached
@@ -312,6 +253,4 @@ def _advance(
     moving.damping = torch.where(better, lighter, moving.damping * moving.growth)
     moving.growth = torch.where(better, rules.heavier[0], moving.growth * rules.heavier[1])
     moving.place = torch.where(better[..., None], trial, moving.place)
-    moving.move = torch.where(better[..., None], moved, 0.0)
-    moving.before = old.score
     moving.expansion = new.where(better, old)

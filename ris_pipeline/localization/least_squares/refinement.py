@@ -42,15 +42,10 @@ the variance."""
 STAGE_TOLERANCE = 0.1
 """The same between greedy stages, where the fit only has to clear the view for the next source."""
 
-_LEAST_DAMPING = 1e-4
-"""Of a matrix with a unit diagonal: less moves no step, and many that fail would be needed before
-the damping is felt again."""
-
 
 def _by_gain(damping: Tensor, ratio: Tensor) -> Tensor:
     """The less, the nearer the decrease is to the predicted one: `1 - (2 ratio - 1)^3`."""
-    factor = (1 - (2 * ratio.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
-    return (damping * factor).clamp_min(_LEAST_DAMPING)
+    return damping * (1 - (2 * ratio.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
 
 
 _RULES = Rules(lighter=_by_gain, heavier=(2.0, 2.0), finish=False, most_steps=MAX_STEPS)

@@ -16,8 +16,6 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
     add_source,
     drop_weakest,
     likeliest_alone,
-    look_again,
-    next_added,
     refined_sources,
 )
 from ris_pipeline.localization.maximum_likelihood.second_search import (
@@ -140,9 +138,8 @@ def grow(search: Search, plan: Plan) -> Numbers:
     numbers.offer(index, nothing.parameters, silence)
     rises = torch.zeros_like(index)
     for k in range(1, plan.slots + 1):
-        left = None
         if k > 1:
-            found, left = _one_more(search, found, numbers.least(index), plan)
+            found = add_source(search, found.parameters)
         better = numbers.offer(index, found.parameters, _criterion(search, found))
         rises = torch.where(better, 0, rises + 1)
         if k > 1:
@@ -150,7 +147,7 @@ def grow(search: Search, plan: Plan) -> Numbers:
             numbers.offer(index, fewer.parameters, _criterion(search, fewer))
         if k == plan.slots:
             break
-        settled = _settled(search, index, found, left, numbers, plan)
+        settled = _settled(search, index, found, numbers, plan)
         numbers.settled[index] = torch.where(settled, k, -1)
         wanted = (rises < _PATIENCE) & ~settled
         kept = torch.nonzero(wanted)[:, 0]
@@ -158,45 +155,6 @@ def grow(search: Search, plan: Plan) -> Numbers:
             break
         search, index, found, rises = search.take(kept), index[kept], found.take(kept), rises[kept]
     return numbers
-
-
-@dataclass(frozen=True)
-class _Left:
-    """What one source more could be: peaks (B, P, 3), and where they are `unremarkable` (B,)."""
-
-    peaks: Tensor
-    quiet: Tensor
-
-
-def _left(search: Search, found: Found, plan: Plan) -> _Left:
-    peaks, score = peaks_left(search, found)
-    return _Left(peaks, unremarkable(search, found, score, plan.coordinates))
-
-
-def _one_more(
-    search: Search, found: Found, least: Float[Tensor, " b"], plan: Plan
-) -> tuple[Found, _Left | None]:
-    """One source more, and what is left, where that tells.
-
-    All are looked for again but where nothing else is left to be found and the fit pays for
-    itself.
-
-    Args:
-        least: the criterion of the best so far.
-    """
-    found = next_added(search, found.parameters)
-    if search.outside is not None or not scores_tell(search, found):
-        return look_again(search, found), None
-    left = _left(search, found, plan)
-    unsure = ~left.quiet | (_criterion(search, found) >= least)
-    index = torch.nonzero(unsure)[:, 0]
-    if index.numel():
-        part = search.take(index)
-        looked = look_again(part, found.take(index))
-        there = _left(part, looked, plan)
-        found = found.put(index, looked)
-        left.peaks[index], left.quiet[index] = there.peaks, there.quiet
-    return found, left
 
 
 def _lost_alone(search: Search, found: Found) -> Float[Tensor, " b"]:
@@ -216,12 +174,7 @@ def _criterion(search: Search, found: Found) -> Float[Tensor, " b"]:
 
 
 def _settled(
-    search: Search,
-    index: Tensor,
-    found: Found,
-    left: _Left | None,
-    numbers: Numbers,
-    plan: Plan,
+    search: Search, index: Tensor, found: Found, numbers: Numbers, plan: Plan
 ) -> Bool[Tensor, " b"]:
     """Where what is left is noise, and one source more could not pay for itself.
 
@@ -231,11 +184,12 @@ def _settled(
         settled = consistent(search, found, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]
         most = _seen(search.take(quiet), found.take(quiet)) / _SEEN
-    elif left is not None:
-        settled = left.quiet.clone()
+    elif scores_tell(search, found):
+        peaks, score = peaks_left(search, found)
+        settled = unremarkable(search, found, score, plan.coordinates)
         quiet = torch.nonzero(settled)[:, 0]
         part, few = search.take(quiet), found.take(quiet)
-        most = most_explained(part, few, left.peaks[quiet], plan.coordinates)
+        most = most_explained(part, few, peaks[quiet], plan.coordinates)
     else:
         return torch.zeros_like(index, dtype=torch.bool)
     k, data = found.parameters.shape[1], search.white.take(quiet)
@@ -243,8 +197,8 @@ def _settled(
     hoped = penalised_likelihood(data, least, search.costs[quiet, k + 1])
     hopeless = hoped >= numbers.least(index[quiet])
     settled[quiet] = hopeless
-    stopped = torch.nonzero(hopeless)[:, 0]
-    numbers.note(index[quiet[stopped]], k + 1, hoped[stopped])
+    left = torch.nonzero(hopeless)[:, 0]
+    numbers.note(index[quiet[left]], k + 1, hoped[left])
     return settled
 
 

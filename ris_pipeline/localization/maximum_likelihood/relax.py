@@ -153,19 +153,15 @@ def refined_sources(data: Measurement, domain: Domain, start: Float[Tensor, "b k
 
 
 def add_source(search: Search, parameters: Float[Tensor, "b k 3"]) -> Found:
-    """One more source, all K + 1 refined together, and each looked for again."""
-    found = next_added(search, parameters)
-    return look_again(search, found) if parameters.shape[1] else found
-
-
-def next_added(search: Search, parameters: Float[Tensor, "b k 3"]) -> Found:
     """One more source, and all K + 1 refined together."""
+    sources = parameters.shape[1]
     active = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
     where, _ = next_source(
         search.detector, search.whitened, search.whitened_gains, parameters, active
     )
     start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
-    return refined_sources(search.white, search.domain, start)
+    found = refined_sources(search.white, search.domain, start)
+    return _look_again(search, found) if sources else found
 
 
 def likeliest_alone(search: Search) -> Found:
@@ -218,7 +214,7 @@ def noise_beside(search: Search, sources: Found, coordinates: int) -> Float[Tens
     return noise_estimate(search.white, sources.objective, count, coordinates)
 
 
-def look_again(search: Search, sources: Found) -> Found:
+def _look_again(search: Search, sources: Found) -> Found:
     """Move sources to better cells until none wants to."""
     waiting = torch.arange(sources.objective.shape[0], device=sources.objective.device)
     for _ in range(_ROUNDS):
