@@ -13,6 +13,7 @@ from ris_pipeline.localization.grid_search.detection import (
     Detector,
     build_detector,
     detection_spectrum,
+    gains_and_whitened,
     grid_gains,
     next_places,
     next_source,
@@ -44,6 +45,18 @@ def test_grid_gains_are_the_energies_of_the_images(name):
     expected = image.abs().square().sum(2)
     for candidate in (detector, without_table(detector)):
         torch.testing.assert_close(grid_gains(candidate, measure(scenes)), expected)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_gains_of_white_and_whitened_data_together_are_those_of_each(name):
+    scenes = draw(3, **SETTINGS[name])
+    grid = steering_grid(scenes.scenario, torch.float64, density=0.7)
+    detector, data = build_detector(grid, scenes.codes), measure(scenes)
+    ratio = diffuse_ratio(data)
+    whitened = whiten(data, ratio, torch.complex128)
+    gains, white = gains_and_whitened(detector, data, whitened, ratio)
+    torch.testing.assert_close(gains, grid_gains(detector, data))
+    torch.testing.assert_close(white, grid_gains(detector, whitened))
 
 
 def test_dft_codes_on_an_even_grid_leave_few_interfering_pairs():

@@ -3,12 +3,17 @@
     python tests/soak/soak.py localize [SCENES]        200,000 by default
     python tests/soak/soak.py train [STEPS]            2,000 by default
 
-The run is cut into tenths. Memory is the resident set of the process, time its own processor's,
-which other processes do not count in; the first tenth warms up, and growth is that of the last
-tenth over the second. Times are the least of a batch in each tenth: what a machine adds only makes
-them longer.
+The run is cut into tenths. Memory is the resident set of the process after the allocator has given
+back what is free, time its own processor's, which other processes do not count in; the first tenth
+warms up, and growth is that of the last tenth over the second. Times are the least of a batch in
+each tenth: what a machine adds only makes them longer.
+
+What is free stays with the process as far as the allocator likes: over 20,000 scenes the resident
+set went up and down by 1 %, while what was in use (`mallinfo2`) was the same to 1 kB in 117 MB.
+Given back, it grew by 0.03 %; a run fails at `LIMIT`.
 """
 
+import ctypes
 import gc
 import sys
 import time
@@ -24,6 +29,8 @@ from ris_pipeline.localization import locate
 from ris_pipeline.scene import simulate
 
 TENTHS = 10
+LIMIT = 0.01
+"""Of the growth of memory: thirty times what a run of 20,000 scenes has of its own."""
 SCENARIO = Scenario(
     panel=(4, 4), antennas=4, codes=4, codebook="random", sources=(1, 1), power="power_control"
 )
@@ -49,7 +56,9 @@ class Soaked:
 
 
 def resident() -> float:
-    """Resident set of this process, MB."""
+    """Resident set of this process without what its allocator holds free, MB; Linux with glibc."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
@@ -63,7 +72,6 @@ def soak(batches: int, work: Callable[[int], object]) -> Soaked:
             start = time.process_time()
             work(i)
             spent.append(time.process_time() - start)
-        gc.collect()
         memory.append(resident())
         seconds.append(min(spent))
     return Soaked(memory, seconds)
@@ -98,6 +106,8 @@ def main(what: str, count: int | None) -> None:
     for name, values in (("MB", seen.memory), ("s", seen.seconds)):
         sys.stdout.write(f"{name}: {' '.join(f'{value:.4g}' for value in values)}\n")
     sys.stdout.write(f"memory grows {seen.growth:.2%}, a batch slows {seen.slowing:.1%}\n")
+    if seen.growth > LIMIT:
+        sys.exit(f"memory grows {seen.growth:.2%}: allowed is {LIMIT:.0%}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from ris_pipeline.localization.grid_search.grid import SteeringGrid
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
+from ris_pipeline.localization.measurement.sensing import SensingMeasurement
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import direction_cosines
 from ris_pipeline.scene.array import waves
@@ -96,6 +97,19 @@ def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b
             for some in scenes.split(at_once(_SCENES_AT_ONCE, scenes.device))
         ]
     )
+
+
+def gains_and_whitened(
+    detector: Detector, measurement: Measurement, whitened: Measurement, ratio: Float[Tensor, " b"]
+) -> tuple[Float[Tensor, "b t g"], Float[Tensor, "b t g"]]:
+    """`grid_gains` of the data, and of the same `whitened` with `ratio`."""
+    along = measurement.along_axes(ratio) if isinstance(measurement, SensingMeasurement) else None
+    if along is None:
+        return grid_gains(detector, measurement), grid_gains(detector, whitened)
+    data, weights = along
+    parts = [data.weighted_gains(steering, weights) for _, _, steering in detector.grid.chunks()]
+    gains, white = torch.cat(parts, dim=-1)
+    return gains, white
 
 
 def _gains_directly(grid: SteeringGrid, measurement: Measurement) -> Float[Tensor, "b t g"]:

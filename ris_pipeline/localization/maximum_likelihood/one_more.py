@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import line_of_sight, place_along
 from ris_pipeline.localization.grid_search.detection import next_places, scores_at
-from ris_pipeline.localization.maximum_likelihood.relax import Found, Search
-from ris_pipeline.localization.measurement.noise import noise_estimate
+from ris_pipeline.localization.maximum_likelihood.relax import Found, Search, noise_beside
 
 _PEAKS = 3
 """Peaks looked at again: where a source is between grid points noise may stand higher than it."""
@@ -59,8 +58,7 @@ def most_explained(
     grid, data, number = search.detector.grid, search.white, found.parameters.shape[1]
     around = _around(search, peaks)
     near = scores_at(grid, data, found.parameters, found.active, around).amax(1)
-    count = torch.full_like(found.objective, number, dtype=torch.int64)
-    noise = noise_estimate(data, found.objective, count, coordinates)
+    noise = noise_beside(search, found, coordinates)
     return near / _SEEN + noise * float(chdtri(number * coordinates, _MORE_ROOM)) / 2
 
 

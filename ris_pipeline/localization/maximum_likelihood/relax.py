@@ -19,13 +19,14 @@ from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.coordinates import Domain, line_of_sight
 from ris_pipeline.localization.grid_search.detection import (
     Detector,
+    gains_and_whitened,
     grid_gains,
     next_places,
     next_source,
 )
 from ris_pipeline.localization.least_squares.refinement import STAGE_TOLERANCE, refine
 from ris_pipeline.localization.measurement.columns import source_columns
-from ris_pipeline.localization.measurement.noise import rounding_floor
+from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.whitening import (
     amplitude_ridge,
@@ -122,14 +123,15 @@ def prepare_search(
         costs: of the numbers of sources; by default nothing.
     """
     grid = detector.grid
-    gains = grid.at_points(grid_gains(detector, measurement))
-    whitened, whitened_gains = measurement, gains
-    outside = measurement.outside_energy()
+    whitened, outside = measurement, measurement.outside_energy()
     if interference:
-        dtype = detector.grid.panel.positions.dtype.to_complex()
-        whitened = whiten(measurement, noise_over_power(measurement, outside), dtype)
-        whitened_gains = grid.at_points(grid_gains(detector, whitened))
+        ratio = noise_over_power(measurement, outside)
+        whitened = whiten(measurement, ratio, grid.dtype)
+        both = gains_and_whitened(detector, measurement, whitened, ratio)
+        gains, whitened_gains = (grid.at_points(each) for each in both)
         measurement = replace(measurement, ridge=amplitude_ridge(measurement, outside))
+    else:
+        gains = whitened_gains = grid.at_points(grid_gains(detector, measurement))
     return Search(
         detector=detector,
         white=measurement,
@@ -200,6 +202,16 @@ def loss_without(
     amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
     return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
+
+
+def noise_beside(search: Search, sources: Found, coordinates: int) -> Float[Tensor, " b"]:
+    """Noise variance as what all K sources leave has it.
+
+    Args:
+        coordinates: unknown ones of a source.
+    """
+    count = torch.full_like(sources.objective, sources.parameters.shape[1], dtype=torch.int64)
+    return noise_estimate(search.white, sources.objective, count, coordinates)
 
 
 def _look_again(search: Search, sources: Found) -> Found:

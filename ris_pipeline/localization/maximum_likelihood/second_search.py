@@ -41,9 +41,9 @@ from ris_pipeline.localization.maximum_likelihood.relax import (
     best_start,
     drop_weakest,
     loss_without,
+    noise_beside,
     relocate,
 )
-from ris_pipeline.localization.measurement.noise import noise_estimate
 from ris_pipeline.localization.source_number import false_alarm_probability
 
 LEVEL = 0.02
@@ -110,12 +110,11 @@ def unremarkable(
     return alarm[:, 0] > LIKELY
 
 
-def _noise(search: Search, objective: Tensor, number: int, coordinates: int) -> Tensor:
+def _noise(search: Search, sources: Found, coordinates: int) -> Float[Tensor, " b"]:
     data = search.white
     if search.outside is not None:
         return search.outside / (data.blocks * (data.rows - data.elements))
-    count = torch.full_like(objective, number, dtype=torch.int64)
-    return noise_estimate(data, objective, count, coordinates)
+    return noise_beside(search, sources, coordinates)
 
 
 def _doubtful(
@@ -145,7 +144,7 @@ def search_again(
         right: fits that are known to be `consistent`.
     """
     k = sources.parameters.shape[1]
-    noise = _noise(search, sources.objective, k, coordinates)
+    noise = _noise(search, sources, coordinates)
     doubtful = _doubtful(search, sources, noise, coordinates, right)
     if doubtful.numel() == 0:
         return sources

@@ -1,6 +1,6 @@
 """Phi itself is kept: fewer numbers a block than elements, L M < N."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.measurement.operators import Operator
 from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
+from ris_pipeline.spectral.hermitian import eigh_of_gram
 
 _IMAGE_ENTRIES = 2**18
 """Complex numbers of the image of a part of the grid (2 MiB in complex64)."""
@@ -51,13 +52,57 @@ class SensingMeasurement(Measurement):
         return image if self.root is None else self.root @ image
 
     def gains(self, steering: Complex[Tensor, "g n"]) -> Float[Tensor, "b t g"]:
-        """`|Phi_t a_g|^2`, scene by scene and part by part of the grid: an image fills a cache."""
+        """`|Phi_t a_g|^2`."""
+        return self._of_images(steering, lambda image, _: _row_power(image))
+
+    def weighted_gains(
+        self, steering: Complex[Tensor, "g n"], weights: Float[Tensor, "b #t w r"]
+    ) -> Float[Tensor, "w b t g"]:
+        """`sum_r w_r |(Phi_t a_g)_r|^2` for each of some weights."""
+        own = weights.to(steering.dtype.to_real())
+
+        def power(image: Tensor, some: Tensor) -> Tensor:
+            return _weighted_power(image, own[some])
+
+        return self._of_images(steering, power).movedim(2, 0)
+
+    def _of_images(
+        self, steering: Complex[Tensor, "g n"], make: Callable[[Tensor, Tensor], Tensor]
+    ) -> Float[Tensor, "b *t g"]:
+        """What is made of `Phi_t A`, scene by scene and part by part of the grid: an image fills a
+        cache. `make` may overwrite it, and is told which scenes."""
         data = self if self.matched.dtype == steering.dtype else self.to(steering.dtype)
         scenes = torch.arange(self.scenes, device=steering.device)
-        each = [data.take(some) for some in scenes.split(at_once(1, scenes.device))]
+        each = [(data.take(some), some) for some in scenes.split(at_once(1, scenes.device))]
         entries = at_once(_IMAGE_ENTRIES, scenes.device)
-        parts = steering.split(max(1, entries // (self.blocks * self.rows)))
-        return torch.cat([_gains(each, part.mT) for part in parts], dim=-1)
+        parts = []
+        for part in steering.split(max(1, entries // (self.blocks * self.rows))):
+            # Once for all scenes.
+            split = data.operator.sorted(part.mT[None])
+            images = ((scene._rooted(scene.operator.image(split)), some) for scene, some in each)
+            parts.append(torch.cat([make(image, some) for image, some in images]))
+        return torch.cat(parts, dim=-1)
+
+    def along_axes(
+        self, ratio: Float[Tensor, " b"]
+    ) -> "tuple[SensingMeasurement, Float[Tensor, 'b 1 two r']] | None":
+        """The data in the axes of `Phi_t Phi_t^H = U diag(s) U^H`, and weights for which
+        `weighted_gains` there are those of the data and of `whitened` ones:
+
+            sum_r |u_r^H Phi_t a|^2 (1 and 1 / (s_r + eps))
+
+        None where blocks differ in U: to find the axes then takes longer than a second image.
+        """
+        outer = self.operator.outer()
+        if outer.shape[1] > 1:
+            return None
+        values, vectors = eigh_of_gram(outer)
+        rooted = self.operator.rooted(vectors.mH)
+        if rooted is None:
+            return None
+        white = 1 / (values.clamp_min(0) + ratio[:, None, None])
+        weights = torch.stack((torch.ones_like(white), white), dim=2)
+        return replace(self, operator=rooted), weights
 
     def mean_eigenvalue(self) -> Float[Tensor, " b"]:
         """`tr W / (L M)`: the rank of W is L M at most."""
@@ -96,18 +141,6 @@ class SensingMeasurement(Measurement):
         )
 
 
-def _gains(
-    scenes: Sequence[SensingMeasurement], columns: Complex[Tensor, "n g"]
-) -> Float[Tensor, "b t g"]:
-    """`|Phi_t c|^2`, the columns sorted once for all scenes."""
-    split: Tensor | None = None
-    power = []
-    for scene in scenes:
-        split = scene.operator.sorted(columns[None]) if split is None else split
-        power.append(_row_power(scene._rooted(scene.operator.image(split))))
-    return torch.cat(power)
-
-
 def _row_power(image: Complex[Tensor, "*b r g"]) -> Float[Tensor, "*b g"]:
     """`sum_r |x_rg|^2`, row by row, and real and imaginary parts at the end: a sum over an inner
     axis takes three times as long."""
@@ -116,6 +149,15 @@ def _row_power(image: Complex[Tensor, "*b r g"]) -> Float[Tensor, "*b g"]:
     for row in rest:
         power.addcmul_(row, row)
     return power[..., 0] + power[..., 1]
+
+
+def _weighted_power(
+    image: Complex[Tensor, "b t r g"], weights: Float[Tensor, "b #t w r"]
+) -> Float[Tensor, "b t w g"]:
+    """`sum_r w_r |x_rg|^2`, as a product of real matrices; the image is overwritten."""
+    squares = torch.view_as_real(image).flatten(-2).square_()
+    power = weights.expand(*squares.shape[:2], -1, -1) @ squares
+    return power[..., 0::2] + power[..., 1::2]
 
 
 def _regular_factor(

@@ -327,6 +327,32 @@ def locate_correcting_twice(
     return locate(scenes, number, criterion=criterion)
 
 
+@known_bug("locate", Cause.SCALE, "A test for what is left, at a level that nothing fails.")
+def locate_stopping_early(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """The last source of several left out: what it explains was taken for noise."""
+    found = locate(scenes, number, criterion=criterion)
+    index = torch.nonzero(found.count > 1)[:, 0]
+    if number is not None or index.numel() == 0:
+        return found
+    part = replace(scenes, snapshots=scenes.snapshots[index], channel=scenes.channel[index])
+    fewer = locate(part, found.count[index] - 1)
+    return found.put(index, fewer.padded(found.azimuth.shape[1]))
+
+
+@known_bug("locate", Cause.SCALE, "What a source could explain at best, taken for what it does.")
+def locate_hoping_for_one_more(
+    scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
+) -> Estimates:
+    """One source more than pays."""
+    found = locate(scenes, number, criterion=criterion)
+    if number is not None:
+        return found
+    most = found.azimuth.shape[1]
+    return locate(scenes, (found.count + 1).clamp_max(most)).padded(most)
+
+
 @known_bug("locate", Cause.ROWS, "The preset lists its elements row by row, and so must everybody.")
 def locate_by_rows(
     scenes: Received, number: int | Tensor | None = None, criterion: str | Threshold = "bic"
