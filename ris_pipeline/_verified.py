@@ -118,7 +118,7 @@ VERIFIED = {
     "projector": Verified(
         f"{_SPECTRAL}.subspaces:projector",
         ("basis",),
-        "onto the span of the columns",
+        "`U U^H` of an orthonormal basis",
         _square,
         real=False,
         as_ours=True,
@@ -260,7 +260,7 @@ VERIFIED = {
     "epoch_mean": Verified(
         "ris_pipeline.learning.epoch:run_epoch",
         ("losses", "accumulation"),
-        "the mean of the unscaled losses",
+        "the mean of the losses, none of them divided",
     ),
 }
 

@@ -45,7 +45,7 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
 
 
-FORMS: tuple[Callable[[Numbers], Numbers], ...] = (
+_FORMS: tuple[Callable[[Numbers], Numbers], ...] = (
     lambda x: x,
     lambda x: 1 / x,
     lambda x: x * x,
@@ -78,7 +78,7 @@ def _added(theirs: Numbers | None, ours: Numbers | None) -> list[complex]:
         return []
     if not np.isfinite(theirs).all() or not theirs.all() or not ours.all():
         return []
-    differences = [form(theirs) - form(ours) for form in FORMS]
+    differences = [form(theirs) - form(ours) for form in _FORMS]
     means = [complex(one.mean()) for one in differences]
     pairs = zip(differences, means, strict=True)
     return [mean for one, mean in pairs if np.abs(one - mean).max() <= _ONE_NUMBER * abs(mean)]

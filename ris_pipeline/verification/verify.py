@@ -106,8 +106,7 @@ class Verdict:
         """Lines of Python that turn the function into one of our conventions, "" for none."""
         one = self.implementation
         steering = one.function if isinstance(one.function, PlainSteering) else None
-        shape = steering is not None and "shape" in steering.plain
-        plain = ("shape", "spacing", *PLAIN[one.name][1:]) if shape else PLAIN.get(one.name, ())
+        plain = steering.plain if steering else PLAIN.get(one.name, ())
         return one.conventions.adapter(one.label, plain) if one.conventions.parts else ""
 
     def as_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Functions of a Hermitian matrix: batched or not, in one precision or both."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,63 +20,19 @@ from ris_pipeline.verification.adapters._calling import (
     real_part,
     to_tensor,
 )
+from ris_pipeline.verification.adapters._matrix_function import (
+    NARROW,
+    PROBE_K,
+    WIDE,
+    MatrixFunction,
+)
 from ris_pipeline.verification.adapters._strangers import describe
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import Claim, DoesNotApply
 
-PROBE_ORDER, PROBE_K, PROBE_STEERING = 5, 2, 3
-# Axes of different lengths, the first shorter than k + 1: one taken for another does not fit.
-PROBE_SNAPSHOTS, PROBE_SIZE = 7, 3
 PROBE_BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
 CORE_AXES = {"k": 0, "loading": 0, "angles": 1}
 """Axes of one matrix's own of each parameter; of those not named here, two."""
-WIDE, NARROW = torch.complex128, torch.complex64
-
-
-@dataclass(frozen=True)
-class MatrixFunction:
-    """A function whose first argument is a matrix (..., n, m).
-
-    parameters: of the plain signature, `matrix` or `basis` first; core: the shape of the answer to
-    one matrix, in terms of n, m, k and the number of steering vectors g; real: the answer is; mean:
-    a batch is answered by the mean; truth: a right function, where one is at hand.
-    """
-
-    parameters: tuple[str, ...]
-    core: Callable[[int, int, int, int], tuple[int, ...]]
-    real: bool = True
-    mean: bool = False
-    truth: Callable[..., Tensor] | None = None
-
-    def probe(self, batch: tuple[int, ...], dtype: torch.dtype = WIDE) -> dict[str, Any]:
-        """Arguments of that batch: positive definite matrices, k = 2, a margin beyond any gap."""
-        generator = np.random.default_rng(0)
-
-        def draw(*shape: int) -> Any:
-            return generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
-
-        factor = draw(*batch, PROBE_ORDER, PROBE_ORDER)
-        matrix = factor @ factor.conj().swapaxes(-1, -2) + np.eye(PROBE_ORDER)
-        basis = np.ascontiguousarray(np.linalg.qr(factor)[0][..., :PROBE_K])
-        # Fewer than rows, so that one axis taken for the other does not fit.
-        steering = np.ascontiguousarray(np.linalg.qr(draw(PROBE_ORDER, PROBE_STEERING))[0])
-        tensors = {"matrix": matrix, "basis": basis, "steering": steering}
-        tensors |= {"snapshots": draw(*batch, PROBE_ORDER, PROBE_SNAPSHOTS), "factor": factor}
-        every: dict[str, Any] = {name: torch.from_numpy(x).to(dtype) for name, x in tensors.items()}
-        every |= {"k": PROBE_K, "margin": 1e3, "size": PROBE_SIZE, "loading": 0.5}
-        every |= {"angles": torch.linspace(-0.5, 0.75, PROBE_STEERING, dtype=torch.float64)}
-        return {name: every[name] for name in self.parameters}
-
-    def shape(self, given: Mapping[str, Any]) -> tuple[int, ...]:
-        """The shape of a right answer."""
-        *batch, n, m = given[self.parameters[0]].shape
-        steering, k = (
-            given.get("steering", given.get("angles")),
-            given.get("k", given.get("size", 0)),
-        )
-        g = 0 if steering is None else steering.shape[-1]
-        core = self.core(n, m, k if isinstance(k, int) else 0, g)
-        return core if self.mean else (*batch, *core)
 
 
 @dataclass(frozen=True)
@@ -281,7 +237,8 @@ def _bound(
                 first = first or error
     if other is not None and not conventions.parts:
         return other
-    raise InputError(f"it cannot be called as {signature}: {describe(first) if first else ''}")
+    assert first is not None
+    raise InputError(f"it cannot be called as {signature}: {describe(first)}")
 
 
 def _tried(
@@ -312,8 +269,10 @@ def _tried(
     plain = replace(given, backend=chosen)
     if any(plain.answers(probe) is not None for probe in probes):
         return plain, None
-    error = call(plain.once, (probes[0],))[1]
-    return plain, error or InputError("another shape")
+    answer, error = call(plain.once, (probes[0],))
+    if error is None:
+        error = ValueError(f"answers shape {tuple(answer.shape)}, expected {kind.shape(probes[0])}")
+    return plain, error
 
 
 def _of_as_many_axes(plain: PlainMatrixFunction) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._verified import VERIFIED
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.verification.adapters._binding import Binding, bindings
 from ris_pipeline.verification.adapters._calling import (
@@ -24,8 +25,8 @@ from ris_pipeline.verification.adapters._strangers import describe, parameters_o
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide, taken
 
-BY_POSITIONS = ("positions", "azimuth", "elevation", "distance", "wavelength")
-BY_SHAPE = ("shape", "spacing", "azimuth", "elevation", "distance", "wavelength")
+BY_POSITIONS = VERIFIED["steering_vector"].parameters
+BY_SHAPE = ("shape", "spacing", *BY_POSITIONS[1:])
 PROBE_WAVELENGTH = 0.3
 """Of the first panel that a function is asked for, metres."""
 
