@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,13 @@ EVALUATE = [
     "evaluate", "--sweep", "snr", "--values", "0,2,4,6,8,10,12,14,16,18,20", "--estimators", "omp",
     "--number", "known", "--scenes", "5000", "--preset", "small",
 ]  # fmt: skip
+
+
+# A job in the background of a shell is deaf to Ctrl-C, and so is what it starts.
+OF_A_TERMINAL: dict[str, Any] = {
+    "start_new_session": True,
+    "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+}
 
 
 def start(*words: str, **options) -> subprocess.Popen[str]:
@@ -147,7 +155,7 @@ def test_a_second_training_is_refused_and_the_first_is_stopped_by_sigterm(
 def test_ctrl_c_with_two_workers_is_one_line_and_no_port_is_open(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     pytest.importorskip("dask.distributed")
-    run = start(*EVALUATE, "--workers", "2", "--out", str(tmp_path), start_new_session=True)
+    run = start(*EVALUATE, "--workers", "2", "--out", str(tmp_path), **OF_A_TERMINAL)
     wait_for("units/*.safetensors", tmp_path, run)
     family = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
     open_at = {

@@ -9,7 +9,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -88,42 +87,15 @@ def run_tasks(
     if not pending:
         return {}
     here = scheduler is None and workers == 1
+    finished = _run_here(pending) if here else _run_on_cluster(pending, workers, scheduler)
     missing = {}
-    with _ctrl_c_is_kept() as check:
-        finished = _run_here(pending) if here else _run_on_cluster(pending, workers, scheduler)
-        for task, attempted in finished:
-            if isinstance(attempted, Missing):
-                missing[task] = attempted
-            else:
-                store.save(task, attempted)
-            advance(task)
-            check()
+    for task, attempted in finished:
+        if isinstance(attempted, Missing):
+            missing[task] = attempted
+        else:
+            store.save(task, attempted)
+        advance(task)
     return missing
-
-
-@contextmanager
-def _ctrl_c_is_kept() -> Iterator[Callable[[], None]]:
-    """A check that raises `KeyboardInterrupt` again where one came inside and was lost: what is
-    raised in a finalizer or a callback goes no further."""
-    old = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(old):
-        yield lambda: None
-        return
-    came: list[int] = []
-
-    def noted(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        old(number, frame)
-
-    def check() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, noted)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, old)
 
 
 def _run_here(pending: Mapping[Task, Estimator]) -> Iterator[tuple[Task, Attempt]]:

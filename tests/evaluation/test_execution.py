@@ -2,10 +2,8 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import fields, replace
 
 import numpy as np
@@ -206,17 +204,3 @@ def test_a_folder_in_the_way(tmp_path):
     (tmp_path / "units").rmdir()
     with pytest.raises(InputError, match="cannot be written"):
         run_tasks([Task(TINY, "near", True, 0, 0, 5)], store, workers=1, estimators=FAKES)
-
-
-def test_a_ctrl_c_that_is_lost_on_the_way_still_ends_the_run(tmp_path):
-    def swallow(task):
-        # As a finalizer or a callback does.
-        with suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    store = UnitStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run_tasks(TASKS, store, workers=1, advance=swallow, estimators=FAKES)
-    assert sum(task in store for task in TASKS) == 1
-    assert signal.getsignal(signal.SIGINT) is before
