@@ -52,11 +52,14 @@ def _there(scenes: SceneBatch, bias: torch.Tensor) -> SceneBatch:
     return replace(scenes, sources=replace(s, **moved))
 
 
-def _roots(scenes: SceneBatch, bias: torch.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+def _roots(
+    scenes: SceneBatch, bias: torch.Tensor
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Jacobian of the assumed snapshots of each scene by every unknown, and the Hessian's rest.
 
     The coordinates of each source in turn, then the real and imaginary parts of the amplitudes of
-    each block; the rest is Re e^H d^2 mu, e what the assumed model leaves of the clean snapshots.
+    each block; the rest is Re e^H d^2 mu, e what the assumed model leaves of the clean snapshots,
+    and then the sum of its moduli with the snapshots for e, which its rounding is a part of.
     """
     s = _there(scenes, bias).sources
     where, front = (s.azimuth, s.elevation, s.distance), scenes.scenario.wavefront
@@ -74,11 +77,11 @@ def _roots(scenes: SceneBatch, bias: torch.Tensor) -> list[tuple[np.ndarray, np.
 
 def _dense(
     b: np.ndarray, d: np.ndarray, dd: np.ndarray, clean: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     blocks, rows = clean.shape
     unknowns = 3 * k + 2 * k * blocks
     jacobian = np.zeros((blocks, rows, unknowns), dtype=complex)
-    rest = np.zeros((unknowns, unknowns))
+    rest, moduli = np.zeros((2, unknowns, unknowns))
     for t in range(blocks):
         bt = b[t, :, :k]
         x = np.linalg.lstsq(bt, clean[t], rcond=None)[0]
@@ -87,23 +90,26 @@ def _dense(
             own = slice(3 * i, 3 * i + 3)
             jacobian[t][:, own] = d[t, :, i] * x[i]
             rest[own, own] += np.einsum("r,rcd->cd", error.conj(), dd[t, :, i] * x[i]).real
+            moduli[own, own] += np.einsum("r,rcd->cd", abs(clean[t]), abs(dd[t, :, i] * x[i]))
             for part, unit in enumerate((1, 1j)):
                 column = 3 * k + 2 * (t * k + i) + part
                 jacobian[t][:, column] = unit * bt[:, i]
                 rest[own, column] = rest[column, own] = (error.conj() @ d[t, :, i] * unit).real
+                moduli[own, column] = moduli[column, own] = abs(clean[t]) @ abs(d[t, :, i])
     flat = jacobian.reshape(blocks * rows, unknowns)
-    return np.concatenate((flat.real, flat.imag)), rest
+    return np.concatenate((flat.real, flat.imag)), rest, moduli
 
 
 def _relative(scenes: SceneBatch, bias: torch.Tensor) -> np.ndarray:
     """Relative rounding error of the bound of each scene; infinite where it is singular."""
     bounds = []
-    for root, rest in _roots(scenes, bias):
+    for root, rest, moduli in _roots(scenes, bias):
         scale = np.linalg.norm(root, axis=0)
         unit = root / scale
         gram, hessian = unit.T @ unit, unit.T @ unit - rest / scale / scale[:, None]
         condition = max(np.linalg.cond(gram), np.linalg.cond(hessian))
-        bounds.append(sandwich_rounding(root.shape[0], condition))
+        second = float(np.linalg.norm(moduli / scale / scale[:, None], 2))
+        bounds.append(sandwich_rounding(root.shape[0], condition, second))
     # Beyond a thousandth the digits of the inverse mean nothing.
     return np.where(np.array(bounds) < 1e-3, bounds, math.inf)
 
@@ -159,7 +165,7 @@ def test_a_factor_of_all_elements_is_one_of_the_amplitudes(scenes, factor, sixte
 def test_the_bound_is_the_sandwich_of_every_unknown(scenes: SceneBatch) -> None:
     bound = TARGET.misspecified_cramer_rao_bound(scenes)
     got, expected = (torch.zeros_like(bound.variance) for _ in range(2))
-    for scene, (root, rest) in enumerate(_roots(scenes, bound.bias)):
+    for scene, (root, rest, _) in enumerate(_roots(scenes, bound.bias)):
         count = int(scenes.sources.count[scene])
         if (bound.status[scene, :count] != Status.CONVERGED).any():
             continue

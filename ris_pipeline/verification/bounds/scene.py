@@ -94,10 +94,14 @@ def cramer_rao_rounding(rows: int, condition: float) -> float:
     return BACKWARD_CONSTANT * rows * epsilon(torch.float64) * (1 + condition)
 
 
-def sandwich_rounding(rows: int, condition: float) -> float:
+def sandwich_rounding(rows: int, condition: float, second: float) -> float:
     """Relative rounding of `H^-1 F H^-1`: two inverses, one product, and the place they stand at,
-    which is known to the rounding of one more inverse.
+    which is known to the rounding of one more inverse; and that of H itself, `Re e^H d^2 mu` with
+    e a difference.
 
-    condition: the larger of those of H and of F, of all unknowns, at unit diagonal.
+    condition: the larger of those of H and of F, of all unknowns, at unit diagonal. second: norm
+    of that term at unit diagonal with the snapshots in place of what is left of them; it is large
+    where a slope vanishes, as that by the distance does far out.
     """
-    return 4 * cramer_rao_rounding(rows, condition)
+    difference = BACKWARD_CONSTANT * epsilon(torch.float64) * second
+    return 4 * cramer_rao_rounding(rows, condition) + 2 * condition * difference
