@@ -44,6 +44,9 @@ def to_tensor(name: str, value: Any) -> Tensor:
         raise InputError(f"{name} has dtype {array.dtype}: allowed are numbers")
     # Foreign byte order, negative strides and memory that must not be written are copied away.
     array = np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "W"])
+    # For numpy a complex number may stand where a real one may; kernels of torch end the process.
+    if array.ctypes.data % array.itemsize:
+        array = array.copy()
     try:
         return torch.from_numpy(array)
     except TypeError:

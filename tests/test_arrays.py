@@ -75,6 +75,13 @@ def test_arrays_of_every_make(array: Any) -> None:
     assert np.array_equal(to_tensor("x", array).numpy(), array)
 
 
+def test_complex_numbers_stand_where_kernels_may_load_them() -> None:
+    memory = np.zeros(16 * 5, np.uint8)
+    odd = memory[8 - memory.ctypes.data % 16 :][: 16 * 4].view(np.complex128)
+    assert odd.ctypes.data % 16
+    assert to_tensor("x", odd).data_ptr() % 16 == 0
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -90,7 +90,8 @@ def load_panel(path: Path) -> BelievedPanel:
     check_shape("response", response, (positions.shape[0], 2))
     check_finite("positions", positions)
     check_finite("response", response)
-    return BelievedPanel(Panel(positions, wavelength), torch.view_as_complex(response))
+    # In a mapped file numbers stand at multiples of eight bytes; complex ones need sixteen.
+    return BelievedPanel(Panel(positions, wavelength), torch.view_as_complex(response.clone()))
 
 
 @lru_cache(maxsize=8)

@@ -361,7 +361,7 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "hermitize": _of_matrices,
     "eigenvalues": _of_matrices,
     "singular_values": _of_matrices,
-    "eigengap": lambda: (case for k in (1, 2, 3) for case in _of_matrices(k)),
+    "eigengap": lambda: (case for k in (1, 2, 3, 4) for case in _of_matrices(k)),
     "eigengap_loss": _losses,
     "signal_subspace": _bases,
     "noise_subspace": _bases,

@@ -386,6 +386,11 @@ NAMED: dict[str, Named] = {
         ),
         (
             Cause.STATISTIC,
+            "It adds moduli and squares the sum.",
+            lambda r, a, k: 1 / (_columns(r)[..., k:].mH @ a).abs().sum(-2).square(),
+        ),
+        (
+            Cause.STATISTIC,
             "It weights by 1 / lambda, as the EV method.",
             lambda r, a, k: 1 / _form(a, _weighted_noise(r, k), a).real,
         ),

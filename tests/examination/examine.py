@@ -3,12 +3,14 @@
     python tests/examination/examine.py [--examples 100] [--verdict right] [--name mvdr_spectrum]
 
 Every function of `strangers/manifest.toml` is judged in a process of its own, as the command line
-does it. The table says how many were judged rightly; `--list` names the others.
+does it; of one that ends its process the command line itself is asked, where a law has a process of
+its own. The table says how many were judged rightly; `--list` names the others.
 """
 
 import argparse
 import json
 import signal
+import subprocess
 import sys
 import tomllib
 import traceback
@@ -24,6 +26,7 @@ from ris_pipeline.verification.verify import Judge, Judgement, Verdict
 
 FOLDER = Path(__file__).parent / "strangers"
 LIMIT_S = 120
+CRASHED = "crashed: "
 EXPECTED = {
     "right": Judgement.HOLDS,
     "wrong": Judgement.FAILS,
@@ -69,6 +72,21 @@ def _result(key: str, verdict: Verdict) -> Result:
     return Result(key, verdict.judgement.value, verdict.unstated, causes, red)
 
 
+def ask_the_command_line(entry: dict, examples: int) -> Result:
+    """What `ris-pipeline verify` says."""
+    target = f"{entry['spec']}={entry['name']}"
+    command = [sys.executable, "-m", "ris_pipeline", "verify", target, "--json"]
+    done = subprocess.run(
+        [*command, "--examples", str(examples)], cwd=FOLDER, capture_output=True, text=True
+    )
+    (said,) = json.loads(done.stdout).get("functions") or [{}]
+    if not said:
+        return Result(entry["key"], f"error: {done.stdout}")
+    red = tuple(law["law"] for law in said["laws"] if law["outcome"] == "fails")
+    causes = tuple(one["cause"] for one in said["causes"])
+    return Result(entry["key"], said["verdict"], tuple(said["conventions"]), causes, red)
+
+
 def judged_rightly(entry: dict, result: Result) -> bool:
     """Whether that is what the manifest says; a wrong function may be one of a convention too."""
     if entry["verdict"] == "wrong":
@@ -96,7 +114,7 @@ def main() -> None:
     parser.add_argument("--name")
     parser.add_argument("--key", help="parts of keys, with commas")
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="2 or more")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--json")
     asked = parser.parse_args()
@@ -119,10 +137,14 @@ def main() -> None:
     results = run_tasks(
         lambda entry: examine(entry, asked.examples),
         entries,
-        lambda entry, name: Result(entry["key"], f"crashed: {name}"),
+        lambda entry, name: Result(entry["key"], f"{CRASHED}{name}"),
         asked.processes,
         report,
     )
+    results = [
+        ask_the_command_line(entry, asked.examples) if result.said.startswith(CRASHED) else result
+        for entry, result in zip(entries, results, strict=True)
+    ]
     counts: dict[str, list[bool]] = defaultdict(list)
     for entry, result in zip(entries, results, strict=True):
         good = judged_rightly(entry, result)

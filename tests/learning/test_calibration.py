@@ -89,6 +89,8 @@ def test_a_panel_file_is_what_scenes_are_seen_with(found, tmp_path: Path) -> Non
     read = load_panel(path)
     assert read.response is not None
     assert torch.equal(read.response, found.believed.response)
+    # Some kernels end the process where complex numbers stand at an odd multiple of eight bytes.
+    assert read.response.data_ptr() % 16 == 0
     scenario = SCENARIO.replace(panel_file=str(path))
     plain, seen = (simulate(s, 3, torch.arange(2), torch.float64) for s in (SCENARIO, scenario))
     assert torch.equal(plain.snapshots, seen.snapshots), "what is measured does not change"

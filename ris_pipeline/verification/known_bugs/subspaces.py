@@ -194,7 +194,7 @@ def mvdr_without_hermitization(matrix: Any, steering: Tensor) -> Tensor:
 
 @known_bug(
     "mvdr_spectrum",
-    Cause.LOADING_LOST,
+    Cause.GUARD,
     "One snapshot gives a covariance of rank one, `inv` failed, and `pinv` did not.",
 )
 def mvdr_without_loading(matrix: Any, steering: Tensor) -> Tensor:
