@@ -27,6 +27,7 @@ from ris_pipeline.localization.least_squares.linearisation import linearise
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, SceneSet, Split, covariance_factor
 from ris_pipeline.spectral import LowRankCovariance, nmse
+from ris_pipeline.verification.bounds import product_bound
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +99,10 @@ def test_a_useless_prediction_leaves_the_scene_to_locate(model, scenes, verdict)
     found = localise(replace(model, network=network), few)
     assert (found.verdict == verdict).all()
     assert (found.beta == 1).all()
-    assert torch.equal(found.covariance.dense(), found.fitted.dense())
+    blended, fitted = found.covariance.dense(), found.fitted.dense()
+    # The same columns beside others of zeros, which a kernel may add in another order.
+    allowed = product_bound(1.0, found.covariance.factor.shape[-1], fitted.dtype)
+    assert (blended - fitted).abs().max() <= allowed
 
 
 def test_of_a_source_alone_the_likelihood_decides(model) -> None:
