@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true, assert_within
-from ris_pipeline.verification.families import NAMES
-from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, problem
+from ris_pipeline.verification.families import HERMITIZED, NAMES
+from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
 from ris_pipeline.verification.strategies import some_panel
 from ris_pipeline.verification.target import TARGET, under_test
 
@@ -134,6 +134,18 @@ def test_the_mode_of_torch_does_not_matter(mode: str, size: Size) -> None:
         with MODES[mode]():
             answer = getattr(TARGET, name)(argument, *given.more(name))
         given.check(name, comparable(name, answer))
+
+
+@given(st.sampled_from(tuple(MODES)), st.sampled_from(SIZES))
+def test_the_hermitian_part_is_taken_in_every_mode(mode: str, size: Size) -> None:
+    for name in under_test(HERMITIZED):
+        given = problem(size)
+        expected, bound = given.truth(name)
+        argument = nearly(given, 0.1).argument(name)
+        with MODES[mode]():
+            got = comparable(name, getattr(TARGET, name)(argument, *given.more(name)))
+        # The sum with the skew part is rounded too.
+        assert_within(name, got, expected, 4 * bound, recorded=False)
 
 
 @given(st.sampled_from(SIZES))

@@ -61,6 +61,14 @@ def test_batches_may_come_one_by_one(drawn) -> None:
     assert_within("batches", result.batches, len(losses), 0)
 
 
+@given(loss_sequences())
+def test_losses_that_are_read_once_have_the_same_mean(drawn) -> None:
+    losses, accumulation = drawn
+    stream = (loss for loss in losses)
+    result = TARGET.run_epoch(stream, lambda loss, scale: loss, lambda: None, accumulation)
+    assert_within("epoch loss", result.mean, math.fsum(losses) / len(losses), mean_bound(losses))
+
+
 @given(broken_loss_sequences())
 def test_a_loss_that_is_not_finite_shows(drawn) -> None:
     losses, accumulation = drawn

@@ -24,8 +24,7 @@ def test_the_slope_is_the_whole_slope(size: Size, seed: int) -> None:
         leaf = given.argument(name).clone().requires_grad_()
         answer = slopes.live(name, getattr(TARGET, name)(leaf, *given.more(name)))
         assert_true(f"{name} is attached", answer.requires_grad, "no gradient")
-        direction = slopes.direction(name, given, seed)
-        moved = slopes.moved(name, given, direction)
+        direction, moved = slopes.ways(name, given, seed)
         weight = slopes.gaussian(moved.shape, seed + 100)
         (answer.to(torch.complex128) * torch.from_numpy(weight).conj()).sum().real.backward()
         assert leaf.grad is not None, f"no gradient: {name} is detached"

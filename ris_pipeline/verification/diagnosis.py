@@ -160,6 +160,8 @@ LAW_SYMPTOMS = {
     "test_side_effects::test_no_global_generator_is_seeded": Cause.SIDE_EFFECT,
     "test_side_effects::test_settings_of_the_process_are_left_alone": Cause.SIDE_EFFECT,
     "test_side_effects::test_the_mode_of_torch_does_not_matter": Cause.MODE,
+    "test_size::test_the_skew_part_does_not_count_at_any_size": Cause.NOT_HERMITIAN,
+    "test_side_effects::test_the_hermitian_part_is_taken_in_every_mode": Cause.MODE,
     "test_side_effects::test_a_gradient_that_is_asked_for_does_not_change_the_answer": Cause.MODE,
     "test_memory_layout::test_the_layout_does_not_matter": Cause.MEMORY,
     "test_special_values::test_what_is_not_finite_shows": Cause.NAN_HIDDEN,

@@ -40,8 +40,15 @@ OF_EACH = ("music_spectrum", "mvdr_spectrum")
 
 HERMITIZED = tuple(
     name
-    for name in (*VALUES, "signal_subspace", "noise_subspace", *OF_EACH)
-    if name != "factor_eigengap_loss"
+    for name in (
+        *VALUES,
+        *FUNCTIONS,
+        "signal_subspace",
+        "noise_subspace",
+        *OF_EACH,
+        *ULA,
+    )
+    if name not in ("factor_eigengap_loss", "pseudo_inverse")
 )
 """Functions of the Hermitian part of any matrix."""
 

@@ -84,9 +84,10 @@ def _matrices() -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.ascontiguousarray(m)) for m in matrices)
 
 
+INDEFINITE = "an indefinite matrix"
 SYMPTOMS: tuple[tuple[tuple[Cause, ...], str], ...] = (
     ((), "a positive definite matrix"),
-    ((Cause.SINGULAR_FOR_EIGEN,), "an indefinite matrix"),
+    ((Cause.SINGULAR_FOR_EIGEN,), INDEFINITE),
     ((Cause.NOT_HERMITIAN,), "a matrix that is not Hermitian"),
     ((Cause.BATCH,), "a batch"),
     ((Cause.UNSORTED,), "a diagonal matrix in no order"),
@@ -109,6 +110,14 @@ def _asked(matrix: Tensor) -> Tensor:
 def _of_matrices(*rest: Any) -> Iterator[Case]:
     for matrix, symptom in zip(_matrices(), SYMPTOMS, strict=True):
         yield Case(lambda function, m=matrix: row(function(_asked(m), *rest)), *symptom)
+
+
+def _gaps() -> Iterator[Case]:
+    for k in (1, 2, 3):
+        yield from _of_matrices(k)
+    # Two that tell, since one number is soon met by chance.
+    cases = zip(_of_matrices(N - 1), SYMPTOMS, strict=True)
+    yield from (case for case, (_, where) in cases if where == INDEFINITE)
 
 
 def _losses() -> Iterator[Case]:
@@ -361,7 +370,7 @@ _CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "hermitize": _of_matrices,
     "eigenvalues": _of_matrices,
     "singular_values": _of_matrices,
-    "eigengap": lambda: (case for k in (1, 2, 3, 4) for case in _of_matrices(k)),
+    "eigengap": _gaps,
     "eigengap_loss": _losses,
     "signal_subspace": _bases,
     "noise_subspace": _bases,

@@ -178,7 +178,8 @@ def implementation(
     ours_alone = {Claim.PEAK, Claim.RANGE, Claim.SECOND_DERIVATIVE, Claim.TRANSFORM}
     never: set[Any] = {*ours_alone, *conventions.never}
     if isinstance(adapted, PlainMatrixFunction | PlainSteering):
-        never |= {Claim.NOT_HERMITIAN, Claim.WHOLE, Claim.INFINITE} - adapted.claims
+        asked = {Claim.NOT_HERMITIAN, Claim.WHOLE, Claim.INFINITE, Claim.SPACINGS}
+        never |= asked - adapted.claims
     plain = Implementation(
         name,
         label,

@@ -138,6 +138,7 @@ _HINGES: tuple[tuple[Cause, str, Callable[[Tensor, int, float], Tensor]], ...] =
     (Cause.SCALE, "It takes the mean over the matrices that are active.", _over_active),
     (Cause.NEVER_RESTS, "It has no hinge.", lambda w, k, c: c - _gap(w, k)),
     (Cause.NEVER_RESTS, "It answers |c - gap|.", lambda w, k, c: (c - _gap(w, k)).abs()),
+    (Cause.RANGE, "It is cut at one.", lambda w, k, c: (c - _gap(w, k)).clamp(0, 1)),
     (Cause.NEVER_RESTS, "It answers (c - gap)^2.", lambda w, k, c: (c - _gap(w, k)).square()),
     (Cause.ASCENDING, "Its values ascend.", lambda w, k, c: (c - _upside_down(w, k)).relu()),
     (Cause.SIGN, "It adds the gap.", lambda w, k, c: (c + _gap(w, k)).relu()),

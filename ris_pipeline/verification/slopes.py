@@ -19,7 +19,9 @@ from torch import Tensor
 
 from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import product_bound, separation
+from ris_pipeline.verification.families import HERMITIZED
 from ris_pipeline.verification.problems import Problem
+from ris_pipeline.verification.target import Claim, takes
 
 SLOPES = (
     "hermitize",
@@ -65,6 +67,19 @@ def direction(name: str, given: Problem, seed: int) -> np.ndarray:
     else:
         along = drawn + adjoint(drawn)
     return np.asarray(along / np.linalg.norm(along))
+
+
+def ways(name: str, given: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A direction and the derivative of the answer along it.
+
+    A function of the Hermitian part does not move along the skew part of a direction.
+    """
+    if name in HERMITIZED and takes(Claim.NOT_HERMITIAN):
+        drawn = gaussian(tuple(given.argument(name).shape), seed)
+        along = drawn / np.linalg.norm(drawn)
+        return along, moved(name, given, (along + adjoint(along)) / 2)
+    along = direction(name, given, seed)
+    return along, moved(name, given, along)
 
 
 def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:

@@ -97,6 +97,7 @@ class Claim(StrEnum):
     WHOLE = "arrays of whole numbers"
     PEAK = "a spectrum that keeps its digits at a peak"
     INFINITE = "an infinite distance"
+    SPACINGS = "a spacing for each axis"
 
 
 @dataclass(frozen=True)

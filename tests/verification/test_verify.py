@@ -137,6 +137,7 @@ def test_another_convention_is_named_and_has_to_be_stated(
         ("by_degrees", "ula_music", "degrees"),
         ("of_peak_one", "music_spectrum", "normalized by maximum"),
         ("in_millimetres", "steering_vector", "millimetres"),
+        ("from_the_corner_with_one_spacing", "steering_vector", "corner origin"),
         ("receding", "ula_mvdr", "opposite phase"),
         ("of_unit_norm", "ula_mvdr", "unit norm"),
         ("from_the_axis", "esprit", "angle from the axis"),
@@ -148,6 +149,16 @@ def test_conventions_of_functions_of_a_matrix(function: str, name: str, conventi
     verdict = verdict_on(f"their_conventions:{function}", name)
     assert verdict.judgement is Judgement.CONVENTION
     assert verdict.unstated == (convention,)
+
+
+def test_a_mean_that_answers_what_can_be_read_once_answers_it_rightly() -> None:
+    (failed,) = (
+        r
+        for r in verdict_on("their_bugs:read_twice", "epoch_mean").laws
+        if r.outcome is Outcome.FAILS
+    )
+    assert failed.law == "test_epoch_mean::test_losses_that_are_read_once_have_the_same_mean"
+    assert verdict_on("their_bugs:of_a_list", "epoch_mean").holds
 
 
 def test_a_convention_that_is_not_the_functions_is_refused() -> None:

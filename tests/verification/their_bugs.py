@@ -99,3 +99,11 @@ def refusing_others(a):
     if not torch.allclose(a, a.mH, rtol=1e-5, atol=0.0):
         raise ValueError("not Hermitian")
     return torch.linalg.eigvalsh(a).flip(-1)
+
+
+def read_twice(losses, accumulation):
+    return sum(losses) / max(1, sum(1 for _ in losses))
+
+
+def of_a_list(losses, accumulation):
+    return sum(losses) / len(losses)

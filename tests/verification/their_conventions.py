@@ -46,6 +46,14 @@ def in_millimetres(shape, spacing, azimuth, elevation, distance, wavelength):
     return np.exp(2j * np.pi / wavelength * (distance - length)) / np.sqrt(len(x))
 
 
+def from_the_corner_with_one_spacing(shape, spacing, azimuth, elevation, distance, wavelength):
+    i = np.arange(shape[0] * shape[1])
+    p = np.stack((i % shape[0], i // shape[0], 0 * i), -1) * spacing
+    u = np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)
+    length = np.linalg.norm(distance * np.array(u) - p, axis=-1)
+    return np.exp(2j * np.pi / wavelength * (distance - length)) / np.sqrt(len(i))
+
+
 def _response(n, angles, sign=-1):
     return np.exp(sign * 1j * np.pi * np.outer(np.arange(n), np.sin(angles)))
 

@@ -1,6 +1,6 @@
 """The norm of a group's gradients and the mean loss of an epoch, from plain functions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -181,12 +181,14 @@ _FORMS: dict[str, Callable[[Sequence[float]], Any]] = {
 
 @dataclass(frozen=True)
 class PlainEpochMean:
-    """Somebody's mean over the losses of an epoch; binding None: it takes the losses alone."""
+    """Somebody's mean over the losses of an epoch; binding None: it takes the losses alone;
+    streams: it answers losses that can be read once, rightly or not."""
 
     function: Function
     binding: Binding | None
     form: str = "a list"
     conventions: Conventions = OURS
+    streams: bool = False
 
     @property
     def how(self) -> str:
@@ -202,20 +204,22 @@ class PlainEpochMean:
         accumulation: int = 1,
     ) -> PlainEpoch:
         """`run_epoch` with one loss after another, and the function's mean of them."""
+        once = self.streams and isinstance(batches, Iterator)
         losses = [backward(batch, 1.0) for batch in batches]
-        return PlainEpoch(self.mean(losses, accumulation))
+        return PlainEpoch(self.mean(losses, accumulation, once))
 
-    def mean(self, losses: Sequence[float], accumulation: int) -> float:
+    def mean(self, losses: Sequence[float], accumulation: int, once: bool = False) -> float:
         """The function's answer to losses in double precision.
 
         Raises:
             AssertionError: it changes the losses that it is given.
         """
         given = _FORMS[self.form](losses)
+        handed = iter(given) if once else given
         if self.binding is None:
-            answer = self.function(given)
+            answer = self.function(handed)
         else:
-            answer = self.binding(self.function, {"losses": given, "accumulation": accumulation})
+            answer = self.binding(self.function, {"losses": handed, "accumulation": accumulation})
         left = [float(x) for x in given]
         if not np.array_equal(left, np.asarray(losses, dtype=float), equal_nan=True):
             raise AssertionError(f"the losses are changed: {len(left)} are left of {len(losses)}")
@@ -239,7 +243,8 @@ def adapt_epoch_mean(
             plain = PlainEpochMean(function, binding, form, conventions)
             _, error = call(plain.mean, ([1.0, 2.0, 3.0], 2))
             if error is None or isinstance(error, AssertionError):
-                return plain
+                _, refused = call(plain.mean, ([1.0, 2.0, 3.0], 2, True))
+                return replace(plain, streams=refused is None)
             first = first or error
     said = "" if first is None else describe(first)
     raise InputError(f"it cannot be called as {signature}: {said}")

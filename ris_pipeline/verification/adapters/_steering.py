@@ -29,6 +29,8 @@ BY_POSITIONS = VERIFIED["steering_vector"].parameters
 BY_SHAPE = ("shape", "spacing", *BY_POSITIONS[1:])
 PROBE_WAVELENGTH = 0.3
 """Of the first panel that a function is asked for, metres."""
+PROBED = 6
+"""Its elements."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class PlainSteering:
     @property
     def claims(self) -> frozenset[Claim]:
         """What it takes beyond plain sources."""
-        return frozenset(c for c in Claim if self.infinite or c is not Claim.INFINITE)
+        never = {Claim.INFINITE: not self.infinite, Claim.SPACINGS: self.square}
+        return frozenset(claim for claim in Claim if not never.get(claim))
 
     @property
     def how(self) -> str:
@@ -180,13 +183,13 @@ def adapt_steering(
     answered: PlainSteering | None = None
     for plain in _ways(function, names, backend, conventions):
         answer, error = _probed(plain, ())
-        if error is None and answer.shape == (2,):
+        if error is None and answer.shape == (PROBED,):
             if bool(torch.allclose(answer.detach().to(torch.complex128), _truth(), atol=1e-5)):
                 return _completed(plain)
             answered = answered or plain
             continue
         if error is None:
-            error = ValueError(f"answers shape {tuple(answer.shape)}, expected (2,)")
+            error = ValueError(f"answers shape {tuple(answer.shape)}, expected ({PROBED},)")
         if isinstance(error, AssertionError):
             # For the laws to say.
             answered = answered or plain
@@ -204,7 +207,7 @@ def _completed(plain: PlainSteering) -> PlainSteering:
     for turned in (False, True):
         # As many as there are neither elements nor coordinates.
         several, failed = _probed(replace(plain, turned=turned), (4,))
-        if failed is None and several.shape == (4, 2):
+        if failed is None and several.shape == (4, PROBED):
             return replace(plain, batched=True, turned=turned)
     return plain
 
@@ -281,8 +284,10 @@ def _exchanged(order: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _probe(batch: tuple[int, ...], live: bool = False) -> tuple[Panel, tuple[Tensor, ...]]:
-    """Two elements, and one direction to them or several."""
-    positions = torch.tensor([[-0.1, 0, 0], [0.1, 0, 0]], dtype=torch.float64)
+    """Three columns of two elements, and one direction to them or several: as many as there are
+    neither coordinates nor numbers in a pair of spacings, which would do by chance."""
+    offsets = ((x, y, 0.0) for y in (-0.1, 0.1) for x in (-0.2, 0.0, 0.2))
+    positions = torch.tensor(list(offsets), dtype=torch.float64)
     where = tuple(
         torch.full(batch, x, dtype=torch.float64).requires_grad_(live) for x in (0.1, 0.2, 3.0)
     )

@@ -308,6 +308,19 @@ def rounded_without_gradients(ours: Function, matrix: Any, *rest: Any) -> Tensor
     return ours(matrix.to(torch.complex64).to(matrix.dtype), *rest)
 
 
+@_of(
+    Cause.MODE,
+    "`.mH` costs a copy, and at inference R comes from a product.",
+    "eigengap",
+)
+def hermitian_in_training_alone(ours: Function, matrix: Any, *rest: Any) -> Tensor:
+    """Under `no_grad` the lower triangle counts, as it is."""
+    if torch.is_grad_enabled() or not _tensor(matrix):
+        return ours(matrix, *rest)
+    lower = matrix.tril()
+    return ours(lower + lower.tril(-1).mH, *rest)
+
+
 @_of(Cause.MODE, "Jitter for stable gradients, in training alone.", *VALUES, *BASES)
 def jittered_in_training(ours: Function, matrix: Any, *rest: Any) -> Tensor:
     """A matrix that asks for a gradient is moved by a ten-thousandth."""

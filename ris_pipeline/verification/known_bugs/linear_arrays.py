@@ -153,6 +153,13 @@ def mvdr_loaded(matrix: Tensor, angles: Tensor) -> Tensor:
     return ula_mvdr(matrix + 1e-3 * torch.eye(matrix.shape[-1]), angles)
 
 
+@known_bug("ula_mvdr", Cause.NOT_HERMITIAN, "`abs` against an imaginary part of rounding.")
+def mvdr_of_a_modulus(matrix: Tensor, angles: Tensor) -> Tensor:
+    """`1 / |a^H R^-1 a|` of the matrix as it is."""
+    a = ula_steering(matrix.shape[-1], angles).to(matrix.dtype)
+    return 1 / (a.conj() * torch.linalg.solve(matrix, a)).sum(-2).abs()
+
+
 @known_bug("ula_music", Cause.AXES, _AXES)
 def music_of_cosines(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`cos` for `sin`: angles from the axis of the array."""

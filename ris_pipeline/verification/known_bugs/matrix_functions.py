@@ -76,6 +76,12 @@ def projection_of_the_lower_triangle(matrix: Tensor) -> Tensor:
     return _made(values.clamp_min(0), vectors)
 
 
+@known_bug("whitening", Cause.NOT_HERMITIAN, "`cholesky` reads one triangle.")
+def whitened_by_the_lower_triangle(matrix: Tensor) -> Tensor:
+    """`L^-1`, R handed to `cholesky` as it comes."""
+    return torch.linalg.inv(torch.linalg.cholesky(matrix))
+
+
 @known_bug("whitening", Cause.ROOT, "`R^-1 x` for `R^-1/2 x`.")
 def whitened_by_the_inverse(matrix: Tensor) -> Tensor:
     """`R^-1` in place of its root."""

@@ -75,6 +75,25 @@ def hermitize_mapped_over_the_first(matrix: Tensor) -> Tensor:
     return _Half.apply(matrix)
 
 
+class _StraightThrough(torch.autograd.Function):
+    """`(R + R^H) / 2` whose gradient goes to R as it comes."""
+
+    @staticmethod
+    def forward(context: Any, matrix: Tensor) -> Tensor:
+        return (matrix + matrix.mH) / 2
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+@known_bug("hermitize", Cause.CHAIN_RULE, "A straight-through estimator, as for a quantiser.")
+def hermitize_straight_through(matrix: Tensor) -> Tensor:
+    """The gradient is not Hermitian where what follows is not a function of Hermitian matrices."""
+    answer: Tensor = _StraightThrough.apply(matrix)
+    return answer
+
+
 class _Gap(torch.autograd.Function):
     generate_vmap_rule = True
 

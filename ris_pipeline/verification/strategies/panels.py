@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.scene import Panel
-from ris_pipeline.verification.target import taken
+from ris_pipeline.verification.target import Claim, taken, takes
 
 REAL_DTYPES = (torch.float64, torch.float32)
 
 
 def some_panel(dtype: torch.dtype) -> Panel:
-    """Four by three elements on a regular grid, the spacings of its two axes unlike."""
+    """Four by three elements on a regular grid, the spacings of its two axes unlike if they may."""
     x, y = np.meshgrid(np.arange(4) - 1.5, np.arange(3) - 1.0)
-    flat = np.stack((0.125 * x.ravel(), 0.1875 * y.ravel(), np.zeros(12)), axis=-1)
+    across = 0.1875 if takes(Claim.SPACINGS) else 0.125
+    flat = np.stack((0.125 * x.ravel(), across * y.ravel(), np.zeros(12)), axis=-1)
     return Panel(torch.from_numpy(flat).to(dtype), 0.25)
 
 
@@ -61,7 +62,8 @@ def sources_anywhere(draw: st.DrawFn, regular: bool = False) -> Sources:
     dtype = draw(st.sampled_from(taken(REAL_DTYPES)))
     wavelength = draw(st.sampled_from((0.25, 1.0, 0.3, 0.0125)))
     if regular:
-        shape, spacing = draw(st.sampled_from(((2, 1), (1, 3), (3, 2), (5, 4), (20, 15)))), (3, 5)
+        shape = draw(st.sampled_from(((2, 1), (1, 3), (3, 2), (5, 4), (20, 15))))
+        spacing = (3, 5) if takes(Claim.SPACINGS) else (5, 5)
         x, y = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape))
         positions = np.stack((spacing[0] * x.ravel(), spacing[1] * y.ravel(), 0 * x.ravel()), -1)
         positions = positions * wavelength / 8

@@ -16,7 +16,7 @@ from ris_pipeline.config import (
     Wavefront,
 )
 from ris_pipeline.scene import SceneBatch, simulate
-from ris_pipeline.verification.target import taken
+from ris_pipeline.verification.target import Claim, taken, takes
 
 WAVEFRONTS: tuple[Wavefront, ...] = ("plane", "fresnel", "spherical")
 REAL_DTYPES = (torch.float64, torch.float32)
@@ -86,9 +86,11 @@ def settings_before_a_panel(
     draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = REAL_DTYPES
 ) -> Setting:
     """A panel of up to 4 x 4 elements; a source at 8 times its extent at least."""
+    size = draw(st.integers(1, 4)), draw(st.integers(2, 4))
+    along, across = draw(st.sampled_from((0.5, 0.25))), draw(st.sampled_from((0.5, 1.0)))
     scenario = Scenario(
-        panel=(draw(st.integers(1, 4)), draw(st.integers(2, 4))),
-        spacing=(draw(st.sampled_from((0.5, 0.25))), draw(st.sampled_from((0.5, 1.0)))),
+        panel=size,
+        spacing=(along, across if takes(Claim.SPACINGS) else along),
         wavelength=draw(st.sampled_from((0.25, 1.0, 0.3))),
         sources=(1, 1),
     )
