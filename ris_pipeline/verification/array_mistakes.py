@@ -166,7 +166,31 @@ def _power(matrix: Tensor, power: float) -> Tensor:
     return (vectors * values.clamp_min(0)[..., None, :] ** power) @ vectors.mH
 
 
+def _by_newton_schulz(matrix: Tensor, steps: int) -> Tensor:
+    """The coupled iteration, from R / |R|_F (N. J. Higham, Functions of Matrices, eq. (6.35))."""
+    norm = torch.linalg.matrix_norm(hermitize(matrix))[..., None, None]
+    y, z = hermitize(matrix) / norm, _eye(matrix).expand_as(matrix)
+    for _ in range(steps):
+        step = (3 * _eye(matrix) - z @ y) / 2
+        y, z = y @ step, step @ z
+    return y * norm.sqrt()
+
+
+def _with_scaled_rows(matrix: Tensor) -> Tensor:
+    values, vectors = eigh(matrix)
+    return (values.clamp_min(0).sqrt()[..., None] * vectors) @ vectors.mH
+
+
 ROOTS: Named = (
+    (Cause.AXES, "It scales the rows of V.", _with_scaled_rows),
+    *(
+        (
+            Cause.UNCONVERGED,
+            f"{steps} steps of Newton and Schulz.",
+            lambda r, steps=steps: _by_newton_schulz(r, steps),
+        )
+        for steps in (3, 4, 5, 6, 8, 10, 12, 15)
+    ),
     (Cause.ROOT, "It answers the Cholesky factor.", _cholesky),
     (Cause.ROOT, "It answers the adjoint of the Cholesky factor.", lambda r: _cholesky(r).mH),
     (Cause.ROOT, "It takes the root of every entry.", lambda r: hermitize(r).sqrt()),

@@ -111,6 +111,12 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
         (Cause.CLIPPED, "Negative losses as zero.", lambda x, a: _mean(max(v, 0.0) for v in x)),
         (Cause.FENCEPOST, "Without the first loss.", lambda x, a: _mean(x[1:] or x)),
         (Cause.FENCEPOST, "Without the last loss.", lambda x, a: _mean(x[:-1] or x)),
+        (Cause.TIES, "Equal losses count once.", lambda x, a: _mean(set(x))),
+        (
+            Cause.LAST_GROUP,
+            "Divided by the batches of full steps.",
+            lambda x, a: sum(x) / (max(1, len(x) // a) * a),
+        ),
         (Cause.STATISTIC, "The median.", lambda x, a: statistics.median(x)),
         (Cause.STATISTIC, "A moving average.", _smoothed),
         (Cause.STATISTIC, "The largest loss.", lambda x, a: max(x)),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris_pipeline.spectral import eigengap
 from ris_pipeline.verification.case import Case, Run, row
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.oracles import ula
@@ -125,6 +126,11 @@ def _factor_losses() -> Iterator[Case]:
                     (Cause.DETACHED, *resting),
                     f"the gradient at {where}",
                 )
+    both = torch.from_numpy(_gaussian(2, N, 3))
+    for k in (1, 2):
+        between = float(eigengap(both @ both.mH, k).mean())
+        one = "a batch with one gap open"
+        yield Case(_run(both, k, between), (Cause.MEAN_TOO_EARLY, Cause.BATCH), one)
     # The next eigenvalue is zero.
     symptoms, where = (Cause.OFF_BY_ONE, Cause.SIZE), "as many signals as columns"
     yield Case(_run(torch.from_numpy(_gaussian(N, 3)), 3, 100.0), symptoms, where)

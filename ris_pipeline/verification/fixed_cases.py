@@ -288,6 +288,16 @@ def _epochs() -> Iterator[Case]:
             where,
         )
     yield Case(_afterwards, (Cause.OVERWRITTEN,), "the list of losses afterwards")
+    yield Case(_once_more, (Cause.REMEMBERS,), "the same losses after others")
+
+
+def _once_more(function: Callable[..., Any]) -> Numbers:
+    """Whether the mean is another one than before."""
+    means = [
+        function(list(losses), lambda loss, scale: loss, lambda: None, 1).mean
+        for losses in ((5.0, 1.0), (64.0, 32.0), (5.0, 1.0))
+    ]
+    return row(torch.tensor(means[0] != means[2]))
 
 
 def _afterwards(function: Callable[..., Any]) -> Numbers:

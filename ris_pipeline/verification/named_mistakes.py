@@ -67,6 +67,15 @@ SAMPLE_COVARIANCES: Named = (
         "It subtracts the mean and divides by T - 1, as numpy.cov.",
         lambda x: _products(_centred(x)) / (x.shape[-1] - 1),
     ),
+    (Cause.ROWS, "It answers X^H X / N.", lambda x: x.mH @ x / x.shape[-2]),
+    *(
+        (
+            Cause.CHUNK,
+            f"What does not fill {size} snapshots is in the divisor alone.",
+            lambda x, size=size: _products(_whole_blocks(x, size)) / x.shape[-1],
+        )
+        for size in (16, 32, 64)
+    ),
     (Cause.ROWS, "It answers X^H X / T.", lambda x: x.mH @ x / x.shape[-1]),
     (
         Cause.ROOT,
@@ -107,6 +116,11 @@ GAPS: Named = tuple(
             Cause.STATISTIC,
             "From the mean of the first k to that of the rest.",
             lambda w, k: w[..., :k].mean(-1) - w[..., k:].mean(-1),
+        ),
+        (
+            Cause.STATISTIC,
+            "The largest gap from k on.",
+            lambda w, k: -w[..., k - 1 :].diff(dim=-1).amin(-1),
         ),
         (Cause.STATISTIC, "The largest gap, whatever k.", lambda w, k: -w.diff(dim=-1).amin(-1)),
         (Cause.OFF_BY_ONE, "From lambda_1 to lambda_k+1.", lambda w, k: w[..., 0] - w[..., k]),
@@ -228,6 +242,11 @@ FACTOR_HINGES: Named = (
         "It takes singular values of F for eigenvalues of F F^H.",
         lambda f, k, c: (c - _gap(_of_factor(f).clamp_min(0).sqrt(), k)).relu().mean(),
     ),
+    (
+        Cause.ROOT,
+        "It squares the gap of the singular values.",
+        lambda f, k, c: (c - _gap(_of_factor(f).clamp_min(0).sqrt(), k).square()).relu().mean(),
+    ),
 )
 
 
@@ -241,7 +260,23 @@ def _scaled(matrix: Tensor, k: int) -> Tensor:
     return vectors[..., :k] * values[..., None, :k].abs()
 
 
+def _iterated(matrix: Tensor, k: int, steps: int) -> Tensor:
+    """Orthogonal iteration (Golub and Van Loan, section 8.2.4) from the first unit vectors."""
+    basis = torch.eye(matrix.shape[-1], dtype=matrix.dtype)[:, :k].expand(*matrix.shape[:-1], k)
+    for _ in range(steps):
+        basis = torch.linalg.qr(hermitize(matrix) @ basis)[0]
+    return basis
+
+
 SIGNAL_BASES: Named = (
+    *(
+        (
+            Cause.UNCONVERGED,
+            f"{steps} steps of orthogonal iteration.",
+            lambda r, k, steps=steps: _iterated(r, k, steps),
+        )
+        for steps in (1, 3, 5, 10, 20)
+    ),
     (Cause.NOT_ORTHONORMAL, "Its columns are times lambda.", _scaled),
     (
         Cause.NOT_ORTHONORMAL,
@@ -254,6 +289,7 @@ SIGNAL_BASES: Named = (
             (Cause.OFF_BY_ONE, "The first column is left out.", lambda v, k: v[..., 1 : k + 1]),
             (Cause.ASCENDING, "The last k columns.", lambda v, k: v[..., -k:]),
             (Cause.ROWS, "The first k rows.", lambda v, k: v[..., :k, :].mT),
+            (Cause.ROWS, "The last k rows.", lambda v, k: v.flip(-1)[..., -k:, :].mT),
             (Cause.ROWS, "The first k rows of V^H.", lambda v, k: v.mH[..., :k].contiguous()),
             (Cause.ROWS, "The rows in reverse.", lambda v, k: v[..., :k].flip(-2)),
             (Cause.ROWS, "The rows in reverse.", lambda v, k: v.flip(-2)[..., -k:]),
@@ -270,6 +306,16 @@ NOISE_BASES: Named = tuple(
     )
 )
 PROJECTORS: Named = (
+    (
+        Cause.BROADCAST,
+        "It multiplies the sums of the columns.",
+        lambda u: u.sum(-1)[..., :, None] * u.conj().sum(-1)[..., None, :],
+    ),
+    (
+        Cause.AXES,
+        "It reshapes U^* for U^H.",
+        lambda u: u @ u.conj().resolve_conj().reshape(*u.shape[:-2], u.shape[-1], u.shape[-2]),
+    ),
     (Cause.OFF_BY_ONE, "Of the last column alone.", lambda u: projector(u[..., -1:])),
     (Cause.OFF_BY_ONE, "Of the first column alone.", lambda u: projector(u[..., :1])),
     (Cause.OFF_BY_ONE, "The last column is left out.", lambda u: projector(u[..., :-1])),
@@ -284,7 +330,18 @@ def _form(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
     return (left.conj() * (middle @ right)).sum(-2)
 
 
+def _real_products(x: Tensor, a: Tensor) -> Tensor:
+    return (a.real * (x @ a).real).sum(-2)
+
+
 _FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
+    (Cause.RECIPROCAL, "It answers upside down.", lambda x, a: _form(a, x, a).real),
+    (Cause.REAL_PART, "It multiplies real parts alone.", _real_products),
+    (
+        Cause.STATISTIC,
+        "It adds the moduli of the products.",
+        lambda x, a: (a.abs() * (x @ a).abs()).sum(-2),
+    ),
     (Cause.CONJUGATED, "It takes |a^T X a|.", lambda x, a: _form(a.conj(), x, a).abs()),
     (Cause.CONJUGATED, "It takes Re a^T X a.", lambda x, a: _form(a.conj(), x, a).real),
     (Cause.REAL_PART, "It takes a^H Re X a.", lambda x, a: _form(a, x.real.to(a.dtype), a).real),
@@ -339,6 +396,34 @@ def _noise_projector(matrix: Tensor, k: int) -> Tensor:
 
 def _inverse(matrix: Tensor) -> Tensor:
     return torch.linalg.inv(hermitize(matrix))
+
+
+def _by_adjoint_factor(matrix: Tensor) -> Tensor:
+    """R = L L^H solved with L^H for L."""
+    factor = torch.linalg.cholesky(hermitize(matrix)).mH
+    return torch.linalg.inv(factor @ factor.mH)
+
+
+def _capon(inverse: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda r, a: 1 / _form(a, inverse(r).to(a.dtype), a).real
+
+
+def _without(share: float) -> Callable[[Tensor], Tensor]:
+    return lambda r: torch.linalg.pinv(hermitize(r), rtol=share, hermitian=True)
+
+
+INVERTED: Named = (
+    (Cause.AXES, "It solves with L^H for L.", _capon(_by_adjoint_factor)),
+    (Cause.BROADCAST, "It inverts every entry.", _capon(lambda r: 1 / hermitize(r))),
+    *(
+        (
+            Cause.GUARD,
+            f"It leaves out eigenvalues below {share:g} of the largest.",
+            _capon(_without(share)),
+        )
+        for share in (0.1, 0.05, 0.01)
+    ),
+)
 
 
 def _by_transposed_factor(matrix: Tensor) -> Tensor:
@@ -396,7 +481,7 @@ NAMED: dict[str, Named] = {
             lambda r, a, k: 1 / _form(a, _weighted_noise(r, k), a).real,
         ),
     ),
-    "mvdr_spectrum": (*_spectra(_inverse), *_solved_transposed()),
+    "mvdr_spectrum": (*_spectra(_inverse), *_solved_transposed(), *INVERTED),
     "bartlett_spectrum": _spectra(hermitize),
 }
 """By the names of `target.places()`."""

@@ -102,7 +102,7 @@ def turned(slopes: list[Seen]) -> Iterator[Diagnosis]:
 def reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     """Whether its values are ours in no order."""
     wrong = [one for one in seen if not one.right() and not set(one.case.symptoms) & set(ASIDE)]
-    if place in ("eigenvalues", "singular_values") and wrong:
+    if place in ("eigenvalues", "singular_values", "esprit", "root_music") and wrong:
         share = sum(map(_in_another_order, wrong)) / len(wrong)
         yield Diagnosis(Cause.UNSORTED, "", "Its values are ours in another order.", None, share)
 

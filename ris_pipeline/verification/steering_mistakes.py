@@ -92,6 +92,40 @@ def _to_the_middle(positions: Tensor, wavelength: float) -> Tensor:
     return positions + shift
 
 
+def _counts(positions: Tensor) -> Tensor:
+    return torch.tensor([len(positions[:, axis].unique()) for axis in (0, 1)])
+
+
+def _to_one_middle(positions: Tensor, wavelength: float) -> Tensor:
+    """`i - (n_x - 1) / 2` for both axes."""
+    across, along = _counts(positions).tolist()
+    other = positions.clone()
+    other[:, 1] += (along - across) / 2 * _spacings(positions)[1]
+    return other
+
+
+def _stretched(positions: Tensor, wavelength: float) -> Tensor:
+    """`linspace(-n d / 2, n d / 2, n)`."""
+    counts = _counts(positions)
+    other = positions.clone()
+    other[:, :2] *= counts / (counts - 1).clamp_min(1)
+    return other
+
+
+def _in_steps(panel: Panel, *where: Any) -> Tensor:
+    ours = steering_vector(panel, *where)
+    turns = (ours.angle() / (2 * math.pi) * 64).round() / 64
+    return torch.polar(ours.abs(), 2 * math.pi * turns)
+
+
+def _along_squares(
+    panel: Panel, azimuth: Tensor, elevation: Tensor, distance: Tensor, *front: Any
+) -> Tensor:
+    place = (distance[..., None] * direction_cosines(azimuth, elevation))[..., None, :]
+    square = (place - panel.positions).square().sum(-1)
+    return _wave(panel, distance[..., None] - square)
+
+
 def _exchanged(positions: Tensor, wavelength: float) -> Tensor:
     """The spacings of the axes exchanged."""
     steps = _spacings(positions)
@@ -210,6 +244,14 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, -0.5))),
     (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, 0.5))),
     (Cause.OFF_CENTRE, "The middle is i - n // 2.", _moved(_to_the_middle)),
+    (Cause.AXES, "The middle of x is that of both axes.", _moved(_to_one_middle)),
+    (Cause.SCALE, "n elements over n spacings, not n - 1.", _moved(_stretched)),
+    (Cause.ROUNDED, "Its phases are rounded to 64 a turn.", _in_steps),
+    (
+        Cause.ROOT,
+        "It takes the squared distance.",
+        _along_squares,
+    ),
     (Cause.OFF_CENTRE, "From the corner.", _moved(lambda q, w: q - q.amin(0))),
     (Cause.OFF_CENTRE, "Centred once more.", _moved(lambda q, w: q - q.mean(0))),
     (
