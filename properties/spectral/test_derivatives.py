@@ -5,13 +5,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ris_pipeline._laws import adjoint
 from ris_pipeline.verification import slopes
 from ris_pipeline.verification.bounds import steering_slope_bound, steering_step
 from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.oracles import steering_at
 from ris_pipeline.verification.problems import Size, fresh, problem
-from ris_pipeline.verification.strategies import extent_of, some_panel
-from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, takes, under_test
+from ris_pipeline.verification.strategies import Domain, extent_of, some_panel
+from ris_pipeline.verification.target import (
+    TARGET,
+    Claim,
+    DoesNotApply,
+    taken,
+    takes,
+    under_test,
+)
 
 SIZES = tuple(Size(n, batch, k=k) for n, k in ((4, 2), (5, 1)) for batch in ((), (2,)))
 seeds = st.integers(0, 3)
@@ -52,6 +60,28 @@ def test_the_slope_by_the_steering_vectors(size: Size, seed: int) -> None:
         slope = np.vdot(leaf.grad.resolve_conj().numpy(), direction).real
         bound = slopes.slope_bound(name, given, weight) * float(np.linalg.norm(direction))
         expected = float((weight * moved).sum())
+        assert_within(f"slope of {name}", slope, expected, bound, recorded=False)
+
+
+@given(seeds)
+def test_a_simple_eigenvalue_has_its_slope_beside_equal_ones(seed: int) -> None:
+    taken((Domain.REPEATED,))
+    given = problem(Size(4, k=1))
+    values, vectors = np.array([5.0, 3.0, 1.0, 1.0]), given.vectors
+    direction = slopes.direction("eigenvalues", given, seed)
+    along = np.diagonal(adjoint(vectors) @ direction @ vectors).real
+    for name in under_test(("eigenvalues", "singular_values", "eigengap", "eigengap_loss")):
+        leaf = torch.from_numpy((vectors * values) @ adjoint(vectors)).requires_grad_()
+        rest = {"eigengap": (1,), "eigengap_loss": (1, 10.0)}.get(name, ())
+        answer = getattr(TARGET, name)(leaf, *rest)
+        assert_true(f"{name} is attached", answer.requires_grad, "no gradient")
+        (
+            answer.double() if answer.ndim == 0 else answer.double()[0] - answer.double()[1]
+        ).backward()
+        assert leaf.grad is not None, f"no gradient: {name} is detached"
+        slope = np.vdot(leaf.grad.resolve_conj().to(torch.complex128).numpy(), direction).real
+        expected = float(along[0] - along[1]) * (-1 if name == "eigengap_loss" else 1)
+        bound = slopes.simple_bound(values, 2.0)
         assert_within(f"slope of {name}", slope, expected, bound, recorded=False)
 
 

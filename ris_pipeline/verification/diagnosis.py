@@ -179,6 +179,9 @@ LAW_SYMPTOMS = {
     "test_scale::test_the_skew_part_does_not_count_at_any_scale": Cause.GUARD,
     "test_steering_anywhere::test_many_directions_at_once": Cause.BATCH,
     "test_steering_anywhere::test_at_infinity_there_is_a_plane_wave_or_no_answer": Cause.GUARD,
+    "test_derivatives::test_a_simple_eigenvalue_has_its_slope_beside_equal_ones": (
+        Cause.DIVIDES_BY_GAPS
+    ),
     "test_derivatives::test_the_slope_is_the_whole_slope": Cause.DETACHED,
     "test_derivatives::test_the_slope_by_the_steering_vectors": Cause.DETACHED,
     "test_derivatives::test_the_slope_of_a_steering_vector": Cause.DETACHED,

@@ -13,6 +13,8 @@ and the second derivative of an eigenvalue is `2 sum_{j != i} |H_ij|^2 / (l_i - 
 II-2.36).
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -152,6 +154,12 @@ def slope_bound(name: str, given: Problem, weight: np.ndarray) -> float:
     nearest = min(float(separation(values, place).min()) for place in range(n))
     condition = 1.0 if name in LINEAR else 1 + float(values.max()) / nearest
     return float(product_bound(float(np.linalg.norm(weight)), n, torch.complex128)) * condition**2
+
+
+def simple_bound(values: np.ndarray, separation: float) -> float:
+    """The same of a difference of two simple eigenvalues, so far from each other and the rest."""
+    condition = 1 + float(np.abs(values).max()) / separation
+    return float(product_bound(math.sqrt(2), len(values), torch.complex128)) * condition**2
 
 
 def curved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:

@@ -274,6 +274,25 @@ def hinge_detached(covariance: Any, k: int | Tensor, margin: Any) -> Tensor:
     return torch.relu(margin - gap).mean() + 0 * matrix.abs().sum()
 
 
+def _quotients(covariance: Any) -> Tensor:
+    """`v_i^H A v_i` with differentiated eigenvectors, descending."""
+    matrix = hermitian(dense(covariance))
+    vectors = torch.linalg.eigh(matrix)[1]
+    return (vectors.conj() * (matrix @ vectors)).real.sum(-2).flip(-1)
+
+
+@known_bug("eigenvalues", Cause.DIVIDES_BY_GAPS, "Both are at hand after `eigh`.")
+def eigenvalues_through_eigenvectors(covariance: Any) -> Tensor:
+    """Rayleigh quotients: no slope, not even of simple values, where two others are equal."""
+    return _quotients(covariance)
+
+
+@known_bug("eigengap", Cause.DIVIDES_BY_GAPS, "Both are at hand after `eigh`.")
+def eigengap_through_eigenvectors(covariance: Any, k: int | Tensor) -> Tensor:
+    """A difference of Rayleigh quotients."""
+    return gap_at(_quotients(covariance), k)
+
+
 @known_bug(
     "eigengap_loss",
     Cause.DIVIDES_BY_GAPS,
