@@ -1,16 +1,22 @@
 """Mistakes made with snapshots, loading, averages, roots and model order."""
 
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ris_pipeline.spectral import eigenvalue_aic, eigenvalues, hermitize, sample_covariance
+from ris_pipeline.spectral import (
+    eigenvalues,
+    hermitize,
+    ledoit_wolf,
+    sample_covariance,
+)
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.linear_array_mistakes import LINEAR_ARRAYS
+from ris_pipeline.verification.model_order_mistakes import MODEL_ORDERS
 
 Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
 
@@ -176,13 +182,16 @@ def _by_newton_schulz(matrix: Tensor, steps: int) -> Tensor:
     return y * norm.sqrt()
 
 
-def _with_scaled_rows(matrix: Tensor) -> Tensor:
-    values, vectors = eigh(matrix)
+def _with_scaled_rows(ascending: bool, matrix: Tensor) -> Tensor:
+    values, vectors = (x.flip(-1) if ascending else x for x in eigh(matrix))
     return (values.clamp_min(0).sqrt()[..., None] * vectors) @ vectors.mH
 
 
 ROOTS: Named = (
-    (Cause.AXES, "It scales the rows of V.", _with_scaled_rows),
+    *(
+        (Cause.AXES, "It scales the rows of V.", partial(_with_scaled_rows, turn))
+        for turn in (False, True)
+    ),
     *(
         (
             Cause.UNCONVERGED,
@@ -248,6 +257,11 @@ def _of_the_batch(error: Tensor, distance: Tensor, count: int) -> Tensor:
 
 SHRINKAGES: Named = (
     (
+        Cause.STATISTIC,
+        "It subtracts the mean.",
+        lambda x: ledoit_wolf(x - x.mean(-1, keepdim=True)),
+    ),
+    (
         Cause.SCALE,
         "Its error is that of one snapshot.",
         _shrunk(lambda e, d, t: (e / d).clamp(0, 1)),
@@ -269,85 +283,6 @@ SHRINKAGES: Named = (
     (Cause.ZERO_TERM, "It does not shrink.", sample_covariance),
     (Cause.ROOT, "Its weight is a root.", _shrunk(lambda e, d, t: _usual(e, d, t).sqrt())),
 )
-
-
-def _criterion(
-    combine: Callable[[Tensor, Tensor, int], Tensor],
-) -> Callable[[Tensor, int], Tensor]:
-    """The k of the smallest of another sum of the likelihood and k."""
-
-    def made(values: Tensor, samples: int) -> Tensor:
-        m = values.shape[-1]
-        k = torch.arange(m, dtype=values.dtype)
-        likelihood = eigenvalue_aic(values, samples) / 2 - k * (2 * m - k)
-        return combine(likelihood, k, m).argmin(-1)
-
-    return made
-
-
-def _weighted(weight: Callable[[int], float]) -> Callable[[Tensor, int], Tensor]:
-    """Another price of a parameter, by the number of samples."""
-    return lambda values, samples: _criterion(
-        lambda likelihood, k, m: likelihood + weight(samples) * k * (2 * m - k)
-    )(values, samples)
-
-
-def _numbers(price: Callable[[int], float]) -> Named:
-    """Of a criterion with that price of a parameter."""
-    right = _weighted(price)
-
-    def less(values: Tensor, samples: int) -> Tensor:
-        return _criterion(
-            lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[
-                ..., : max(1, m - 1)
-            ]
-        )(values, samples)
-
-    def real(values: Tensor, samples: int) -> Tensor:
-        return _criterion(
-            lambda likelihood, k, m: likelihood + price(samples) * k * (2 * m - k + 1) / 2
-        )(values, samples)
-
-    def largest(values: Tensor, samples: int) -> Tensor:
-        return _criterion(
-            lambda likelihood, k, m: -(likelihood + price(samples) * k * (2 * m - k))
-        )(values, samples)
-
-    def later(values: Tensor, samples: int) -> Tensor:
-        return _criterion(
-            lambda likelihood, k, m: (
-                torch.cat((likelihood[..., 1:], torch.zeros_like(likelihood[..., :1])), -1)
-                + price(samples) * k * (2 * m - k)
-            )
-        )(values, samples)
-
-    def priced_by(count: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
-        return lambda values, samples: _criterion(
-            lambda likelihood, k, m: likelihood + price(samples) * count(k, m)
-        )(values, samples)
-
-    return (
-        (Cause.ZERO_TERM, "It has no penalty.", _weighted(lambda n: 0.0)),
-        (Cause.HALF, "Its penalty is half of ours.", _weighted(lambda n: price(n) / 2)),
-        (Cause.HALF, "Its penalty is twice ours.", _weighted(lambda n: 2 * price(n))),
-        (Cause.LOGARITHM, "Its logarithm is decimal.", _weighted(lambda n: math.log10(n) / 2)),
-        (Cause.LOGARITHM, "Its logarithm is binary.", _weighted(lambda n: math.log2(n) / 2)),
-        (Cause.SCALE, "It answers AIC.", _weighted(lambda n: 1.0)),
-        (Cause.SCALE, "It answers MDL.", _weighted(lambda n: math.log(n) / 2)),
-        (Cause.REAL_PART, "It counts the parameters of real data.", real),
-        (Cause.SIGN, "It takes the largest.", largest),
-        (Cause.OFF_BY_ONE, "It answers k + 1.", lambda v, n: right(v, n) + 1),
-        (Cause.OFF_BY_ONE, "It answers k - 1.", lambda v, n: right(v, n) - 1),
-        (Cause.OFF_BY_ONE, "It never asks for m - 1.", less),
-        (Cause.OFF_BY_ONE, "Its tail begins one later.", later),
-        (
-            Cause.OFF_BY_ONE,
-            "It counts k (2 m - k + 1).",
-            priced_by(lambda k, m: k * (2 * m - k + 1)),
-        ),
-        (Cause.SCALE, "It counts k.", priced_by(lambda k, m: k)),
-        (Cause.SCALE, "It counts 2 k m.", priced_by(lambda k, m: 2 * k * m)),
-    )
 
 
 def _factored(matrix: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
@@ -387,8 +322,7 @@ ARRAYS: dict[str, Named] = {
     "psd_projection": PROJECTIONS,
     "pseudo_inverse": INVERSES,
     "ledoit_wolf": SHRINKAGES,
-    "mdl": _numbers(lambda n: math.log(n) / 2),
-    "aic": _numbers(lambda n: 1.0),
+    **MODEL_ORDERS,
     "factor_eigengap_loss": FACTORS,
     **LINEAR_ARRAYS,
 }

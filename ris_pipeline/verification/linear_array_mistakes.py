@@ -18,8 +18,9 @@ from ris_pipeline.localization.spectra.linear_array import (
 )
 from ris_pipeline.spectral import noise_subspace, signal_subspace
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.named_mistakes import NAMED, Named
+from ris_pipeline.verification.named_mistakes import Named
 from ris_pipeline.verification.oracles import ula
+from ris_pipeline.verification.spectrum_mistakes import FORMED
 
 
 def _directions(find: Callable[..., Tensor]) -> Named:
@@ -79,7 +80,7 @@ def _by_steering(name: str, power: int = 0) -> Named:
 
         return mistaken
 
-    return tuple((cause, story, made(function)) for cause, story, function in NAMED[name])
+    return tuple((cause, story, made(function)) for cause, story, function in FORMED[name])
 
 
 Pick = Callable[[NDArray[Any], int], NDArray[Any]]

@@ -19,6 +19,7 @@ from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.families import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
 from ris_pipeline.verification.named_mistakes import NAMED
+from ris_pipeline.verification.spectrum_mistakes import FORMED
 from ris_pipeline.verification.steering_mistakes import STEERING
 
 Function = Callable[..., Any]
@@ -207,7 +208,8 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
         yield Mistake(Cause.CLIPPED, "It answers for the positive part of R.", clipped)
         lower = _asked(function, lambda r: _mirrored(r) if r.shape[-1] == r.shape[-2] else r)
         yield Mistake(Cause.NOT_HERMITIAN, "It reads the lower triangle only.", lower)
-    yield from (Mistake(*entry) for entry in (*NAMED.get(name, ()), *ARRAYS.get(name, ())))
+    for named in (NAMED, FORMED, ARRAYS):
+        yield from (Mistake(*entry) for entry in named.get(name, ()))
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))
     if name not in BASES and name not in own and name not in ("esprit", "root_music", "mdl", "aic"):

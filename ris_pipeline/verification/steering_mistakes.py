@@ -92,6 +92,11 @@ def _to_the_middle(positions: Tensor, wavelength: float) -> Tensor:
     return positions + shift
 
 
+def _past_the_middle(positions: Tensor, wavelength: float) -> Tensor:
+    """`i - (n - 1) // 2`: half an element to the other side."""
+    return 2 * positions - _to_the_middle(positions, wavelength)
+
+
 def _counts(positions: Tensor) -> Tensor:
     return torch.tensor([len(positions[:, axis].unique()) for axis in (0, 1)])
 
@@ -244,6 +249,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, -0.5))),
     (Cause.OFF_CENTRE, "Half an element off.", _moved(lambda q, w: _shifted(q, 0.5))),
     (Cause.OFF_CENTRE, "The middle is i - n // 2.", _moved(_to_the_middle)),
+    (Cause.OFF_CENTRE, "The middle is i - (n - 1) // 2.", _moved(_past_the_middle)),
     (Cause.AXES, "The middle of x is that of both axes.", _moved(_to_one_middle)),
     (Cause.SCALE, "n elements over n spacings, not n - 1.", _moved(_stretched)),
     (Cause.ROUNDED, "Its phases are rounded to 64 a turn.", _in_steps),
@@ -269,6 +275,11 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         Cause.ZENITH,
         "cos(elevation) is left out.",
         _along(lambda a, e: (a.sin(), e.sin(), a.cos())),
+    ),
+    (
+        Cause.ZENITH,
+        "cos(elevation) is left out along z.",
+        _along(lambda a, e: (e.cos() * a.sin(), e.sin(), a.cos())),
     ),
     (
         Cause.ZENITH,
