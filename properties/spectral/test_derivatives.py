@@ -5,7 +5,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ris_pipeline._laws import adjoint
 from ris_pipeline.verification import slopes
 from ris_pipeline.verification.bounds import steering_slope_bound, steering_step
 from ris_pipeline.verification.checks import assert_true, assert_within
@@ -68,17 +67,15 @@ def test_a_simple_eigenvalue_has_its_slope_beside_equal_ones(seed: int) -> None:
     taken((Domain.REPEATED,))
     given = problem(Size(4, k=1))
     # On the diagonal, where they are equal to the last bit on every processor.
-    values, vectors = np.array([5.0, 3.0, 1.0, 1.0]), np.eye(4, dtype=complex)
+    values = np.array([5.0, 3.0, 1.0, 1.0])
     direction = slopes.direction("eigenvalues", given, seed)
-    along = np.diagonal(adjoint(vectors) @ direction @ vectors).real
+    along = np.diagonal(direction).real
     for name in under_test(("eigenvalues", "singular_values", "eigengap", "eigengap_loss")):
-        leaf = torch.from_numpy((vectors * values) @ adjoint(vectors)).requires_grad_()
+        leaf = torch.from_numpy(np.diag(values).astype(complex)).requires_grad_()
         rest = {"eigengap": (1,), "eigengap_loss": (1, 10.0)}.get(name, ())
-        answer = getattr(TARGET, name)(leaf, *rest)
+        answer = getattr(TARGET, name)(leaf, *rest).double()
         assert_true(f"{name} is attached", answer.requires_grad, "no gradient")
-        (
-            answer.double() if answer.ndim == 0 else answer.double()[0] - answer.double()[1]
-        ).backward()
+        (answer[0] - answer[1] if answer.ndim else answer).backward()
         assert leaf.grad is not None, f"no gradient: {name} is detached"
         slope = np.vdot(leaf.grad.resolve_conj().to(torch.complex128).numpy(), direction).real
         expected = float(along[0] - along[1]) * (-1 if name == "eigengap_loss" else 1)

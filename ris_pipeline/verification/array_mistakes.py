@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,7 @@ from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.linear_array_mistakes import LINEAR_ARRAYS
 from ris_pipeline.verification.model_order_mistakes import MODEL_ORDERS
-
-Named = tuple[tuple[Cause, str, Callable[..., Any]], ...]
+from ris_pipeline.verification.named_mistakes import Named
 
 
 def _mean_power(matrix: Tensor) -> Tensor:

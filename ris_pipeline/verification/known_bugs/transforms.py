@@ -80,7 +80,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, matrix: Tensor) -> Tensor:
-        return (matrix + matrix.mH) / 2
+        return hermitian(matrix)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
