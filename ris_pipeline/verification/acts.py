@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import CALL_ERRORS
-from ris_pipeline.verification.case import Numbers, row, same
+from ris_pipeline.verification.case import SAME, Numbers, row, same
 from ris_pipeline.verification.families import HERMITIZED
 from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
 from ris_pipeline.verification.target import TARGET, Claim, takes
@@ -19,6 +20,9 @@ USUAL = Size(4, k=2)
 _TIMES = 32
 """Calls with one argument: what leaves something out one time in ten gives the same answer in all
 of them with a probability of 0.03."""
+
+_ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Of a running mean of one number."""
 
 Act = Callable[[str, Callable[..., Any], Problem], Numbers]
 
@@ -124,34 +128,64 @@ def no_window(name: str, function: Callable[..., Any], given: Problem) -> Number
 
 
 def again(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
-    """Whether the answer is the same each time, to the last digit."""
-    answers = [
-        comparable(name, function(given.argument(name).clone(), *given.more(name)))
+    """Whether the answer is the same each time, to rounding, or on its way to where it stays."""
+    answers = _repeated(name, function, given)
+    near = [np.allclose(answers[0], x, rtol=_ROUNDING, atol=0, equal_nan=True) for x in answers]
+    return row(torch.tensor(all(near) or _settles(answers)))
+
+
+def on_its_way(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """Whether the answers move on in one way, as a running mean or a sum does."""
+    return row(torch.tensor(_settles(_repeated(name, function, given))))
+
+
+def _repeated(name: str, function: Callable[..., Any], given: Problem) -> list[Numbers]:
+    """Answers to one argument, after a call with another."""
+    function(_another(name, given), *given.more(name))
+    return [
+        _copied(name, function(given.argument(name).clone(), *given.more(name)))
         for _ in range(_TIMES)
     ]
-    same_bits = all(np.array_equal(answers[0], other, equal_nan=True) for other in answers[1:])
-    return row(torch.tensor(same_bits))
+
+
+def _settles(answers: list[Numbers]) -> bool:
+    """Whether each step is no longer than the one before: steps by chance are not."""
+    if any(one.shape != answers[0].shape for one in answers):
+        return False
+    steps = np.array([np.abs(one - other).max(initial=0.0) for one, other in pairwise(answers)])
+    rounding = SAME * np.abs(answers[-1]).max(initial=0.0)
+    return bool(steps[0] > rounding and (np.diff(steps) <= rounding).all())
 
 
 def after_another(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
-    """Whether another matrix, of other vectors and a greater power, has the right answer to the
-    first."""
+    """Whether one of several matrices, of other vectors and powers, has the right answer to one
+    before it.
+
+    Of an order that no law draws: a function may remember others from before.
+    """
+    given = fresh(problem(replace(USUAL, n=31)))
     first = _copied(name, function(given.argument(name), *given.more(name)))
-    second = comparable(name, function(_another(name), *given.more(name)))
-    return row(torch.tensor(same(first, second) and _is_right(name, first, given)))
+    answers = [first]
+    for number in range(4):
+        matrix = _another(name, given, 1 + number)
+        answers.append(_copied(name, function(matrix, *given.more(name))))
+    stale = any(same(one, other) for one, other in combinations(answers, 2))
+    return row(torch.tensor(stale and _is_right(name, first, given)))
 
 
 def filled_anew(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     """Whether the same tensor has the right answer to what was in it when other numbers are."""
+    given = fresh(problem(replace(USUAL, n=37)))
     argument = given.argument(name).clone()
     first = _copied(name, function(argument, *given.more(name)))
-    argument.copy_(_another(name))
+    argument.copy_(_another(name, given))
     second = comparable(name, function(argument, *given.more(name)))
     return row(torch.tensor(same(first, second) and _is_right(name, first, given)))
 
 
-def _another(name: str) -> Tensor:
-    return fresh(problem(replace(USUAL, batch=(2,), scale=3.0))).argument(name)[1]
+def _another(name: str, given: Problem, number: int = 1) -> Tensor:
+    other = replace(USUAL, n=given.drawn.n, batch=(1 + number,), scale=3.0 * number)
+    return fresh(problem(other)).argument(name)[number]
 
 
 def _copied(name: str, answer: Any) -> Numbers:

@@ -77,6 +77,7 @@ def circumstances(name: str) -> Iterator[Case]:
     slopes. What explains more comes first."""
     usual = (
         (Cause.RANDOM, "the same argument twice", acts.again),
+        (Cause.REMEMBERS, "the same argument many times", acts.on_its_way),
         (Cause.REMEMBERS, "one matrix after another", acts.after_another),
         (Cause.REMEMBERS, "other numbers in the same tensor", acts.filled_anew),
         (Cause.ALIAS, "the answer, after another call", acts.kept),

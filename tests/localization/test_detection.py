@@ -8,6 +8,7 @@ from localization_helpers import MOVING, SMALL, draw, residual, true_parameters
 
 from ris_pipeline.localization import diffuse_ratio, measure, steering_grid, whiten
 from ris_pipeline.localization.coordinates import line_of_sight
+from ris_pipeline.localization.grid_search import detection
 from ris_pipeline.localization.grid_search.detection import (
     COLLINEAR,
     Detector,
@@ -45,6 +46,17 @@ def test_grid_gains_are_the_energies_of_the_images(name):
     expected = image.abs().square().sum(2)
     for candidate in (detector, without_table(detector)):
         torch.testing.assert_close(grid_gains(candidate, measure(scenes)), expected)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_gains_of_many_blocks_are_formed_part_by_part(name, monkeypatch):
+    scenes = draw(3, **SETTINGS[name])
+    grid = steering_grid(scenes.scenario, torch.float64, density=0.7)
+    detector, data = without_table(build_detector(grid, scenes.codes)), measure(scenes)
+    expected = grid_gains(detector, data)
+    monkeypatch.setattr(detection, "_PAIRS_PAY", 1)
+    monkeypatch.setattr(detection, "_TABLE_AT_ONCE", 7 * 2 * max(1, detector.first.numel()))
+    torch.testing.assert_close(grid_gains(detector, data), expected)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

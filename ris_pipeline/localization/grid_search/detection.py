@@ -10,7 +10,7 @@ non-linear system identification", Int. J. Control 50(5), 1989.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,6 +40,12 @@ left of a sum of a few hundred terms is rounding."""
 _TABLE_ENTRIES = 2**25
 """Largest table of element pairs (128 MiB in float32)."""
 
+_TABLE_AT_ONCE = 2**23
+"""Of a table that is too large, the part that is formed at once (32 MiB in float32)."""
+
+_PAIRS_PAY = 64
+"""Blocks of all scenes from which on it takes less time to form such a table than to do without."""
+
 _SCENES_AT_ONCE = 8
 """Scenes whose `Phi^H Phi a` over the grid are formed together: a few MiB each, to bound memory."""
 
@@ -58,7 +64,8 @@ class Detector:
 
     and W_nm vanishes with `sum_l conj(c_ln) c_lm`. DFT codes on an even sub-grid leave one pair in
     sixteen; the sum over pairs is then a real matrix product with `table` (G, 2 pairs). Where the
-    codes leave too many pairs, `table` is None and W is applied as it is.
+    codes leave too many pairs, `table` is None: for many blocks it is formed part by part, for few
+    W is applied as it is.
     """
 
     grid: SteeringGrid
@@ -79,17 +86,21 @@ def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
     first, second = _interfering_pairs(codes)
     if grid.steering is None or 2 * first.numel() * grid.size > _TABLE_ENTRIES:
         return Detector(grid, first, second, None)
-    products = grid.steering[:, first].conj() * grid.steering[:, second]
-    return Detector(grid, first, second, 2 * torch.cat((products.real, -products.imag), dim=1))
+    return Detector(grid, first, second, _pair_products(grid.steering, first, second))
+
+
+def _pair_products(
+    steering: Complex[Tensor, "g n"], first: Int[Tensor, " p"], second: Int[Tensor, " p"]
+) -> Float[Tensor, "g two_p"]:
+    """`2 (Re, -Im) conj(a_n) a_m`."""
+    products = steering[:, first].conj() * steering[:, second]
+    return 2 * torch.cat((products.real, -products.imag), dim=1)
 
 
 def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
     """`|Phi_t a_g|^2` in the real dtype of the grid."""
-    if detector.table is not None and isinstance(measurement, GramMeasurement):
-        pairs = measurement.entries(detector.first, detector.second)
-        weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(detector.table.dtype)
-        diagonal = measurement.mean_diagonal()[..., None].to(weights.dtype)
-        return diagonal + weights @ detector.table.mT
+    if isinstance(measurement, GramMeasurement) and _pairs_pay(detector, measurement):
+        return _gains_by_pairs(detector, measurement)
     scenes = torch.arange(measurement.scenes, device=measurement.energy.device)
     return torch.cat(
         [
@@ -97,6 +108,32 @@ def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b
             for some in scenes.split(at_once(_SCENES_AT_ONCE, scenes.device))
         ]
     )
+
+
+def _pairs_pay(detector: Detector, measurement: Measurement) -> bool:
+    return detector.table is not None or (
+        detector.first.numel() > 0 and measurement.scenes * measurement.blocks >= _PAIRS_PAY
+    )
+
+
+def _gains_by_pairs(detector: Detector, measurement: GramMeasurement) -> Float[Tensor, "b t g"]:
+    pairs = measurement.entries(detector.first, detector.second)
+    dtype = detector.grid.dtype.to_real()
+    weights = torch.cat((pairs.real, pairs.imag), dim=-1).to(dtype)
+    diagonal = measurement.mean_diagonal()[..., None].to(dtype)
+    gains = [weights @ table.mT for table in _tables(detector)]
+    return torch.cat(gains, dim=-1).add_(diagonal)
+
+
+def _tables(detector: Detector) -> Iterator[Float[Tensor, "g two_p"]]:
+    """`Detector.table`, part by part of the grid where it is too large to keep."""
+    if detector.table is not None:
+        yield detector.table
+        return
+    step = max(1, _TABLE_AT_ONCE // (2 * detector.first.numel()))
+    for _, _, steering in detector.grid.chunks():
+        for part in steering.split(step):
+            yield _pair_products(part, detector.first, detector.second)
 
 
 def gains_and_whitened(
