@@ -28,6 +28,7 @@ def _norms() -> Iterator[Case]:
         ([[3.0 + 4.0j], [12.0]], torch.complex128, Cause.REAL_PART, "complex gradients"),
         ([[1.0, 8.0j], [4.0]], torch.complex128, Cause.REAL_PART, "imaginary gradients"),
         ([[300.0, 400.0]], torch.float16, Cause.SINGLE, "half precision"),
+        ([[3e25, 4e25], [12e25]], torch.float32, Cause.SINGLE, "gradients of 10^25"),
     )
     for group, dtype, symptom, where in groups:
         symptoms = () if symptom is None else (symptom,)

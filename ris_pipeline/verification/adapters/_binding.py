@@ -7,6 +7,9 @@ from inspect import Parameter, Signature
 from itertools import permutations
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from ris_pipeline._errors import InputError
 from ris_pipeline.verification.adapters._strangers import parameters_of
 
@@ -37,6 +40,8 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 """What the field calls each plain parameter, in lower case; angles by the letters of the model."""
 
 _UNITS = ("_deg", "_rad", "_degrees", "_radians", "_mm", "_m", "_hz", "_ghz", "_wl", "_lambda")
+_OBJECTS = 16
+"""Objects of a class that are kept, with what they were made of."""
 MOST_TRIED = 120
 
 
@@ -127,6 +132,17 @@ def _keywords(slots: Sequence[Parameter]) -> tuple[str | None, ...]:
     return tuple(keywords)
 
 
+def _identity(value: Any) -> Any:
+    """What tells one argument from another; a tensor that asks for its gradient is itself alone."""
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            return id(value)
+        value = value.resolve_conj().numpy()
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return repr(value)
+
+
 def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
     """A function of the plain parameters: what the constructor takes of them builds the object,
     the rest calls it.
@@ -140,22 +156,25 @@ def constructed(cls: type, plain: Sequence[str]) -> Callable[..., Any]:
     if asked and not any(p.kind is Parameter.VAR_POSITIONAL for p in own):
         raise InputError(f"{cls.__name__} cannot be made: it asks for {', '.join(asked)}")
     if not named:
-        made: Callable[..., Any] = cls()
-        return made
+        alone: Callable[..., Any] = cls()
+        return alone
     rest = tuple(name for name in plain if name not in named.values())
-    known: dict[str, Any] = {}
+    known: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
 
     def function(*values: Any) -> Any:
         given = dict(zip(plain, values, strict=True))
         settings = {keyword: given[name] for keyword, name in named.items()}
         # One object for the same settings: what it remembers of a call is in the next one's answer.
-        key = repr(settings)
+        key = tuple(map(_identity, settings.values()))
         if key not in known:
-            known[key] = cls(**settings)
-        binding = next(bindings(known[key], rest), None)
+            if len(known) >= _OBJECTS:
+                known.pop(next(iter(known)))
+            known[key] = cls(**settings), settings
+        made, _ = known[key]
+        binding = next(bindings(made, rest), None)
         if binding is None:
             raise TypeError(f"{cls.__name__} cannot be called with {', '.join(rest)}")
-        return binding(known[key], given)
+        return binding(made, given)
 
     kind = Parameter.POSITIONAL_OR_KEYWORD
     function.__signature__ = Signature([Parameter(name, kind) for name in plain])  # type: ignore[attr-defined]

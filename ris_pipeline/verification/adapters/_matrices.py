@@ -106,18 +106,21 @@ class PlainMatrixFunction:
         else:
             alone = [self._one(flat, given, i) for i in range(count)]
             if self.conventions.each and 1 in self.axes:
-                self._check_mean(flat, alone)
+                self._check_batch(flat, alone)
             answer = torch.stack([self.once(one) for one in alone])
             answer = answer.mean(0) if self.kind.mean else answer
         return answer if self.kind.mean else answer.reshape((*batch, *answer.shape[1:]))
 
-    def _check_mean(self, batch: Mapping[str, Any], alone: Sequence[Mapping[str, Any]]) -> None:
-        """What is undone for each matrix has to be the mean over them in a batch."""
+    def _check_batch(self, batch: Mapping[str, Any], alone: Sequence[Mapping[str, Any]]) -> None:
+        """What is undone for each matrix has to be what a batch has for it, or the mean over it."""
         raw = replace(self, conventions=self.conventions.in_the_mean)
-        mean = torch.stack([raw.once(one) for one in alone]).mean(0)
+        expected = torch.stack([raw.once(one) for one in alone])
+        expected = expected.mean(0) if self.kind.mean else expected
         together = raw.once(batch)
-        if together.shape != mean.shape or not torch.allclose(together, mean, equal_nan=True):
-            raise AssertionError(f"a batch has {together.tolist()}, the mean is {mean.tolist()}")
+        if together.shape != expected.shape or not torch.allclose(
+            together, expected, equal_nan=True
+        ):
+            raise AssertionError(f"a batch has {together.tolist()}, expected {expected.tolist()}")
 
     def _check_claims(self, given: Mapping[str, Any]) -> None:
         if isinstance(given.get("k"), Tensor) and Claim.ORDERS not in self.claims:

@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ris_pipeline.verification.target import Claim
-
 Values = Mapping[str, Any]
 """Arguments by their plain names, tensors and numbers."""
 
@@ -44,7 +42,7 @@ class Convention:
     group: str = ""
     parameters: Callable[[tuple[str, ...]], tuple[str, ...]] = field(default=lambda plain: plain)
     each: bool = False
-    never: frozenset[Claim] = frozenset()
+    never: frozenset[Any] = frozenset()
 
     @property
     def changes_arguments(self) -> bool:
@@ -69,9 +67,10 @@ class Conventions:
         return any(part.each for part in self.parts)
 
     @property
-    def never(self) -> frozenset[Claim]:
+    def never(self) -> frozenset[Any]:
         """What cannot be told any more."""
-        return frozenset().union(*(part.never for part in self.parts))
+        none: frozenset[Any] = frozenset()
+        return none.union(*(part.never for part in self.parts))
 
     @property
     def in_the_mean(self) -> "Conventions":

@@ -1,7 +1,7 @@
 """Conventions of functions of a matrix: order, decibels, guards, loading, hinges, means."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,21 +10,69 @@ from torch import Tensor
 from ris_pipeline.verification.case import SAME
 from ris_pipeline.verification.conventions._entry import Convention, Values
 from ris_pipeline.verification.families import ULA
-from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
+from ris_pipeline.verification.strategies import Domain
+from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
 
 Call = Callable[..., Tensor]
 
 SPECTRA = frozenset({"music_spectrum", "mvdr_spectrum"})
-_LOSS = frozenset({"eigengap_loss", "factor_eigengap_loss"})
+LOSSES = frozenset({"eigengap_loss", "factor_eigengap_loss"})
 _ROOTS = frozenset({"esprit", "root_music"})
 _BASES = frozenset({"signal_subspace", "noise_subspace"})
-_AT_ONE = frozenset({Claim.SCALE})
-_TINY = 1e-13
-"""A fitted constant below this is rounding."""
+_POSITIVE = frozenset(Domain) - {Domain.POSITIVE}
+"""Families of spectra that may hold a value without a logarithm, or a largest one that is none."""
+_VALUES = frozenset({"eigenvalues", "singular_values"})
 
 
 def _power(answer: Tensor, given: Values) -> Tensor:
     return torch.pow(10.0, answer / 10)
+
+
+def _power_of(name: str) -> Callable[[Tensor, Values], Tensor]:
+    """The same where ours has a logarithm, beyond its rounding."""
+
+    def result(answer: Tensor, given: Values) -> Tensor:
+        _check_positive(_ours(name, given))
+        return _power(answer, given)
+
+    return result
+
+
+def _ours(name: str, given: Values) -> Tensor:
+    with provide({}):
+        known: Tensor = getattr(TARGET, name)(*given.values())
+    return known
+
+
+def _check_positive(ours: Tensor) -> None:
+    rounding = (
+        ours.shape[-1] * torch.finfo(ours.dtype).eps * ours.abs().max() if ours.numel() else 0
+    )
+    if bool((ours <= rounding).any()):
+        raise DoesNotApply("needs values above zero")
+
+
+def _times_largest(name: str) -> Callable[[Tensor, Values], Tensor]:
+    """Times our largest value.
+
+    Raises:
+        AssertionError: the largest of theirs is not one.
+    """
+
+    def result(answer: Tensor, given: Values) -> Tensor:
+        ours = _ours(name, given)
+        _check_positive(ours)
+        _check_unit(answer)
+        return answer * ours.amax(-1, keepdim=True)
+
+    return result
+
+
+def _check_unit(answer: Tensor) -> None:
+    largest = answer.detach().abs().amax(-1)
+    # A guard beside the largest value moves it by its digits.
+    if largest.numel() and bool((largest - 1).abs().max() > SAME):
+        raise AssertionError(f"the largest value is {float(largest.max()):.6g}: expected is 1")
 
 
 def _first(given: Values) -> Tensor:
@@ -54,12 +102,8 @@ def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
     """
 
     def result(answer: Tensor, given: Values) -> Tensor:
-        largest = answer.detach().abs().amax(-1)
-        # A guard beside the largest value moves it by its digits.
-        if largest.numel() and bool((largest - 1).abs().max() > SAME):
-            raise AssertionError(f"the largest value is {float(largest.max()):.6g}: expected is 1")
-        with provide({}):
-            ours = getattr(TARGET, name)(*given.values())
+        _check_unit(answer)
+        ours = _ours(name, given)
         if not float(ours.detach().abs().max()) < 1 / torch.finfo(ours.dtype).eps:
             raise DoesNotApply("needs the height of a peak that rounding alone limits")
         place = ours.detach().argmin(-1, keepdim=True)
@@ -70,15 +114,15 @@ def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
 
 def _relative(given: Values) -> dict[str, Any]:
     """A loading in parts of the mean eigenvalue."""
-    # Of an array as well as of a tensor.
-    mean = float(given["matrix"].diagonal(0, -2, -1).real.mean())
+    mean = float(torch.as_tensor(given["matrix"]).detach().diagonal(0, -2, -1).real.mean())
     if not mean:
         raise DoesNotApply("needs a matrix whose trace is not zero")
     return {k: float(v) / mean if k == "loading" else v for k, v in given.items()}
 
 
 def _noise_dimension(given: Values) -> dict[str, Any]:
-    n = given["matrix"].shape[-1]
+    # Of a factor the rows.
+    n = _first(given).shape[-2]
     return {k: n - v if k == "k" else v for k, v in given.items()}
 
 
@@ -109,10 +153,33 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "dB",
-        SPECTRA | {"eigengap"} | ULA.keys(),
+        (SPECTRA | {"eigengap"} | ULA.keys()) - {"ula_bartlett"},
         rank=1,
         result=_power,
         after=("answer = 10 ** (answer / 10)",),
+    ),
+    *(
+        Convention(
+            "dB",
+            frozenset({name}),
+            rank=1,
+            result=_power_of(name),
+            after=("answer = 10 ** (answer / 10)",),
+            never=_POSITIVE,
+        )
+        for name in sorted(_VALUES | {"ula_bartlett"})
+    ),
+    *(
+        Convention(
+            "normalized by maximum",
+            frozenset({name}),
+            rank=3,
+            result=_times_largest(name),
+            after=("answer = answer  # known up to its scale alone",),
+            group="scale",
+            never=_POSITIVE,
+        )
+        for name in sorted(_VALUES | {"ula_bartlett"})
     ),
     *(
         Convention(
@@ -123,7 +190,7 @@ MATRICES: tuple[Convention, ...] = (
             after=("answer = answer  # known up to its scale alone",),
             group="scale",
         )
-        for name in sorted(SPECTRA | ULA.keys())
+        for name in sorted((SPECTRA | ULA.keys()) - {"ula_bartlett"})
     ),
     *(
         Convention(
@@ -219,7 +286,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "noise dimension",
-        frozenset({"music_spectrum", "eigengap", "eigengap_loss", *_BASES}),
+        frozenset({"music_spectrum", "ula_music", "eigengap"}) | LOSSES | _BASES | _ROOTS,
         arguments=_noise_dimension,
         before=("k = matrix.shape[-1] - k",),
     ),
@@ -259,7 +326,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "per sample",
-        _LOSS,
+        LOSSES,
         rank=3,
         result=lambda answer, given: answer.mean(),
         after=("answer = answer.mean()",),
@@ -267,7 +334,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "sum reduction",
-        _LOSS,
+        LOSSES,
         rank=3,
         result=lambda answer, given: answer / _count(given),
         after=("answer = answer / max(1, matrix[..., 0, 0].numel())  # or of the factor",),
@@ -275,7 +342,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "squared hinge",
-        _LOSS,
+        LOSSES,
         rank=1,
         result=_root,
         after=("answer = answer ** 0.5  # of each matrix, before the mean",),
@@ -283,111 +350,3 @@ MATRICES: tuple[Convention, ...] = (
         each=True,
     ),
 )
-
-
-def fitted(name: str, call: Call) -> Iterator[Convention]:
-    """Conventions with a constant in them, found by asking the function.
-
-    Args:
-        name: public name.
-        call: the function, called as ours.
-    """
-    if name in SPECTRA:
-        yield from _guards(name, call)
-    if name == "mvdr_spectrum":
-        yield from _loadings(call)
-    if name in _LOSS:
-        yield from _smooth(name, call)
-
-
-def _diagonal(*values: float) -> Tensor:
-    return torch.diag(torch.tensor(values, dtype=torch.complex128))
-
-
-def _guards(name: str, call: Call) -> Iterator[Convention]:
-    """`1 / (d + g)`, from d = 0 (MUSIC, at a peak) or d = 1e-6 (MVDR)."""
-    axis = torch.eye(3, dtype=torch.complex128)
-    if name == "music_spectrum":
-        guard = float((1 / call(_diagonal(4.0, 2.0, 1.0), axis, 1))[0])
-    else:
-        guard = float((1 / call(1e9 * axis, axis))[0]) - 1e-9
-    if not _TINY**1.5 < guard < 1e-2:
-        return
-    guard = float(f"{guard:.3g}")
-    yield Convention(
-        "guarded",
-        frozenset({name}),
-        rank=2,
-        result=lambda answer, given: 1 / (1 / answer - guard),
-        after=(f"answer = 1 / (1 / answer - {guard:g})",),
-        group="guard",
-        never=_AT_ONE,
-    )
-
-
-def _loadings(call: Call) -> Iterator[Convention]:
-    """`R + delta I`, delta a number or a part of the mean eigenvalue, from R = I and R = 2 I."""
-    axis = torch.eye(3, dtype=torch.complex128)
-    one, two = (float(call(scale * axis, axis)[0]) - scale for scale in (1.0, 2.0))
-    if not _TINY < one < 10:
-        return
-    if abs(two - one) <= 1e-3 * one:
-        yield _loading(float(f"{one:.3g}"), relative=False)
-    elif abs(two - 2 * one) <= 2e-3 * one:
-        yield _loading(float(f"{one:.3g}"), relative=True)
-
-
-def _loading(delta: float, *, relative: bool) -> Convention:
-    def arguments(given: Values) -> dict[str, Any]:
-        matrix = given["matrix"]
-        n = matrix.shape[-1]
-        eye = torch.eye(n, dtype=matrix.dtype)
-        mean = matrix.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None] / n
-        less = delta / (1 + delta) * mean if relative else delta
-        return {**given, "matrix": matrix - less * eye}
-
-    said = f"{delta / (1 + delta):.6g} * np.trace(matrix).real / len(matrix)"
-    return Convention(
-        "diagonal loading",
-        frozenset({"mvdr_spectrum"}),
-        arguments=arguments,
-        before=(f"matrix = matrix - {said if relative else f'{delta:g}'} * np.eye(len(matrix))",),
-        group="loading",
-        never=frozenset() if relative else _AT_ONE,
-    )
-
-
-def _smooth(name: str, call: Call) -> Iterator[Convention]:
-    """`log(1 + exp(b x)) / b`, from x = 0; some take x itself where b x > 20, as torch does."""
-    matrix = _diagonal(3.0, 2.0, 1.0)
-    given = matrix if name == "eigengap_loss" else matrix.sqrt()
-    at_zero = float(call(given, 1, 1.0))
-    if not 1e-3 < at_zero < 10:
-        return
-    slope = float(f"{torch.log(torch.tensor(2.0)).item() / at_zero:.6g}")
-    for straight in (20.0, float("inf")):
-        yield Convention(
-            "smooth hinge",
-            frozenset({name}),
-            rank=1,
-            result=_softplus_undone(slope, straight),
-            after=(
-                f"answer = np.log(np.expm1({slope:g} * answer)) / {slope:g}  # of each matrix",
-                "answer = np.maximum(answer, 0.0)",
-            ),
-            group="hinge",
-            each=True,
-            never=_AT_ONE,
-        )
-
-
-def _softplus_undone(slope: float, straight: float) -> Callable[[Tensor, Values], Tensor]:
-    def result(answer: Tensor, given: Values) -> Tensor:
-        scaled = slope * answer
-        # log(expm1(s)) = s + log(1 - exp(-s)), which does not overflow.
-        seen = scaled > torch.finfo(scaled.dtype).tiny
-        safe = torch.where(seen, scaled, 1.0)
-        x = torch.where(safe > straight, safe, safe + torch.log(-torch.expm1(-safe))) / slope
-        return torch.where(seen, torch.relu(x), 0.0 * answer)
-
-    return result

@@ -243,7 +243,18 @@ STEERING: tuple[Convention, ...] = (
             "lengths = np.linalg.norm(point - positions, axis=1)",
             "answer = answer * lengths / distance",
         ),
-        group="norm",
+        group="amplitude",
+    ),
+    _entry(
+        "amplitude 1/|p-q|",
+        1,
+        result=_amplitude(0),
+        after=(
+            _P,
+            "lengths = np.linalg.norm(point - positions, axis=1)",
+            "answer = answer * lengths",
+        ),
+        group="amplitude",
     ),
     _entry(
         "degrees",

@@ -8,7 +8,8 @@ from ris_pipeline._errors import CALL_ERRORS, InputError, check_choice
 from ris_pipeline.verification.adapters import PLACE, Adapted, PlainSteering, adapt
 from ris_pipeline.verification.adapters._calling import Backend
 from ris_pipeline.verification.conventions._entry import Convention, Conventions
-from ris_pipeline.verification.conventions._matrices import MATRICES, fitted
+from ris_pipeline.verification.conventions._fitted import FITTED, fitted
+from ris_pipeline.verification.conventions._matrices import MATRICES
 from ris_pipeline.verification.conventions._steering import STEERING
 from ris_pipeline.verification.fixed_cases import answer, plain_cases, same_numbers
 from ris_pipeline.verification.target import TARGET, Claim, DoesNotApply, provide
@@ -25,10 +26,7 @@ Adapt = Callable[[Conventions], Adapted | None]
 def convention_names(name: str) -> tuple[str, ...]:
     """The conventions that go with a public name."""
     of = {one.name for one in EVERY if name in one.of}
-    spectra = name in ("music_spectrum", "mvdr_spectrum")
-    of |= {"guarded"} if spectra else set()
-    of |= {"diagonal loading"} if name == "mvdr_spectrum" else set()
-    of |= {"smooth hinge"} if name in ("eigengap_loss", "factor_eigengap_loss") else set()
+    of |= {said for said, names in FITTED.items() if name in names}
     return tuple(sorted(of))
 
 

@@ -250,7 +250,8 @@ def norm_of_norms_added(parameters: Iterable[Tensor]) -> GroupNorm:
 )
 def norm_in_single_precision(parameters: Iterable[Tensor]) -> GroupNorm:
     """Squares summed in float32: infinite beyond 1e19, and taken for a NaN in the gradient."""
-    squares = [p.grad.float().square().sum().item() for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = [g.abs().float().square().sum().item() for g in gradients]
     finite = [square for square in squares if math.isfinite(square)]
     return GroupNorm(math.sqrt(sum(finite)), len(squares) - len(finite))
 
