@@ -1,4 +1,5 @@
-"""Law: matrices that are nearly real, or have no positive eigenvalue, are matrices like others."""
+"""Law: matrices that are nearly real, have no positive eigenvalue or one far above the others, are
+matrices like others."""
 
 from dataclasses import replace
 from math import pi
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.families import NAMES, ULA
-from ris_pipeline.verification.problems import Size, problem, shifted
+from ris_pipeline.verification.problems import Size, beside_a_source, problem, shifted
 from ris_pipeline.verification.target import TARGET, under_test
 
 NEARLY_REAL = tuple(
@@ -47,6 +48,13 @@ def test_directions_reach_both_ends_of_a_linear_array(size: Size) -> None:
             given = problem(size)
             given = replace(given, turn=turn, reach=pi / 2)
             given.check(name, given.answer(name))
+
+
+@given(st.sampled_from((1e4, 1e6)), st.sampled_from((1e-4, 1e-3)))
+def test_a_linear_array_may_see_a_strong_source(power: float, offset: float) -> None:
+    for name in under_test(tuple(ULA)):
+        given = beside_a_source(problem(Size(5, vectors=4)), power, offset)
+        given.check(name, given.answer(name))
 
 
 @given(st.sampled_from((Size(3), Size(3, (2,)))))

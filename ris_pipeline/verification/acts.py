@@ -59,6 +59,15 @@ def slope_of(name: str, function: Callable[..., Any], given: Problem) -> Numbers
     return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
+def slope_of_thrice(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """The gradient of three times the answer."""
+    leaf = given.argument(name).clone().requires_grad_()
+    value = 3.0 * function(leaf, *given.more(name)).sum()
+    if value.requires_grad:
+        value.backward()
+    return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+
+
 def slope_by_steering(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     """The same by the steering vectors."""
     leaf = given.steering_tensor().requires_grad_()
@@ -210,8 +219,8 @@ def second_grid(name: str, function: Callable[..., Any], given: Problem) -> Numb
     """Whether another grid has the same answer."""
     argument = given.argument(name)
     other = replace(given, steering=given.steering[..., ::-1].copy(), turn=0.25)
-    first, second = (comparable(name, function(argument, *x.more(name))) for x in (given, other))
-    return row(torch.tensor(same(first, second) and bool(np.any(first))))
+    first, second = (_copied(name, function(argument, *x.more(name))) for x in (given, other))
+    return row(torch.tensor(same(first, second) and _is_right(name, first, given)))
 
 
 def process(name: str, function: Callable[..., Any], given: Problem) -> Numbers:

@@ -1,5 +1,6 @@
 """Mistakes made with snapshots, loading, averages, roots and model order."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -82,6 +83,12 @@ def _blocks(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return matrix[..., rows[:, :, None], columns[:, None, :]]
 
 
+def _median(blocks: Tensor) -> Tensor:
+    """Of real and imaginary parts by themselves, the mean of two middle ones."""
+    parts = (part.quantile(0.5, dim=-3) for part in (blocks.real, blocks.imag))
+    return torch.complex(*parts)
+
+
 SMOOTHINGS: Named = (
     (Cause.SUM_FOR_MEAN, "It sums the windows.", lambda r, w: _blocks(r, w, w).sum(-3)),
     (
@@ -115,6 +122,16 @@ SMOOTHINGS: Named = (
         lambda r, w: _blocks(r, w, w.roll(-1, 0)).mean(-3),
     ),
     (Cause.ROWS, "The columns come in reverse.", lambda r, w: _blocks(r, w, w.flip(0)).mean(-3)),
+    (
+        Cause.STATISTIC,
+        "It takes the median of the windows.",
+        lambda r, w: _median(_blocks(r, w, w)),
+    ),
+    (
+        Cause.BROADCAST,
+        "It pairs every window of rows with every window of columns.",
+        lambda r, w: r[..., w[:, None, :, None], w[None, :, None, :]].mean((-4, -3)),
+    ),
 )
 
 
@@ -154,6 +171,11 @@ WHITENINGS: Named = (
         lambda r: (eigh(r)[1] * eigh(r)[0].rsqrt()[..., None, :]).flip(-1),
     ),
     (Cause.RECIPROCAL, "It answers L.", _cholesky),
+    (
+        Cause.AXES,
+        "It inverts the diagonal of L alone.",
+        lambda r: torch.diag_embed(1 / _cholesky(r).diagonal(dim1=-2, dim2=-1)),
+    ),
     (Cause.CONJUGATED, "It answers V D^-1/2 V^T.", _of_values(-0.5)),
     (Cause.ROOT, "It answers R^-1.", lambda r: torch.linalg.inv(hermitize(r))),
     (Cause.ROOT, "It answers R^-1/4.", lambda r: _power(r, -0.25)),
@@ -253,6 +275,13 @@ def _of_the_batch(error: Tensor, distance: Tensor, count: int) -> Tensor:
     return (error.mean() / count / distance.mean()).clamp(0, 1).expand_as(error)
 
 
+def _to_identity(snapshots: Tensor) -> Tensor:
+    sample = sample_covariance(snapshots)
+    level, eye = _mean_power(sample), _eye(sample)
+    part = (ledoit_wolf(snapshots) - sample)[..., :1, 1:2] / -sample[..., :1, 1:2]
+    return ledoit_wolf(snapshots) + part * (1 - level) * eye
+
+
 SHRINKAGES: Named = (
     (
         Cause.STATISTIC,
@@ -272,6 +301,7 @@ SHRINKAGES: Named = (
     (Cause.RANGE, "Its weight may be more than one.", _shrunk(lambda e, d, t: e / t / d)),
     (Cause.SIGN, "It exchanges the weights.", _shrunk(_usual, swapped=True)),
     (Cause.SCALE, "It shrinks to the identity.", _shrunk(_usual, torch.ones_like)),
+    (Cause.SCALE, "It shrinks to the identity, by our weight.", _to_identity),
     (
         Cause.SCALE,
         "It shrinks to tr R I.",
@@ -293,7 +323,20 @@ def _factored(matrix: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return made
 
 
+def _side_by_side(factor: Tensor) -> Tensor:
+    """Factors of a batch as one, whose product is the mean of theirs."""
+    if factor.ndim < 3:
+        return factor
+    whole = torch.cat(list(factor.flatten(0, -3)), dim=-1)
+    return whole / math.sqrt(factor.shape[:-2].numel())
+
+
 FACTORS: Named = (
+    (
+        Cause.BATCH,
+        "It takes the mean of the covariances.",
+        _factored(lambda f: _side_by_side(f) @ _side_by_side(f).mH),
+    ),
     (Cause.CONJUGATED, "It takes F F^T.", _factored(lambda f: f @ f.mT)),
     (Cause.ROWS, "It takes F^H F.", _factored(lambda f: f.mH @ f)),
     (

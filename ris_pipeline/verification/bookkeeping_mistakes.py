@@ -46,11 +46,16 @@ def _groups(losses: Losses, size: int) -> list[Losses]:
     return [losses[i : i + size] for i in range(0, len(losses), size)]
 
 
-def _smoothed(losses: Losses, size: int) -> float:
-    value = losses[0]
-    for loss in losses[1:]:
-        value = 0.9 * value + 0.1 * loss
-    return value
+def _smoothed(keep: float, from_zero: bool, corrected: bool) -> Callable[[Losses, int], float]:
+    """An exponential average; corrected: by 1 - keep^n, as in Adam."""
+
+    def combine(losses: Losses, size: int) -> float:
+        value = 0.0 if from_zero else losses[0]
+        for loss in losses[not from_zero :]:
+            value = keep * value + (1 - keep) * loss
+        return value / (1 - keep ** len(losses)) if corrected else value
+
+    return combine
 
 
 EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
@@ -118,7 +123,26 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             lambda x, a: sum(x) / (max(1, len(x) // a) * a),
         ),
         (Cause.STATISTIC, "The median.", lambda x, a: statistics.median(x)),
-        (Cause.STATISTIC, "A moving average.", _smoothed),
+        *(
+            (Cause.STATISTIC, "A moving average.", _smoothed(keep, *start))
+            for keep in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+            for start in ((False, False), (True, False), (True, True))
+        ),
+        (
+            Cause.LAST_GROUP,
+            "The sum of full groups over all batches.",
+            lambda x, a: sum(x[: len(x) // a * a]) / len(x),
+        ),
+        (
+            Cause.LAST_GROUP,
+            "The mean of full groups, zero where there is none.",
+            lambda x, a: sum(x[: len(x) // a * a]) / max(1, len(x) // a * a),
+        ),
+        (
+            Cause.FENCEPOST,
+            "Groups overlap by one.",
+            lambda x, a: sum(sum(x[i : i + a + 1]) for i in range(0, len(x), a)) / len(x),
+        ),
         (Cause.STATISTIC, "The largest loss.", lambda x, a: max(x)),
     )
 )
@@ -215,6 +239,11 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
         (Cause.LAST_GROUP, "The first gradient alone.", lambda g: _of(_finite(g)[:1])),
         (Cause.LAST_GROUP, "The last gradient alone.", lambda g: _of(_finite(g)[-1:])),
         (Cause.REAL_PART, "The real part.", lambda g: _of(one.real for one in _finite(g))),
+        (
+            Cause.CONJUGATED,
+            "Squares without a conjugate.",
+            lambda g: math.sqrt(abs(complex(sum((one * one).sum() for one in g)))),
+        ),
         (Cause.SIZE, "The first ten.", lambda g: _of(_finite(g)[:10])),
         (
             Cause.LEFT_OUT,

@@ -221,7 +221,8 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
         slopes = [o for o in usual if o.case in wrong and Cause.DETACHED in o.case.symptoms]
         if slopes and not values:
-            said = list(turned(slopes))
+            chained = all(Cause.CHAIN_RULE in one.case.symptoms for one in slopes)
+            said = [] if chained else list(turned(slopes))
             yield from said
             if said:
                 return

@@ -89,6 +89,8 @@ def _inverted() -> Iterator[Case]:
     indefinite, where = _matrices()[3], "an indefinite matrix"
     for matrix in (indefinite, -indefinite):
         yield Case(_run(matrix), (Cause.CLIPPED,), where)
+    skew, (symptoms, where) = _matrices()[4], SYMPTOMS[4]
+    yield Case(_run(skew), symptoms, where)
     yield Case(_run(wide), (Cause.ROWS,), "more columns than rows")
     yield Case(_run(wide.mT.clone()), (Cause.ROWS,), "more rows than columns")
 
@@ -147,7 +149,7 @@ def _slope(
 
 
 def _waves() -> Iterator[Case]:
-    for sines in ((0.3,), (-0.6, 0.15), (0.1, 0.45, 0.8)):
+    for sines in ((0.3,), (-0.6, 0.15), (0.1, 0.45, 0.8), (-0.75, -0.2, 0.25, 0.7)):
         a = ula(8, np.arcsin(np.array(sines)))
         noise = _gaussian(8, 8)
         uneven = 0.1 * (noise @ noise.conj().T) / 8 + 0.5 * np.eye(8)

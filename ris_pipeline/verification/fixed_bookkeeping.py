@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ def _norms() -> Iterator[Case]:
     for group, dtype, symptom, where in groups:
         symptoms = () if symptom is None else (symptom,)
         yield Case(lambda function, g=group, d=dtype: _norm(function, g, d), symptoms, where)
+    for where in ("gradients of a generator", "the same once more"):
+        run = partial(_norm, group=[[3.0], [4.0]], dtype=torch.float64, once=True)
+        yield Case(run, (Cause.EXHAUSTED,), where)
     pair = ([3.0, 4.0], [12.0], [nan, 2.0])
     yield Case(
         lambda function: _norm(function, list(pair), torch.float64, after=True),
@@ -42,8 +46,14 @@ def _norms() -> Iterator[Case]:
 
 
 def _norm(
-    function: Callable[..., Any], group: list[Any], dtype: torch.dtype, *, after: bool = False
+    function: Callable[..., Any],
+    group: list[Any],
+    dtype: torch.dtype,
+    *,
+    after: bool = False,
+    once: bool = False,
 ) -> Numbers:
+    """once: parameters that can be read once."""
     parameters = []
     for gradient in group:
         values = torch.tensor([7.0] if gradient is None else gradient, dtype=dtype)
@@ -53,7 +63,7 @@ def _norm(
     # One without a gradient.
     parameters.append(torch.zeros(1, dtype=torch.float64, requires_grad=True))
     try:
-        found = row(function(parameters).norm)
+        found = row(function(iter(parameters) if once else parameters).norm)
     except AssertionError:
         if not after:
             raise

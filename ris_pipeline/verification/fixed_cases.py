@@ -57,7 +57,8 @@ def answer(case: Case, function: Callable[..., Any]) -> Numbers | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return case.run(function)
+            # A copy: a function may answer in memory that its next call writes to.
+            return case.run(function).copy()
     except CALL_ERRORS:
         return None
     finally:

@@ -111,6 +111,10 @@ def circumstances(name: str) -> Iterator[Case]:
     for cause, where, size, part in GRIDS if name in SPECTRA else ():
         if name in OF_EACH or not size.of_each:
             yield Case(_of_problem(name, size, part), (cause,), where)
+    if name in ("matrix_sqrt", "whitening"):
+        where = "eigenvalues that are nearly one"
+        near = partial(_with_values, name, values=(1.03, 1.02, 1.01, 1.0))
+        yield Case(near, (), where, 1.0, Cause.UNCONVERGED)
     if name in SPECTRAL:
         where = "eigenvalues far apart"
         yield Case(lambda function: _far_apart(name, function), (), where, 1.0, Cause.UNCONVERGED)
@@ -123,6 +127,9 @@ def circumstances(name: str) -> Iterator[Case]:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
     yield Case(_acted(name, acts.slope_of), (Cause.DETACHED,), "the gradient")
+    if name in MEANS:
+        broken = (Cause.CHAIN_RULE, Cause.DETACHED)
+        yield Case(_acted(name, acts.slope_of_thrice), broken, "the gradient of three times it")
     if name in SPECTRA:
         where = "the steering vectors afterwards"
         yield Case(_acted(name, acts.steering_left_alone), (Cause.OVERWRITTEN,), where)

@@ -64,8 +64,8 @@ def _spectra(find: Callable[..., Tensor]) -> Named:
         (Cause.DEGREES, "It takes radians for degrees.", asked(torch.deg2rad)),
         (Cause.AXES, "It counts from the axis.", asked(lambda t: math.pi / 2 - t)),
         (Cause.AXES, "It takes angles for sines.", asked(lambda t: t.clamp(-1, 1).asin())),
-        (Cause.UNITS, "Its spacing is a wavelength.", asked(lambda t: t, 1.0)),
-        (Cause.UNITS, "Its spacing is a quarter of a wavelength.", asked(lambda t: t, 0.25)),
+        (Cause.HALF, "2 pi for pi: its spacing is a wavelength.", asked(lambda t: t, 1.0)),
+        (Cause.HALF, "Its spacing is a quarter of a wavelength.", asked(lambda t: t, 0.25)),
         *((Cause.SCALE, f"It is N^{p} times ours.", scaled(p)) for p in (-2, -1, 1, 2)),
     )
 
@@ -113,7 +113,7 @@ ROOTS: Named = (
         _roots(signal_subspace, lambda z, k: _inside(z)[:k]),
     ),
     (
-        Cause.RECIPROCAL,
+        Cause.SIGN,
         "It takes the roots farthest inside.",
         _roots(noise_subspace, lambda z, k: _inside(z)[::-1][:k]),
     ),
@@ -123,8 +123,8 @@ ROOTS: Named = (
         _roots(noise_subspace, lambda z, k: z[np.argsort(-np.abs(z))][:k]),
     ),
     (
-        Cause.RECIPROCAL,
-        "It takes the roots on both sides of the circle.",
+        Cause.FENCEPOST,
+        "It takes the roots on both sides of the circle: a pair counts twice.",
         _roots(noise_subspace, lambda z, k: z[np.argsort(np.abs(np.abs(z) - 1))][:k]),
     ),
 )
@@ -132,7 +132,10 @@ ROOTS: Named = (
 LINEAR_ARRAYS: dict[str, Named] = {
     "esprit": _directions(esprit),
     "root_music": (*_directions(root_music), *ROOTS),
-    "ula_bartlett": (*_spectra(ula_bartlett), *_by_steering("bartlett_spectrum", -2)),
+    "ula_bartlett": (
+        *_spectra(ula_bartlett),
+        *(one for power in (-2, -1, 0) for one in _by_steering("bartlett_spectrum", power)),
+    ),
     "ula_mvdr": (*_spectra(ula_mvdr), *_by_steering("mvdr_spectrum")),
     "ula_music": (*_spectra(ula_music), *_by_steering("music_spectrum")),
 }

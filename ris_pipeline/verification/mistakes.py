@@ -88,6 +88,11 @@ def _trace(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(-1).real[..., None, None]
 
 
+def _correlations(matrix: Tensor) -> Tensor:
+    level = matrix.diagonal(dim1=-2, dim2=-1).real.clamp_min(0).sqrt()
+    return hermitize(matrix) / (level[..., :, None] * level[..., None, :])
+
+
 def _mirrored(matrix: Tensor) -> Tensor:
     lower = matrix.tril(-1)
     return lower + lower.mH + torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))
@@ -108,6 +113,17 @@ BEFORE: tuple[tuple[Cause, str, Callable[[Tensor], Tensor]], ...] = (
         _spectral(torch.abs),
     ),
     (Cause.CLIPPED, "It answers for the positive part of R.", _spectral(lambda w: w.clamp_min(0))),
+    (
+        Cause.STATISTIC,
+        "It subtracts the mean of every row.",
+        lambda r: hermitize(r) - hermitize(r).mean(-1, keepdim=True),
+    ),
+    (
+        Cause.STATISTIC,
+        "It subtracts the mean of every column.",
+        lambda r: hermitize(r) - hermitize(r).mean(-2, keepdim=True),
+    ),
+    (Cause.SCALE, "It answers for the correlations.", _correlations),
     (Cause.SCALE, "It divides R by its trace first.", lambda r: r / _trace(r)),
     (Cause.SCALE, "It makes tr R = n first.", lambda r: r.shape[-1] * r / _trace(r)),
     (Cause.BATCH, "It answers for the mean of the batch.", _mean_of_batch),

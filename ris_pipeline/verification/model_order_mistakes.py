@@ -32,6 +32,15 @@ def _weighted(weight: Callable[[int], float]) -> Callable[[Tensor, int], Tensor]
     )(values, samples)
 
 
+def _weighted_from_one(price: Callable[[int], float]) -> Callable[[Tensor, int], Tensor]:
+    return lambda values, samples: (
+        1
+        + _criterion(
+            lambda likelihood, k, m: (likelihood + price(samples) * k * (2 * m - k))[..., 1:]
+        )(values, samples)
+    )
+
+
 def _numbers(price: Callable[[int], float]) -> Named:
     """Of a criterion with that price of a parameter."""
     right = _weighted(price)
@@ -78,6 +87,7 @@ def _numbers(price: Callable[[int], float]) -> Named:
         (Cause.SIGN, "It takes the largest.", largest),
         (Cause.OFF_BY_ONE, "It answers k + 1.", lambda v, n: right(v, n) + 1),
         (Cause.OFF_BY_ONE, "It answers k - 1.", lambda v, n: right(v, n) - 1),
+        (Cause.RANGE, "It never answers zero.", _weighted_from_one(price)),
         (Cause.OFF_BY_ONE, "It never asks for m - 1.", less),
         (Cause.OFF_BY_ONE, "Its tail begins one later.", later),
         (

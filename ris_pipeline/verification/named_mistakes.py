@@ -23,12 +23,19 @@ def _with_its_diagonal(matrix: Tensor) -> Tensor:
     return hermitize(matrix) + 1j * torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1).imag)
 
 
+def _stretched(matrix: Tensor, real: float, imaginary: float) -> Tensor:
+    return torch.complex(real * matrix.real, imaginary * matrix.imag)
+
+
 HERMITIAN_PARTS: Named = (
     (Cause.NOT_HERMITIAN, "It answers its argument.", lambda r: r.clone()),
     (Cause.NOT_HERMITIAN, "The diagonal keeps its imaginary part.", _with_its_diagonal),
     (Cause.SIGN, "It answers the skew part.", lambda r: (r - r.mH) / 2),
     (Cause.SIGN, "It answers the skew part.", lambda r: (r.mH - r) / 2),
     (Cause.CONJUGATED, "It adds the transpose.", lambda r: (r + r.mT) / 2),
+    (Cause.HALF, "Its imaginary part is twice ours.", lambda r: _stretched(hermitize(r), 1.0, 2.0)),
+    (Cause.HALF, "Its real part is twice ours.", lambda r: _stretched(hermitize(r), 2.0, 1.0)),
+    (Cause.REAL_PART, "It adds the real part.", lambda r: (r + r.real) / 2),
     (Cause.ROOT, "It answers R R^H.", lambda r: r @ r.mH),
     (Cause.ROOT, "It answers R^H R.", lambda r: r.mH @ r),
 )
@@ -54,7 +61,15 @@ SAMPLE_COVARIANCES: Named = (
             f"It leaves out what does not fill {size} snapshots.",
             lambda x, size=size: sample_covariance(_whole_blocks(x, size)),
         )
-        for size in (16, 32, 64)
+        for size in (7, 8, 10, 16, 32, 64)
+    ),
+    *(
+        (
+            Cause.LAST_GROUP,
+            f"Blocks of {size} count alike, the last and shorter one too.",
+            lambda x, size=size: _mean_of_blocks(x, size),
+        )
+        for size in (8, 10, 16, 32)
     ),
     (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
     (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
@@ -73,7 +88,7 @@ SAMPLE_COVARIANCES: Named = (
             f"What does not fill {size} snapshots is in the divisor alone.",
             lambda x, size=size: _products(_whole_blocks(x, size)) / x.shape[-1],
         )
-        for size in (16, 32, 64)
+        for size in (7, 8, 10, 16, 32, 64)
     ),
     (Cause.ROWS, "It answers X^H X / T.", lambda x: x.mH @ x / x.shape[-1]),
     (
@@ -82,6 +97,10 @@ SAMPLE_COVARIANCES: Named = (
         lambda x: _products(x) / (x.norm(dim=-1)[..., None] * x.norm(dim=-1)[..., None, :]),
     ),
 )
+
+
+def _mean_of_blocks(snapshots: Tensor, size: int) -> Tensor:
+    return torch.stack([sample_covariance(x) for x in snapshots.split(size, -1)]).mean(0)
 
 
 def _gap(values: Tensor, k: int) -> Tensor:
@@ -324,8 +343,28 @@ PROJECTORS: Named = (
 )
 
 
+def _by_sweeps(matrix: Tensor, sweeps: int) -> Tensor:
+    """The QR algorithm without shifts (Golub and Van Loan, section 7.3.3)."""
+    turned = hermitize(matrix)
+    for _ in range(sweeps):
+        q, r = torch.linalg.qr(turned)
+        turned = r @ q
+    return turned.diagonal(dim1=-2, dim2=-1).real.sort(descending=True)[0]
+
+
+SPECTRA: Named = tuple(
+    (
+        Cause.UNCONVERGED,
+        f"{sweeps} sweeps of the QR algorithm.",
+        lambda r, sweeps=sweeps: _by_sweeps(r, sweeps),
+    )
+    for sweeps in (10, 20, 30, 50, 60, 100, 200)
+)
+
+
 NAMED: dict[str, Named] = {
     "hermitize": HERMITIAN_PARTS,
+    "eigenvalues": SPECTRA,
     "sample_covariance": SAMPLE_COVARIANCES,
     "eigengap": GAPS,
     "eigengap_loss": _hinges(eigenvalues),

@@ -365,6 +365,24 @@ def shifted(given: Problem, by: float) -> Problem:
     )
 
 
+def beside_a_source(given: Problem, power: float, offset: float) -> Problem:
+    """A linear array that sees one source, so many radians beside its first angle, in noise of
+    power one.
+
+    Raises:
+        DoesNotApply: the functions under test take no equal eigenvalues.
+    """
+    taken((Domain.REPEATED,))
+    n = given.drawn.n
+    a = ula(n, given.angles()[:1] + offset)
+    exact = power / n * (a @ adjoint(a)) + np.eye(n)
+    exact = 0.5 * (exact + adjoint(exact))
+    values = np.array([power + 1] + [1.0] * (n - 1))
+    matrix = torch.from_numpy(exact.copy()).to(given.dtype)
+    drawn = SpectralMatrix(matrix, exact, values, Domain.REPEATED, Basis.HAAR)
+    return replace(given, drawn=drawn, k=1)
+
+
 def fresh(given: Problem) -> Problem:
     """The same with a matrix of its own, which a function may do with as it likes."""
     return replace(given, drawn=replace(given.drawn, matrix=given.drawn.matrix.clone()))

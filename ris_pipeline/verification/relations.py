@@ -11,11 +11,11 @@ from ris_pipeline.verification.fixed_cases import same_numbers
 from ris_pipeline.verification.seen import ASIDE, COARSE, DERIVED, INDEPENDENT, Diagnosis, Seen
 
 DIGITS = (
-    (32 * float(np.finfo(np.float32).eps), 1.0, "Half of its digits are right."),
-    (32 * float(np.finfo(np.float16).eps), 0.75, "A fifth of its digits are right."),
+    (32 * float(np.finfo(np.float32).eps), 1.0, 1, "Half of its digits are right."),
+    (32 * float(np.finfo(np.float16).eps), 0.75, 12, "A fifth of its digits are right."),
 )
 """Relative distance of numbers that went through single and half precision; what it is worth to be
-as near, which something small that was added may be too."""
+as near, which something small that was added may be too; how many numbers it takes."""
 _FEW_DECIMALS = 7
 """Numbers of less decimals are round."""
 
@@ -29,14 +29,22 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     plain = [not one.right() for one in seen if not one.case.symptoms]
     # Rounding shows everywhere.
     shown = (1 + sum(plain) / max(1, len(plain))) / 2
-    for digits, worth, story in DIGITS:
+    for digits, worth, few, story in DIGITS:
         telling = [one for one in wrong if digits * one.case.condition < COARSE]
         rounded = bool(telling) and all(one.right(digits * one.case.condition) for one in telling)
+        # A few numbers are soon met to a few digits.
+        several = sum(one.ours.size for one in telling if one.ours is not None) >= few
+        rounded = rounded and several
         added = any(Cause.LOADING_ADDED in one.case.symptoms for one in wrong)
         cause = Cause.LOADING_ADDED if added else Cause.SINGLE
         story = "Something small is added to it." if added else story
         yield Diagnosis(cause, "", story, None, worth * shown * rounded)
     yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, _rounded(wrong))
+    alive = [theirs for theirs, ours in both if ours.any()]
+    nothing = len(alive) > 1 and not any(theirs.any() for theirs in alive)
+    yield Diagnosis(
+        Cause.ZERO_TERM, "", "It answers zero, whatever it is asked.", None, 1.0 * nothing
+    )
     if place == "steering_vector":
         yield from _of_waves(both, len(wrong))
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
@@ -81,7 +89,8 @@ def _added(theirs: Numbers | None, ours: Numbers | None) -> list[complex]:
     differences = [form(theirs) - form(ours) for form in _FORMS]
     means = [complex(one.mean()) for one in differences]
     pairs = zip(differences, means, strict=True)
-    return [mean for one, mean in pairs if np.abs(one - mean).max() <= _ONE_NUMBER * abs(mean)]
+    near = ((mean, np.abs(one - mean).max()) for one, mean in pairs if mean)
+    return [mean for mean, spread in near if spread <= _ONE_NUMBER * abs(mean)]
 
 
 def turned(slopes: list[Seen]) -> Iterator[Diagnosis]:

@@ -8,12 +8,16 @@ For `f(R) = Re <W, y(R)>` and a Hermitian direction D the slope `Re <grad f, D>`
     MUSIC              1/s = a^H (I - P) a
     MVDR               ds = s^2 a^H R^-1 D R^-1 a
     U U^H              D U^H + U D^H
+    F F^H              D F^H + F D^H
+    R^(1/2)            S dS + dS S = D                                          (Higham, (6.4))
+    R^-1               -R^-1 D R^-1
 
 and the second derivative of an eigenvalue is `2 sum_{j != i} |H_ij|^2 / (l_i - l_j)` (Kato,
 II-2.36).
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,7 +25,8 @@ from torch import Tensor
 
 from ris_pipeline._laws import adjoint
 from ris_pipeline.verification.bounds import product_bound, separation
-from ris_pipeline.verification.families import HERMITIZED
+from ris_pipeline.verification.families import AVERAGES, ESTIMATES, FUNCTIONS, HERMITIZED, ULA
+from ris_pipeline.verification.oracles import ula
 from ris_pipeline.verification.problems import Problem
 from ris_pipeline.verification.target import Claim, takes
 
@@ -37,13 +42,25 @@ SLOPES = (
     "music_spectrum",
     "mvdr_spectrum",
     "bartlett_spectrum",
+    "factor_eigengap_loss",
+    "sample_covariance",
+    *AVERAGES,
+    *FUNCTIONS,
+    *ULA,
 )
 """Functions whose derivative is known here."""
 
-CURVED = ("eigenvalues", "eigengap", "eigengap_loss")
+CURVED = ("eigenvalues", "eigengap", "eigengap_loss", "factor_eigengap_loss")
 """Those whose second derivative is."""
 
-LINEAR = ("hermitize", "bartlett_spectrum", "projector")
+LINEAR = (
+    "hermitize",
+    "bartlett_spectrum",
+    "projector",
+    "sample_covariance",
+    "ula_bartlett",
+    *AVERAGES,
+)
 """Those whose derivative does not depend on the eigenvectors."""
 
 
@@ -62,7 +79,9 @@ def direction(name: str, given: Problem, seed: int) -> np.ndarray:
     """
     shape = tuple(given.argument(name).shape)
     drawn = gaussian(shape, seed)
-    if name == "projector":
+    if name in ("factor_eigengap_loss", *ESTIMATES):
+        along = drawn
+    elif name == "projector":
         basis = given.vectors[..., : given.k]
         inner = adjoint(basis) @ drawn
         along = drawn - basis @ (inner + adjoint(inner)) / 2
@@ -87,6 +106,17 @@ def ways(name: str, given: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     """The derivative of the comparable answer along a direction."""
     vectors, values, k, a = given.vectors, given.drawn.values, given.k, given.steering
+    if name in ULA:
+        seen = moved(
+            ULA[name], replace(given, steering=ula(given.drawn.n, given.angles())), direction
+        )
+        return seen / given.drawn.n**2 if name == "ula_bartlett" else seen
+    if name == "factor_eigengap_loss":
+        return moved("eigengap_loss", given, _of_product(given.factor(), direction))
+    if name == "sample_covariance":
+        return _of_product(given.snapshots(), direction) / direction.shape[-1]
+    if name in AVERAGES:
+        return _averaged(name, given, direction)
     if name == "projector":
         basis = vectors[..., :k]
         return np.asarray(direction @ adjoint(basis) + basis @ adjoint(direction))
@@ -94,8 +124,16 @@ def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     diagonal = np.diagonal(inner, axis1=-2, axis2=-1).real
     gap = diagonal[..., k - 1] - diagonal[..., min(k, values.shape[-1] - 1)]
     match name:
-        case "hermitize":
+        case "hermitize" | "psd_projection":
             return direction
+        case "matrix_sqrt":
+            # S dS + dS S = D
+            root = np.sqrt(values)
+            sums = root[..., :, None] + root[..., None, :]
+            return np.asarray(vectors @ (inner / sums) @ adjoint(vectors))
+        case "pseudo_inverse" | "whitening":
+            inverse = np.linalg.inv(given.drawn.exact)
+            return np.asarray(-inverse @ direction @ inverse)
         case "eigenvalues" | "singular_values":
             return diagonal
         case "eigengap":
@@ -112,6 +150,22 @@ def moved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     if name == "signal_subspace":
         return turned
     return -turned if name == "noise_subspace" else -(a.conj() * (turned @ a)).sum(axis=-2).real
+
+
+def _of_product(factor: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """The derivative of `F F^H`."""
+    half = direction @ adjoint(factor)
+    return np.asarray(half + adjoint(half))
+
+
+def _averaged(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
+    """What becomes of a direction that a mean is taken of."""
+    if name == "forward_backward":
+        return np.asarray((direction + direction.conj()[..., ::-1, ::-1]) / 2)
+    if name == "spatial_smoothing":
+        blocks = [direction[..., w[:, None], w[None, :]] for w in given.windows()]
+        return np.asarray(np.mean(blocks, axis=0))
+    return direction
 
 
 def moved_by_steering(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
@@ -141,7 +195,9 @@ def live(name: str, answer: Tensor) -> Tensor:
     """The comparable answer, as `problems.comparable`, with its graph."""
     if name.endswith("_subspace"):
         return answer @ answer.mH
-    return answer.reciprocal() if name == "music_spectrum" else answer
+    if name == "whitening":
+        return answer.mH @ answer
+    return answer.reciprocal() if name in ("music_spectrum", "ula_music") else answer
 
 
 def slope_bound(name: str, given: Problem, weight: np.ndarray) -> float:
@@ -153,6 +209,8 @@ def slope_bound(name: str, given: Problem, weight: np.ndarray) -> float:
     values, n = given.drawn.values, given.drawn.n
     nearest = min(float(separation(values, place).min()) for place in range(n))
     condition = 1.0 if name in LINEAR else 1 + float(values.max()) / nearest
+    # The phases of a linear array are known to eps of their size.
+    condition *= 1 + math.pi * n if name in ULA else 1.0
     return float(product_bound(float(np.linalg.norm(weight)), n, torch.complex128)) * condition**2
 
 
@@ -165,11 +223,16 @@ def simple_bound(values: np.ndarray, separation: float) -> float:
 def curved(name: str, given: Problem, direction: np.ndarray) -> np.ndarray:
     """The second derivative of the answer along a direction."""
     vectors, values, k = given.vectors, given.drawn.values, given.k
+    # R(t) = (F + t D)(F + t D)^H has a second derivative of its own, 2 D D^H.
+    bent = np.zeros_like(values)
+    if name == "factor_eigengap_loss":
+        bent = 2 * (np.abs(adjoint(vectors) @ direction) ** 2).sum(axis=-1)
+        direction = _of_product(given.factor(), direction)
     inner = np.abs(adjoint(vectors) @ direction @ vectors) ** 2
     distance = values[..., :, None] - values[..., None, :]
     with np.errstate(divide="ignore"):
         terms = np.where(distance == 0, 0.0, inner / distance)
-    curvature = 2 * terms.sum(axis=-1)
+    curvature = 2 * terms.sum(axis=-1) + bent
     if name == "eigenvalues":
         return np.asarray(curvature)
     gap = curvature[..., k - 1] - curvature[..., k]

@@ -49,6 +49,16 @@ _FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
         lambda x, a: _form(a, x, a).real / a.abs().square().sum(-2),
     ),
     (Cause.RECIPROCAL, "It takes a^H X^-1 a.", lambda x, a: _form(a, torch.linalg.inv(x), a).real),
+    (
+        Cause.BROADCAST,
+        "It pairs every vector with every other, and adds.",
+        lambda x, a: (a.mH @ x @ a).sum(-1).real,
+    ),
+    (
+        Cause.BROADCAST,
+        "It pairs every vector with every other, and adds.",
+        lambda x, a: (a.mH @ x @ a).sum(-2).real,
+    ),
 )
 
 
@@ -147,6 +157,11 @@ FORMED: dict[str, Named] = {
                 ),
             )
             for which, at in (("first", slice(1)), ("last", slice(-1, None)))
+        ),
+        (
+            Cause.ROOT,
+            "It adds moduli, not their squares.",
+            lambda r, a, k: 1 / (columns(r)[..., k:].mH @ a).abs().sum(-2),
         ),
         (
             Cause.STATISTIC,

@@ -223,6 +223,11 @@ def _as_columns(positions: Tensor, wavelength: float) -> Tensor:
     return positions.reshape(columns, rows, 3).transpose(0, 1).reshape(-1, 3)
 
 
+def _real_part(panel: Panel, *where: Any) -> Tensor:
+    ours = steering_vector(panel, *where)
+    return ours.real.to(ours.dtype)
+
+
 STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     (Cause.HALF, "k = pi / wavelength.", _moved(lambda q, w: q, 2.0)),
     (Cause.HALF, "k = 4 pi / wavelength, of a way there and back.", _moved(lambda q, w: q, 0.5)),
@@ -305,6 +310,12 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
         _curved(lambda s, q, r: s - q / (2 * r)),
     ),
     (Cause.CURVATURE, "The second order alone.", _always("fresnel")),
+    (
+        Cause.ROOT,
+        "The law of cosines, with |q| for |q|^2.",
+        _curved(lambda s, square, r: r - (r * r - 2 * r * s + square.sqrt()).clamp_min(0).sqrt()),
+    ),
+    (Cause.REAL_PART, "The real part alone.", _real_part),
     (
         Cause.RANGE,
         "Distances below 1 m are taken for 1 m.",

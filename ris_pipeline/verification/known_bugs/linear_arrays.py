@@ -153,6 +153,26 @@ def mvdr_loaded(matrix: Tensor, angles: Tensor) -> Tensor:
     return ula_mvdr(matrix + 1e-3 * torch.eye(matrix.shape[-1]), angles)
 
 
+@known_bug("ula_mvdr", Cause.GUARD, "A cut-off against noise, of the size of the noise.")
+def mvdr_by_a_truncated_inverse(matrix: Tensor, angles: Tensor) -> Tensor:
+    """`pinv` with `rtol = 1e-3`: a strong source switches the noise off."""
+    inverse = torch.linalg.pinv(hermitian(matrix), rtol=1e-3, hermitian=True)
+    a = ula_steering(matrix.shape[-1], angles).to(matrix.dtype)
+    return 1 / (a.conj() * (inverse @ a)).sum(-2).real
+
+
+@known_bug("ula_music", Cause.GUARD, "Infinite peaks spoil a plot.")
+def music_up_to_a_limit(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
+    """`clamp(max=1e3)`."""
+    return ula_music(matrix, k, angles).clamp(max=1e3)
+
+
+@known_bug("ula_music", Cause.DETACHED, "A subspace is no function that one differentiates.")
+def music_of_a_detached_subspace(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
+    """A `detach` against the derivative of eigenvectors."""
+    return ula_music(matrix.detach(), k, angles) + 0 * matrix.real.sum()
+
+
 @known_bug("ula_mvdr", Cause.NOT_HERMITIAN, "`abs` against an imaginary part of rounding.")
 def mvdr_of_a_modulus(matrix: Tensor, angles: Tensor) -> Tensor:
     """`1 / |a^H R^-1 a|` of the matrix as it is."""
@@ -166,7 +186,7 @@ def music_of_cosines(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     return ula_music(matrix, k, _cosines(angles))
 
 
-@known_bug("ula_music", Cause.UNITS, "k d with d in wavelengths.")
+@known_bug("ula_music", Cause.HALF, "k d with d in wavelengths.")
 def music_at_a_whole_wavelength(matrix: Tensor, k: int, angles: Tensor) -> Tensor:
     """`2 pi n sin(theta)`: half a wavelength forgotten."""
     return ula_music(matrix, k, angles, 1.0)

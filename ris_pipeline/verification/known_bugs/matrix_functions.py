@@ -251,6 +251,23 @@ def factor_hinge_detached(factor: Tensor, k: Any, margin: Any) -> Tensor:
     return _factor_hinge(gap_at(values, k).detach() + 0 * values.sum(), margin)
 
 
+@known_bug("factor_eigengap_loss", Cause.SECOND, "The slope is computed once, beside the graph.")
+def factor_hinge_of_a_fixed_slope(factor: Tensor, k: Any, margin: Any) -> Tensor:
+    """Right in its value and its gradient, which has no gradient."""
+    leaf = factor.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = _factor_hinge(gap_at(correct(leaf @ leaf.mH)[0], k), margin)
+        (slope,) = torch.autograd.grad(loss, leaf)
+    return loss.detach() + ((factor - factor.detach()).conj() * slope).sum().real
+
+
+@known_bug("whitening", Cause.DETACHED, "Whitening is preprocessing.")
+def whitening_detached(matrix: Tensor) -> Tensor:
+    """A `detach` in front of what a loss is built on."""
+    values, vectors = correct(matrix.detach())
+    return _made(values.rsqrt(), vectors) + 0 * matrix.sum()
+
+
 @known_bug("psd_projection", Cause.BATCH, "Most covariances are positive already.")
 def projection_of_what_the_first_needs(matrix: Tensor) -> Tensor:
     """A batch whose first matrix is positive semidefinite is left as it is."""
