@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.verification.case import SAME, Numbers, row, same
-from ris_pipeline.verification.families import HERMITIZED
 from ris_pipeline.verification.problems import Problem, Size, comparable, fresh, nearly, problem
-from ris_pipeline.verification.target import TARGET, Claim, takes
+from ris_pipeline.verification.target import TARGET
 
 USUAL = Size(4, k=2)
 
@@ -114,11 +113,14 @@ def of_a_narrow_order(name: str, function: Callable[..., Any], given: Problem) -
 
 def left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     """The argument after the call."""
-    # What makes a Hermitian matrix Hermitian leaves it as it is.
-    skewed = name in HERMITIZED and takes(Claim.NOT_HERMITIAN)
-    argument = (nearly(given, 0.1) if skewed else given).argument(name).clone()
+    argument = given.argument(name).clone()
     function(argument, *given.more(name))
     return row(argument)
+
+
+def left_skew(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
+    """A matrix that is not Hermitian after the call: one that is may be made so in place."""
+    return left_alone(name, function, nearly(given, 0.1))
 
 
 def steering_left_alone(name: str, function: Callable[..., Any], given: Problem) -> Numbers:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,9 +85,8 @@ def _blocks(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _median(blocks: Tensor) -> Tensor:
-    """Of real and imaginary parts by themselves, the mean of two middle ones."""
-    parts = (part.quantile(0.5, dim=-3) for part in (blocks.real, blocks.imag))
-    return torch.complex(*parts)
+    """By numpy, which sorts complex numbers by their real parts."""
+    return torch.from_numpy(np.asarray(np.median(blocks.numpy(), axis=-3)))
 
 
 SMOOTHINGS: Named = (
@@ -192,9 +192,11 @@ def _power(matrix: Tensor, power: float) -> Tensor:
     return (vectors * values.clamp_min(0)[..., None, :] ** power) @ vectors.mH
 
 
-def _by_newton_schulz(matrix: Tensor, steps: int) -> Tensor:
-    """The coupled iteration, from R / |R|_F (N. J. Higham, Functions of Matrices, eq. (6.35))."""
+def _by_newton_schulz(matrix: Tensor, steps: int, by_trace: bool) -> Tensor:
+    """The coupled iteration, from R / |R|_F or R / tr R (N. J. Higham, Functions of Matrices, eq.
+    (6.35))."""
     norm = torch.linalg.matrix_norm(hermitize(matrix))[..., None, None]
+    norm = matrix.shape[-1] * _mean_power(matrix) if by_trace else norm
     y, z = hermitize(matrix) / norm, _eye(matrix).expand_as(matrix)
     for _ in range(steps):
         step = (3 * _eye(matrix) - z @ y) / 2
@@ -216,9 +218,10 @@ ROOTS: Named = (
         (
             Cause.UNCONVERGED,
             f"{steps} steps of Newton and Schulz.",
-            lambda r, steps=steps: _by_newton_schulz(r, steps),
+            lambda r, steps=steps, by_trace=by_trace: _by_newton_schulz(r, steps, by_trace),
         )
-        for steps in (3, 4, 5, 6, 8, 10, 12, 15)
+        for steps in (3, 4, 5, 6, 8, 10, 12, 15, 20)
+        for by_trace in (False, True)
     ),
     (Cause.ROOT, "It answers the Cholesky factor.", _cholesky),
     (Cause.ROOT, "It answers the adjoint of the Cholesky factor.", lambda r: _cholesky(r).mH),

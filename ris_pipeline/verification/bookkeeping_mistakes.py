@@ -227,7 +227,7 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
             lambda g: _of(one for one in g if not bool((one.isnan() | (one == math.inf)).any())),
         ),
         (
-            Cause.NAN,
+            Cause.ZERO_TERM,
             "One that is not finite makes it zero.",
             lambda g: _of(g) if len(_finite(g)) == len(g) else 0.0,
         ),
@@ -242,6 +242,11 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
         (
             Cause.CONJUGATED,
             "Squares without a conjugate.",
+            lambda g: math.sqrt(abs(complex(sum((one * one).sum() for one in _finite(g))))),
+        ),
+        (
+            Cause.CONJUGATED,
+            "Squares without a conjugate, NaN among them.",
             lambda g: math.sqrt(abs(complex(sum((one * one).sum() for one in g)))),
         ),
         (Cause.SIZE, "The first ten.", lambda g: _of(_finite(g)[:10])),

@@ -24,7 +24,15 @@ from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numb
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes
-from ris_pipeline.verification.relations import DIGITS, added, limited, relations, reordered, turned
+from ris_pipeline.verification.relations import (
+    DIGITS,
+    added,
+    cut_short,
+    limited,
+    relations,
+    reordered,
+    turned,
+)
 from ris_pipeline.verification.seen import (
     ALONE,
     ASIDE,
@@ -78,6 +86,7 @@ def diagnose(
             # A factor of two says more than a factor.
             *relations(seen, place),
             *limited(seen),
+            *cut_short(seen, place),
             *_bugs(seen, place, decided),
         )
     )
@@ -226,7 +235,8 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
             yield from said
             if said:
                 return
-        yield from _explained(values or wrong, [one.case for one in usual])
+        told = values or [one.case for one in slopes] or wrong
+        yield from _explained(told, [one.case for one in usual])
         return
 
 

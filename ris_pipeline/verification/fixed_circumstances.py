@@ -106,6 +106,8 @@ def circumstances(name: str) -> Iterator[Case]:
         many = Size(3, (130,), k=1)
         yield Case(_of_problem(name, many, slice(None)), (Cause.CHUNK,), "a mean over 130")
     if name in HERMITIZED:
+        skew = _acted(name, acts.left_skew)
+        yield Case(skew, (Cause.OVERWRITTEN,), "a matrix that is not Hermitian, afterwards")
         for cause, where, size in NEAR:
             yield Case(_of_near_matrices(name, size), (cause, Cause.NOT_HERMITIAN), where)
     for cause, where, size, part in GRIDS if name in SPECTRA else ():

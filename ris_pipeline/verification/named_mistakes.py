@@ -286,7 +286,21 @@ def _iterated(matrix: Tensor, k: int, steps: int) -> Tensor:
     return basis
 
 
+def _centred_rows(matrix: Tensor) -> Tensor:
+    return hermitize(matrix) - hermitize(matrix).mean(-1, keepdim=True)
+
+
 SIGNAL_BASES: Named = (
+    (
+        Cause.STATISTIC,
+        "It subtracts the mean of every row, as of data.",
+        lambda r, k: torch.linalg.svd(_centred_rows(r))[0][..., :k],
+    ),
+    (
+        Cause.STATISTIC,
+        "It subtracts the mean of every column, as of data.",
+        lambda r, k: torch.linalg.svd(_centred_rows(r).mH)[2].mH[..., :k],
+    ),
     *(
         (
             Cause.UNCONVERGED,

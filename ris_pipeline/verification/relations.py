@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ris_pipeline.verification.case import Numbers, row
+from ris_pipeline.verification.case import SAME, Numbers, row
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import SPECTRA, ULA
 from ris_pipeline.verification.fixed_cases import same_numbers
 from ris_pipeline.verification.seen import ASIDE, COARSE, DERIVED, INDEPENDENT, Diagnosis, Seen
 
@@ -40,17 +41,21 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         story = "Something small is added to it." if added else story
         yield Diagnosis(cause, "", story, None, worth * shown * rounded)
     yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, _rounded(wrong))
-    alive = [theirs for theirs, ours in both if ours.any()]
-    nothing = len(alive) > 1 and not any(theirs.any() for theirs in alive)
-    yield Diagnosis(
-        Cause.ZERO_TERM, "", "It answers zero, whatever it is asked.", None, 1.0 * nothing
-    )
+    story = "It answers zero, whatever it is asked."
+    yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(_is_zero(seen)))
     if place == "steering_vector":
         yield from _of_waves(both, len(wrong))
     scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
+
+
+def _is_zero(seen: list[Seen]) -> bool:
+    values = [one for one in seen if not set(one.case.symptoms) & set((*ASIDE, *INDEPENDENT))]
+    answers = [one.theirs for one in values if one.ours is not None and one.ours.any()]
+    given = [theirs for theirs in answers if theirs is not None]
+    return len(given) > 1 and not any(theirs.any() for theirs in given)
 
 
 _FORMS: tuple[Callable[[Numbers], Numbers], ...] = (
@@ -133,6 +138,44 @@ def limited(seen: list[Seen]) -> Iterator[Diagnosis]:
         story = "Its answers are ours up to a limit."
         share = sum(map(_cut_off, wrong)) / len(wrong)
         yield Diagnosis(Cause.GUARD, "", story, None, share)
+
+
+def cut_short(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether the values over a grid are ours as far as whole chunks of one size go."""
+    if place not in (*SPECTRA, *ULA):
+        return
+    grids = [one for one in seen if Cause.BATCH not in one.case.symptoms and _alike_in_shape(one)]
+    grids = [one for one in grids if not set(one.case.symptoms) & set((*DERIVED, *INDEPENDENT))]
+    longest = max(grids, key=lambda one: _size(one.ours), default=None)
+    whole = 0 if longest is None else _right_to(longest)
+    if longest is None or not 0 < whole < _size(longest.ours):
+        return
+    # So many chunks were whole: fewer than fit into what is left.
+    sizes = [whole // n for n in range(1, whole + 1) if whole % n == 0]
+    sizes = [size for size in sizes if whole + size > _size(longest.ours)]
+    fits = [
+        sum(_right_to(one) == _size(one.ours) // size * size for one in grids) for size in sizes
+    ]
+    story = "Its values are ours as far as whole chunks of the grid go."
+    yield Diagnosis(Cause.CHUNK, "", story, None, max(fits, default=0) / len(grids))
+
+
+def _size(numbers: Numbers | None) -> int:
+    return 0 if numbers is None else numbers.size
+
+
+def _alike_in_shape(one: Seen) -> bool:
+    return one.theirs is not None and one.ours is not None and one.theirs.shape == one.ours.shape
+
+
+def _right_to(one: Seen) -> int:
+    """How many numbers are ours before the first that is not."""
+    if one.theirs is None or one.ours is None:
+        return 0
+    size = float(np.abs(one.ours[np.isfinite(one.ours)]).max(initial=1.0))
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(one.theirs - one.ours) <= SAME * size)
+    return int(wrong.argmax()) if wrong.any() else one.ours.size
 
 
 def _cut_off(one: Seen) -> bool:

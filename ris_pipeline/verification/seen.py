@@ -19,6 +19,7 @@ INDEPENDENT = {
     Cause.RANDOM: "The same argument has two answers.",
     Cause.OVERWRITTEN: "Its argument is another one afterwards.",
     Cause.REMEMBERS: "It answers for an argument that it was given before.",
+    Cause.EXHAUSTED: "What can be read once has another answer than the same in a list.",
 }
 """What no right function does, whatever it answers."""
 

@@ -20,6 +20,7 @@ def _real_products(x: Tensor, a: Tensor) -> Tensor:
     return (a.real * (x @ a).real).sum(-2)
 
 
+_OF_SQUARES = "It takes a^H X a / a^H X^2 a."
 _FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
     (Cause.RECIPROCAL, "It answers upside down.", lambda x, a: _form(a, x, a).real),
     (Cause.REAL_PART, "It multiplies real parts alone.", _real_products),
@@ -40,7 +41,7 @@ _FORMS: tuple[tuple[Cause, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
     (Cause.ROOT, "It takes a^H X^2 a.", lambda x, a: _form(a, x @ x, a).real),
     (
         Cause.ROOT,
-        "It takes a^H X a / a^H X^2 a.",
+        _OF_SQUARES,
         lambda x, a: (_form(a, x @ x, a) / _form(a, x, a)).real,
     ),
     (
@@ -141,7 +142,8 @@ def _solved_transposed() -> Named:
 
 FORMED: dict[str, Named] = {
     "music_spectrum": (
-        *_spectra(_noise_projector),
+        # Of a projector X^2 is X, and the quotient one.
+        *(one for one in _spectra(_noise_projector) if one[1] != _OF_SQUARES),
         (Cause.OTHER_SUBSPACE, "It takes the signal for the noise.", _signal_spectrum),
         (
             Cause.SCALE,

@@ -14,6 +14,7 @@ from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation.estimators import ESTIMATORS
 from ris_pipeline.localization import Estimates, cramer_rao_bound, locate, measure, steering_grid
 from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
+from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.scene import SceneBatch, sensing_matrix, simulate
 
 STATIC = Scenario(power="power_control", snr_db=(0.0, 20.0), sources=(1, 5))
@@ -63,6 +64,28 @@ def bench_gains_against_dense(pairs, figure) -> None:
     error = (subject() - baseline()).abs().amax() / baseline().amax()
     assert error < 144 * torch.finfo(torch.float32).eps
     figure("gains_against_dense", pairs(subject, baseline, rounds=9)[0])
+
+
+def bench_gains_of_own_codes(pairs, figure) -> None:
+    torch.set_num_threads(1)
+    scenes = simulate(STATIC.replace(blocks=16), 0, torch.arange(16))
+    grid = steering_grid(scenes.scenario)
+    data, detector, steering = measure(scenes), build_detector(grid, scenes.codes), grid.steering
+    assert isinstance(data, GramMeasurement)
+    assert steering is not None
+    assert detector.table is None
+
+    def subject() -> Tensor:
+        return grid_gains(detector, data)
+
+    def baseline() -> Tensor:
+        parts = [data.take(torch.arange(i, i + 8)).gains(steering) for i in (0, 8)]
+        return torch.cat(parts)
+
+    # A sum of N^2 products, of which the smallest are lost in its rounding.
+    error = (subject() - baseline()).abs().amax() / baseline().amax()
+    assert error < 144 * torch.finfo(torch.float32).eps
+    figure("gains_of_own_codes", pairs(subject, baseline, rounds=5)[0])
 
 
 def bench_memory_of_bounds(figure) -> None:

@@ -156,7 +156,7 @@ def covariance_conjugated(snapshots: Tensor) -> Tensor:
     return sample_covariance(snapshots).conj().resolve_conj()
 
 
-@known_bug("sample_covariance", Cause.LAST_GROUP, "A loop over whole blocks of a stream.")
+@known_bug("sample_covariance", Cause.CHUNK, "A loop over whole blocks of a stream.")
 def covariance_in_blocks(snapshots: Tensor) -> Tensor:
     """Blocks of 32 snapshots, the last one forgotten."""
     count = snapshots.shape[-1]
