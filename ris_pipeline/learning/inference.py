@@ -261,7 +261,7 @@ def localise(
     data, domain = measure(scenes), search_domain(scenes.scenario, scenes.snapshots.device)
     if number is None or found.azimuth.shape[1] > 1:
         # As `locate`: a source that nothing can cancel has no ridge.
-        data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
+        data = replace(data, ridge=amplitude_ridge(data, data.outside()))
     width = max(beamwidths(scenes.scenario))
     places = grid_size(scenes.scenario) if grid is None else grid.size
     estimates, taken = _propose(atoms, usable, found, data, domain, width, places)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Int
 from scipy.linalg import hadamard
 from torch import Tensor
 
@@ -87,7 +87,10 @@ def hadamard_codebook(elements: int) -> Complex[Tensor, "codes n"]:
 
 
 def _even(codebook: Tensor, count: int) -> Tensor:
-    return codebook[torch.arange(count) * codebook.shape[0] // count]
+    size = codebook.shape[0]
+    if count > size:
+        return codebook[torch.arange(count) % size]
+    return codebook[torch.arange(count) * size // count]
 
 
 def _even_dft(scenario: Scenario, count: int) -> Tensor:
@@ -95,16 +98,30 @@ def _even_dft(scenario: Scenario, count: int) -> Tensor:
 
     A square sub-grid separates the panel into the most classes of elements along both axes, which
     keeps Phi well conditioned; where `count` has no such factors the codes are taken in order.
+    Where there are fewer codes than that, every block has a sub-grid of its own, one code on from
+    that of the block before: codes that repeat within a block measure the same once more.
     """
-    size_h, size_v = scenario.dft_shape
     codebook = dft_codebook(scenario.panel, scenario.dft_shape)
+    if count <= codebook.shape[0]:
+        return codebook[_sub_grid(scenario.dft_shape, count, 0)]
+    blocks = range(scenario.blocks)
+    places = [_sub_grid(scenario.dft_shape, scenario.codes, block) for block in blocks]
+    return codebook[torch.cat(places)]
+
+
+def _sub_grid(shape: tuple[int, int], count: int, shift: int) -> Int[Tensor, " count"]:
+    """Places of an even sub-grid in the codebook, so many codes on."""
+    size_h, size_v = shape
     factors = [(h, count // h) for h in range(1, count + 1) if count % h == 0]
     factors = [(h, v) for h, v in factors if h <= size_h and v <= size_v]
     if not factors:
-        return _even(codebook, count)
+        size = size_h * size_v
+        return (torch.arange(count) * size // count + shift) % size
     n_h, n_v = min(factors, key=lambda f: (abs(f[0] - f[1]), -f[0]))
-    p, q = torch.arange(n_h) * size_h // n_h, torch.arange(n_v) * size_v // n_v
-    return codebook[(q[:, None] * size_h + p).flatten()]
+    step = max(1, size_h // n_h)
+    p = (torch.arange(n_h) * size_h // n_h + shift) % size_h
+    q = (torch.arange(n_v) * size_v // n_v + shift // step) % size_v
+    return (q[:, None] * size_h + p).flatten()
 
 
 def ris_codes(scenario: Scenario, dtype: torch.dtype = torch.complex64) -> Complex[Tensor, "t l n"]:

@@ -28,7 +28,7 @@ from ris_pipeline.localization.maximum_likelihood.second_search import (
     search_again,
 )
 from ris_pipeline.localization.measurement.whitening import amplitude_ridge
-from ris_pipeline.scene import SceneBatch, SceneSet, Split
+from ris_pipeline.scene import SceneBatch, SceneSet, Split, sensing_matrix
 
 pytestmark = pytest.mark.no_shapes
 
@@ -61,7 +61,7 @@ def first_source(search: Search, scenes: SceneBatch) -> Found:
 
 def test_without_outside_right_fits_are_unremarkable_but_for_the_stated_part():
     scenes = draw(100, **{**MOVING, "blocks": 12, "sources": (2, 2), "snr_db": (15, 15)})
-    assert measure(scenes).outside_energy() is None
+    assert measure(scenes).outside() is None
     search = searched(scenes)
     assert (search.white.ridge == 0).all()
     places = true_parameters(scenes)
@@ -89,10 +89,26 @@ def test_without_outside_nobody_knows_of_one_source_or_one_block():
 
 def test_the_energy_outside_is_noise_alone():
     scenes = draw(64, sources=(2, 2), snr_db=(40, 40))
-    outside = measure(scenes).outside_energy()
-    mean = (outside / (12 * scenes.noise_variance)).mean()
+    outside = measure(scenes).outside()
+    assert outside.dimensions.eq(12).all()
+    mean = (outside.noise / scenes.noise_variance).mean()
     # 64 times 12 exponential variables, five deviations.
     assert abs(mean - 1) < 5 / (64 * 12) ** 0.5
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_codes_that_repeat_leave_more_outside(blocks):
+    scenes = draw(64, sources=(2, 2), blocks=blocks)
+    twice = scenes.codes.clone()
+    twice[:, 1::2] = twice[:, ::2]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(scenes.snapshots.shape, dtype=torch.complex128, generator=generator)
+    outside = measure(replace(scenes, codes=twice, snapshots=noise)).outside()
+    phi = sensing_matrix(scenes.channel, twice)
+    free = blocks * phi.shape[2] - torch.linalg.matrix_rank(phi).sum(1)
+    assert free.min() > blocks * (phi.shape[2] - phi.shape[3])
+    torch.testing.assert_close(outside.dimensions, free.double())
+    assert abs(outside.noise.mean() - 1) < 5 / free.sum() ** 0.5
 
 
 @pytest.mark.slow
@@ -124,7 +140,7 @@ def test_a_single_source_is_searched_again_too():
 def objectives(scenes: SceneBatch, found: Estimates) -> tuple[Tensor, Tensor]:
     """What the sources found leave, and what the minimum next to the truth leaves."""
     data = measure(scenes)
-    data = replace(data, ridge=amplitude_ridge(data, data.outside_energy()))
+    data = replace(data, ridge=amplitude_ridge(data, data.outside()))
     active, domain = scenes.sources.active, search_domain(scenes.scenario)
     places = torch.stack((found.azimuth, found.elevation, 1 / found.distance), dim=-1).double()
     right = refine(data, true_parameters(scenes), active, domain).fit

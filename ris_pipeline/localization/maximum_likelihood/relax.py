@@ -27,7 +27,7 @@ from ris_pipeline.localization.grid_search.detection import (
 from ris_pipeline.localization.least_squares.refinement import STAGE_TOLERANCE, refine
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, Outside
 from ris_pipeline.localization.measurement.whitening import (
     amplitude_ridge,
     noise_over_power,
@@ -58,8 +58,8 @@ class Search:
     whitened_gains: Tensor
     costs: Tensor
     """What 0, 1, .. sources cost in each scene, by the criterion (B, most + 1)."""
-    outside: Tensor | None
-    """Energy outside the range of Phi (B,), see `Measurement.outside_energy`."""
+    outside: Outside | None
+    """What is outside the range of Phi."""
     domain: Domain
     half_cell: Tensor
     """Half of `resolution_cell`, (3,): places closer than this are one and the same."""
@@ -75,7 +75,7 @@ class Search:
             whitened=self.whitened.take(index),
             whitened_gains=self.whitened_gains[index],
             costs=self.costs[index],
-            outside=None if self.outside is None else self.outside[index],
+            outside=None if self.outside is None else self.outside.take(index),
         )
 
 
@@ -123,7 +123,7 @@ def prepare_search(
         costs: of the numbers of sources; by default nothing.
     """
     grid = detector.grid
-    whitened, outside = measurement, measurement.outside_energy()
+    whitened, outside = measurement, measurement.outside()
     if interference:
         ratio = noise_over_power(measurement, outside)
         whitened = whiten(measurement, ratio, grid.dtype)

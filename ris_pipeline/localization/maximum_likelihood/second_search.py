@@ -1,10 +1,11 @@
 """Where a fit may be the wrong one, and what is then tried.
 
-consistent   (J - E) / (T N - K (T + d/2))  <=  c E / (T (L M - N)),   c: a quantile of F
+consistent   (J - E) / (R - K (T + d/2))  <=  c E / (T L M - R),   c: a quantile of F
 
-with J the residual of K sources of d coordinates and E the energy outside the range of Phi, which
-is noise wherever the sources are. Numerator and denominator are two estimates of sigma^2, one of
-them free of the sources, so the ratio has the F distribution when the fit is right. A source that
+with J the residual of K sources of d coordinates, R the rank of Phi over all blocks and E the
+energy outside its range, which is noise wherever the sources are. Numerator and denominator are two
+estimates of sigma^2, one of them free of the sources, so the ratio has the F distribution when the
+fit is right. A source that
 was missed or put in the wrong place at high SNR leaves far more than that.
 
 Where nothing is outside the range of Phi the noise level is not known, but over several blocks what
@@ -27,6 +28,7 @@ section 7.2 (test of lack of fit against pure error).
 
 from itertools import combinations
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.special import fdtri
@@ -83,10 +85,12 @@ def consistent(search: Search, found: Found, coordinates: int) -> Bool[Tensor, "
         _, score = next_source(search.detector, data, gains, found.parameters, found.active)
         return unremarkable(search, found, score, coordinates)
     data, number = search.white, found.parameters.shape[1]
-    inside = data.blocks * data.elements - number * (data.blocks + coordinates / 2)
-    outside = data.blocks * (data.rows - data.elements)
-    largest = float(fdtri(2 * inside, 2 * outside, 1 - LEVEL))
-    return (found.objective - search.outside) / inside <= largest * search.outside / outside
+    outside = search.outside.dimensions
+    inside = (data.samples - outside - number * (data.blocks + coordinates / 2)).clamp_min(0.5)
+    largest = torch.from_numpy(
+        np.asarray(fdtri(2 * inside.cpu().numpy(), 2 * outside.cpu().numpy(), 1 - LEVEL))
+    ).to(outside)
+    return (found.objective - search.outside.energy) / inside <= largest * search.outside.noise
 
 
 def scores_tell(search: Search, found: Found) -> bool:
@@ -111,9 +115,8 @@ def unremarkable(
 
 
 def _noise(search: Search, sources: Found, coordinates: int) -> Float[Tensor, " b"]:
-    data = search.white
     if search.outside is not None:
-        return search.outside / (data.blocks * (data.rows - data.elements))
+        return search.outside.noise
     return noise_beside(search, sources, coordinates)
 
 

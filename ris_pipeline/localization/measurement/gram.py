@@ -8,7 +8,11 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization.cholesky import regular_cholesky
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, Outside
+
+_NO_RANK = 1e-10
+"""Part of tr W_t below which an eigenvalue is one of a singular matrix: far above rounding, and far
+below what a measurement tells anything by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class GramMeasurement(Measurement):
         trace = self.gram.diagonal(dim1=-2, dim2=-1).real.sum((-3, -2, -1))
         return trace / (self.blocks * self.elements)
 
-    def outside_energy(self) -> Float[Tensor, " b"] | None:
+    def outside(self) -> Outside | None:
         """`|y|^2 - z^H W^-1 z`."""
         if self.rows == self.elements:
             return None
@@ -70,10 +74,34 @@ class GramMeasurement(Measurement):
         # A rank-deficient W must not stop the factorisation; this moves sigma^2 by its own
         # rounding. Where W is zero z is, and the factor is of no account.
         ridge = self.elements * torch.finfo(trace.dtype).eps * trace
-        factor, _ = regular_cholesky(self._plus(ridge[..., None, None, None]))
+        factor, regular = regular_cholesky(self._plus(ridge[..., None, None, None]))
         split = self.by_class(self.matched)[..., None]
         seen = torch.linalg.solve_triangular(factor, split, upper=False)
-        return (self.energy - seen.abs().square().sum((1, 2, 3, 4))).clamp_min(0)
+        energy = (self.energy - seen.abs().square().sum((1, 2, 3, 4))).clamp_min(0)
+        return Outside(energy, self.blocks * self.rows - self._ranks(factor, regular, trace))
+
+    def _ranks(
+        self, factor: Tensor, regular: Tensor, trace: Float[Tensor, "b t"]
+    ) -> Float[Tensor, " b"]:
+        """`sum_t rank W_t`, an eigenvalue of less than `_NO_RANK` of the trace being none.
+
+        Codes that repeat, or a channel of low rank, leave W_t singular. The least pivot is no less
+        than the least eigenvalue, so that most need no second look.
+
+            rank ~ N - eps tr (W + eps I)^-1
+        """
+        level = (_NO_RANK * trace + torch.finfo(trace.dtype).tiny)[..., None]
+        least = factor.diagonal(dim1=-2, dim2=-1).real.square().amin(-1)
+        full = torch.full_like(self.energy, self.blocks * self.elements)
+        short = torch.nonzero((~regular | (least < level)).flatten(1).any(1))[:, 0]
+        if short.numel() == 0:
+            return full
+        part = self.take(short)
+        eps = level[short][..., None, None]
+        again, _ = regular_cholesky(part._plus(eps))
+        left = torch.cholesky_inverse(again).diagonal(dim1=-2, dim2=-1).real.sum(-1)
+        nulls = (eps[..., 0, 0] * left).round().sum((1, 2))
+        return full.index_copy(0, short, full[short] - nulls)
 
     def regularised_inverse(
         self, ratio: Float[Tensor, " b"], dtype: torch.dtype

@@ -108,8 +108,8 @@ class SensingMeasurement(Measurement):
         """`tr W / (L M)`: the rank of W is L M at most."""
         return self.operator.energy() / (self.blocks * self.rows)
 
-    def outside_energy(self) -> None:
-        """None: Phi reaches every direction of the data."""
+    def outside(self) -> None:
+        """None: Phi reaches every direction of the data, unless rows of it repeat."""
 
     def regularised_inverse(
         self, ratio: Float[Tensor, " b"], dtype: torch.dtype

@@ -27,6 +27,26 @@ def squared_modulus(values: Complex[Tensor, "*shape"]) -> Float[Tensor, "*shape"
     return values.real.square() + values.imag.square()
 
 
+@dataclass(frozen=True)
+class Outside:
+    """`sum_t |Q_t y_t|^2`, Q projecting out the range of Phi: noise, wherever the sources are.
+
+    energy (B,); dimensions (B,), complex ones, `sum_t (L M - rank Phi_t)`.
+    """
+
+    energy: Tensor
+    dimensions: Tensor
+
+    @property
+    def noise(self) -> Float[Tensor, " b"]:
+        """sigma^2, the mean energy of a dimension."""
+        return self.energy / self.dimensions
+
+    def take(self, index: Tensor) -> "Outside":
+        """The scenes `index`."""
+        return Outside(self.energy[index], self.dimensions[index])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement(ABC):
     """What is kept of the snapshots; complex128 as `measure` makes it.
@@ -109,11 +129,8 @@ class Measurement(ABC):
         """Mean over the blocks of the eigenvalues of W that may be other than zero."""
 
     @abstractmethod
-    def outside_energy(self) -> Float[Tensor, " b"] | None:
-        """`sum_t |Q_t y_t|^2`, Q projecting out the range of Phi: noise, wherever the sources are.
-
-        It has T (L M - N) complex dimensions; None where L M > N does not hold and there are none.
-        """
+    def outside(self) -> Outside | None:
+        """What is outside the range of Phi; None where L M > N does not hold."""
 
     @abstractmethod
     def regularised_inverse(

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ris_pipeline._validation import check_shape
-from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.localization.measurement.statistics import Measurement, Outside
 
 DIFFUSE_PART = 0.5
 """Part of the signal power taken for the diffuse field; the rest is the source looked for."""
@@ -35,25 +35,25 @@ _LARGEST = 1e3
 def diffuse_ratio(measurement: Measurement) -> Float[Tensor, " b"]:
     """`eps = sigma^2 / p` of each scene, from the data alone.
 
-        sigma^2 = outside_energy / (T (L M - N)),   p = DIFFUSE_PART (|y|^2 - T L M sigma^2) / tr W
+        sigma^2 = |Q y|^2 / (T L M - rank),   p = DIFFUSE_PART (|y|^2 - T L M sigma^2) / tr W
 
     Where nothing is outside the range of Phi the noise level cannot be told from the data, and eps
     is the mean non-zero eigenvalue of W.
     """
-    return noise_over_power(measurement, measurement.outside_energy())
+    return noise_over_power(measurement, measurement.outside())
 
 
-def noise_over_power(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
-    """`diffuse_ratio` where `outside_energy` is known already."""
+def noise_over_power(measurement: Measurement, outside: Outside | None) -> Float[Tensor, " b"]:
+    """`diffuse_ratio` where `outside` is known already."""
     mean = measurement.mean_eigenvalue()
     if outside is None:
         return mean
     return torch.maximum(_ratio(measurement, outside), _SMALLEST * mean)
 
 
-def _ratio(measurement: Measurement, outside: Tensor) -> Float[Tensor, " b"]:
+def _ratio(measurement: Measurement, outside: Outside) -> Float[Tensor, " b"]:
     mean = measurement.mean_eigenvalue()
-    noise = outside / (measurement.blocks * (measurement.rows - measurement.elements))
+    noise = outside.noise
     signal = measurement.energy - measurement.samples * noise
     trace = measurement.blocks * measurement.elements * mean
     power = DIFFUSE_PART * signal.clamp_min(0) / trace
@@ -61,7 +61,7 @@ def _ratio(measurement: Measurement, outside: Tensor) -> Float[Tensor, " b"]:
     return torch.minimum(ratio, _LARGEST * mean)
 
 
-def amplitude_ridge(measurement: Measurement, outside: Tensor | None) -> Float[Tensor, " b"]:
+def amplitude_ridge(measurement: Measurement, outside: Outside | None) -> Float[Tensor, " b"]:
     """`ridge = sigma^2 / P`, P the power of one source that would explain all of the signal.
 
     `min |y - B x|^2 + ridge |x|^2` is the mode of x under a Gaussian prior of power P: no source is
