@@ -304,12 +304,18 @@ def verify(
     report("start", f"the import of {spec}")
     found = find(spec, name)
     judge = Judge(examples, selection, processes, report)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    verdicts = []
     try:
-        return tuple(judge.verdict(one, options) for one in found)
+        for one in found:
+            # What a function leaves behind is no other's affair.
+            torch.set_num_threads(1)
+            torch.set_default_dtype(dtype)
+            verdicts.append(judge.verdict(one, options))
     finally:
         torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+    return tuple(verdicts)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
