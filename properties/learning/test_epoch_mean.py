@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from hypothesis import given
 
 from ris_pipeline.verification.bounds import mean_bound
@@ -67,6 +68,17 @@ def test_losses_that_are_read_once_have_the_same_mean(drawn) -> None:
     stream = (loss for loss in losses)
     result = TARGET.run_epoch(stream, lambda loss, scale: loss, lambda: None, accumulation)
     assert_within("epoch loss", result.mean, math.fsum(losses) / len(losses), mean_bound(losses))
+
+
+@given(loss_sequences())
+def test_losses_may_be_tensors_and_are_left_as_they_were(drawn) -> None:
+    losses, accumulation = drawn
+    given = [torch.tensor(loss, dtype=torch.float64) for loss in losses]
+    result = TARGET.run_epoch(given, lambda loss, scale: loss, lambda: None, accumulation)
+    expected = math.fsum(losses) / len(losses)
+    assert_within("epoch loss", float(result.mean), expected, mean_bound(losses))
+    left = [float(loss) for loss in given]
+    assert_true("the losses are left as they were", left == losses, left)
 
 
 @given(broken_loss_sequences())

@@ -11,23 +11,13 @@ from torch import Tensor
 from ris_pipeline.spectral import (
     eigenvalues,
     hermitize,
-    ledoit_wolf,
-    sample_covariance,
 )
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.linear_array_mistakes import LINEAR_ARRAYS
 from ris_pipeline.verification.model_order_mistakes import MODEL_ORDERS
 from ris_pipeline.verification.named_mistakes import Named
-
-
-def _mean_power(matrix: Tensor) -> Tensor:
-    return matrix.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
-
-
-def _eye(matrix: Tensor) -> Tensor:
-    return torch.eye(matrix.shape[-1], dtype=matrix.dtype)
-
+from ris_pipeline.verification.snapshot_mistakes import SNAPSHOTS, identity, mean_power
 
 LOADINGS: Named = (
     (
@@ -36,26 +26,36 @@ LOADINGS: Named = (
         lambda r, d: r + d * torch.diag_embed(r.diagonal(dim1=-2, dim2=-1)),
     ),
     (Cause.BROADCAST, "It adds the loading to every entry.", lambda r, d: r + d),
-    (Cause.SIGN, "It subtracts the loading.", lambda r, d: r - d * _eye(r)),
-    (Cause.ROOT, "It adds the square of the loading.", lambda r, d: r + d**2 * _eye(r)),
-    (Cause.ROOT, "It adds the root of the loading.", lambda r, d: r + d**0.5 * _eye(r)),
-    (Cause.HALF, "It adds half of the loading.", lambda r, d: r + d / 2 * _eye(r)),
-    (Cause.HALF, "It adds twice the loading.", lambda r, d: r + 2 * d * _eye(r)),
+    (
+        Cause.RANGE,
+        "It raises the diagonal to the loading.",
+        lambda r, d: r + torch.diag_embed((d - r.diagonal(dim1=-2, dim2=-1).real).clamp_min(0)),
+    ),
+    (
+        Cause.LOADING_LOST,
+        "It puts the loading in place of the diagonal.",
+        lambda r, d: r - torch.diag_embed(r.diagonal(dim1=-2, dim2=-1)) + d * identity(r),
+    ),
+    (Cause.SIGN, "It subtracts the loading.", lambda r, d: r - d * identity(r)),
+    (Cause.ROOT, "It adds the square of the loading.", lambda r, d: r + d**2 * identity(r)),
+    (Cause.ROOT, "It adds the root of the loading.", lambda r, d: r + d**0.5 * identity(r)),
+    (Cause.HALF, "It adds half of the loading.", lambda r, d: r + d / 2 * identity(r)),
+    (Cause.HALF, "It adds twice the loading.", lambda r, d: r + 2 * d * identity(r)),
     (Cause.LOADING_LOST, "It adds nothing.", lambda r, d: r.clone()),
     (
         Cause.SCALE,
         "Its loading is a part of the mean power.",
-        lambda r, d: r + d * _mean_power(r) * _eye(r),
+        lambda r, d: r + d * mean_power(r) * identity(r),
     ),
     (
         Cause.SCALE,
         "Its loading is a part of the largest eigenvalue.",
-        lambda r, d: r + d * eigenvalues(r)[..., :1, None] * _eye(r),
+        lambda r, d: r + d * eigenvalues(r)[..., :1, None] * identity(r),
     ),
     (
         Cause.SCALE,
         "It keeps the trace.",
-        lambda r, d: (r + d * _eye(r)) * _mean_power(r) / (_mean_power(r) + d),
+        lambda r, d: (r + d * identity(r)) * mean_power(r) / (mean_power(r) + d),
     ),
 )
 
@@ -72,7 +72,7 @@ BACKWARDS: Named = (
     (
         Cause.BROADCAST,
         "It adds J R^* J entry by entry.",
-        lambda r: (r + _eye(r).flip(-1) * r.conj()) / 2,
+        lambda r: (r + identity(r).flip(-1) * r.conj()) / 2,
     ),
     (Cause.LEFT_OUT, "It answers the backward part.", lambda r: _turned(r, -1, -2)),
     (Cause.LEFT_OUT, "It answers the forward part.", lambda r: r.clone()),
@@ -92,7 +92,7 @@ def _median(blocks: Tensor) -> Tensor:
 SMOOTHINGS: Named = (
     (Cause.SUM_FOR_MEAN, "It sums the windows.", lambda r, w: _blocks(r, w, w).sum(-3)),
     (
-        Cause.FENCEPOST,
+        Cause.CHUNK,
         "It leaves the last window out.",
         lambda r, w: _blocks(r, w, w)[..., : max(1, len(w) - 1), :, :].mean(-3),
     ),
@@ -196,10 +196,10 @@ def _by_newton_schulz(matrix: Tensor, steps: int, by_trace: bool) -> Tensor:
     """The coupled iteration, from R / |R|_F or R / tr R (N. J. Higham, Functions of Matrices, eq.
     (6.35))."""
     norm = torch.linalg.matrix_norm(hermitize(matrix))[..., None, None]
-    norm = matrix.shape[-1] * _mean_power(matrix) if by_trace else norm
-    y, z = hermitize(matrix) / norm, _eye(matrix).expand_as(matrix)
+    norm = matrix.shape[-1] * mean_power(matrix) if by_trace else norm
+    y, z = hermitize(matrix) / norm, identity(matrix).expand_as(matrix)
     for _ in range(steps):
-        step = (3 * _eye(matrix) - z @ y) / 2
+        step = (3 * identity(matrix) - z @ y) / 2
         y, z = y @ step, step @ z
     return y * norm.sqrt()
 
@@ -207,6 +207,12 @@ def _by_newton_schulz(matrix: Tensor, steps: int, by_trace: bool) -> Tensor:
 def _with_scaled_rows(ascending: bool, matrix: Tensor) -> Tensor:
     values, vectors = (x.flip(-1) if ascending else x for x in eigh(matrix))
     return (values.clamp_min(0).sqrt()[..., None] * vectors) @ vectors.mH
+
+
+def _by_entries(ascending: bool, matrix: Tensor) -> Tensor:
+    values, vectors = (x.flip(-1) if ascending else x for x in eigh(matrix))
+    sums = (vectors @ values.clamp_min(0).sqrt()[..., None].to(vectors.dtype))[..., 0]
+    return sums[..., None, :] * vectors.mH
 
 
 ROOTS: Named = (
@@ -223,6 +229,10 @@ ROOTS: Named = (
         for steps in (3, 4, 5, 6, 8, 10, 12, 15, 20)
         for by_trace in (False, True)
     ),
+    *(
+        (Cause.BROADCAST, "It multiplies V s into the entries of V^H.", partial(_by_entries, turn))
+        for turn in (False, True)
+    ),
     (Cause.ROOT, "It answers the Cholesky factor.", _cholesky),
     (Cause.ROOT, "It answers the adjoint of the Cholesky factor.", lambda r: _cholesky(r).mH),
     (Cause.ROOT, "It takes the root of every entry.", lambda r: hermitize(r).sqrt()),
@@ -233,7 +243,7 @@ PROJECTIONS: Named = (
     (
         Cause.LOADING_ADDED,
         "It lifts every eigenvalue by the lowest.",
-        lambda r: hermitize(r) - eigenvalues(r)[..., -1:, None].clamp_max(0) * _eye(r),
+        lambda r: hermitize(r) - eigenvalues(r)[..., -1:, None].clamp_max(0) * identity(r),
     ),
     (Cause.CONJUGATED, "It answers V D V^T.", _of_values(1.0)),
     (Cause.SIGN, "It answers the negative part.", lambda r: _power(-r, 1.0)),
@@ -244,75 +254,8 @@ INVERSES: Named = (
     (
         Cause.LOADING_ADDED,
         "It answers (A^H A + 1e-6 I)^-1 A^H.",
-        lambda a: torch.linalg.solve(a.mH @ a + 1e-6 * _eye(a), a.mH),
+        lambda a: torch.linalg.solve(a.mH @ a + 1e-6 * identity(a), a.mH),
     ),
-)
-
-
-def _shrunk(
-    weight: Callable[[Tensor, Tensor, int], Tensor],
-    level: Callable[[Tensor], Tensor] = _mean_power,
-    swapped: bool = False,
-) -> Callable[[Tensor], Tensor]:
-    """Ledoit and Wolf's estimate by another weight of error and distance, to another level."""
-
-    def made(snapshots: Tensor) -> Tensor:
-        sample, count = sample_covariance(snapshots), snapshots.shape[-1]
-        target = level(sample) * _eye(sample)
-        distance = (sample - target).abs().square().sum((-2, -1))
-        fourth = snapshots.abs().square().sum(-2).square().mean(-1)
-        share = weight(fourth - sample.abs().square().sum((-2, -1)), distance, count)
-        part = share[..., None, None]
-        return (
-            part * sample + (1 - part) * target if swapped else part * target + (1 - part) * sample
-        )
-
-    return made
-
-
-def _usual(error: Tensor, distance: Tensor, count: int) -> Tensor:
-    return (error / count / distance).clamp(0, 1)
-
-
-def _of_the_batch(error: Tensor, distance: Tensor, count: int) -> Tensor:
-    return (error.mean() / count / distance.mean()).clamp(0, 1).expand_as(error)
-
-
-def _to_identity(snapshots: Tensor) -> Tensor:
-    sample = sample_covariance(snapshots)
-    level, eye = _mean_power(sample), _eye(sample)
-    part = (ledoit_wolf(snapshots) - sample)[..., :1, 1:2] / -sample[..., :1, 1:2]
-    return ledoit_wolf(snapshots) + part * (1 - level) * eye
-
-
-SHRINKAGES: Named = (
-    (
-        Cause.STATISTIC,
-        "It subtracts the mean.",
-        lambda x: ledoit_wolf(x - x.mean(-1, keepdim=True)),
-    ),
-    (
-        Cause.SCALE,
-        "Its error is that of one snapshot.",
-        _shrunk(lambda e, d, t: (e / d).clamp(0, 1)),
-    ),
-    (
-        Cause.SCALE,
-        "It divides the error by T^2.",
-        _shrunk(lambda e, d, t: (e / t**2 / d).clamp(0, 1)),
-    ),
-    (Cause.RANGE, "Its weight may be more than one.", _shrunk(lambda e, d, t: e / t / d)),
-    (Cause.SIGN, "It exchanges the weights.", _shrunk(_usual, swapped=True)),
-    (Cause.SCALE, "It shrinks to the identity.", _shrunk(_usual, torch.ones_like)),
-    (Cause.SCALE, "It shrinks to the identity, by our weight.", _to_identity),
-    (
-        Cause.SCALE,
-        "It shrinks to tr R I.",
-        _shrunk(_usual, lambda s: s.shape[-1] * _mean_power(s)),
-    ),
-    (Cause.BATCH, "It takes one weight for the batch.", _shrunk(_of_the_batch)),
-    (Cause.ZERO_TERM, "It does not shrink.", sample_covariance),
-    (Cause.ROOT, "Its weight is a root.", _shrunk(lambda e, d, t: _usual(e, d, t).sqrt())),
 )
 
 
@@ -365,7 +308,7 @@ ARRAYS: dict[str, Named] = {
     "matrix_sqrt": ROOTS,
     "psd_projection": PROJECTIONS,
     "pseudo_inverse": INVERSES,
-    "ledoit_wolf": SHRINKAGES,
+    **SNAPSHOTS,
     **MODEL_ORDERS,
     "factor_eigengap_loss": FACTORS,
     **LINEAR_ARRAYS,

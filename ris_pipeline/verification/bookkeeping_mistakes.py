@@ -46,6 +46,17 @@ def _groups(losses: Losses, size: int) -> list[Losses]:
     return [losses[i : i + size] for i in range(0, len(losses), size)]
 
 
+def _closed_early(losses: Losses, size: int) -> float:
+    """`i % size == 0` ends a group: the first has one loss, and the tail is lost."""
+    means, running = [], []
+    for i, loss in enumerate(losses):
+        running.append(loss)
+        if i % size == 0:
+            means.append(_mean(running))
+            running = []
+    return _mean(means)
+
+
 def _smoothed(keep: float, from_zero: bool, corrected: bool) -> Callable[[Losses, int], float]:
     """An exponential average; corrected: by 1 - keep^n, as in Adam."""
 
@@ -138,6 +149,7 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             "The mean of full groups, zero where there is none.",
             lambda x, a: sum(x[: len(x) // a * a]) / max(1, len(x) // a * a),
         ),
+        (Cause.STEP_BLOCK, "Groups close one too early.", _closed_early),
         (
             Cause.FENCEPOST,
             "Groups overlap by one.",
@@ -235,6 +247,11 @@ _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
             Cause.NAN_HIDDEN,
             "What is not finite counts as zero.",
             lambda g: _of(one.nan_to_num(0.0, 0.0, 0.0) for one in g),
+        ),
+        (
+            Cause.NAN_HIDDEN,
+            "What is NaN counts as zero.",
+            lambda g: _of(one.nan_to_num(0.0) for one in g),
         ),
         (Cause.LAST_GROUP, "The first gradient alone.", lambda g: _of(_finite(g)[:1])),
         (Cause.LAST_GROUP, "The last gradient alone.", lambda g: _of(_finite(g)[-1:])),

@@ -178,6 +178,11 @@ def _numbers() -> Iterator[Case]:
     for values, samples in NUMBERS:
         spectrum = torch.tensor(values, dtype=torch.float64)
         yield Case(partial(_number_of, spectrum, samples))
+    for count, level in ((150, 1e-3), (150, 1e3), (120, 1e-4)):
+        # Their product is beyond any number.
+        tail = level * torch.linspace(1.5, 1.0, count, dtype=torch.float64)
+        spectrum = torch.cat((100 * tail[:2], tail))
+        yield Case(partial(_number_of, spectrum, 400), (Cause.SIZE,), f"{count} eigenvalues")
     for unit in (1e-80, 1e80):
         spectrum = unit * torch.tensor(NUMBERS[0][0], dtype=torch.float64)
         run = partial(_number_of, spectrum, NUMBERS[0][1])

@@ -129,7 +129,7 @@ def circumstances(name: str) -> Iterator[Case]:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
     yield Case(_acted(name, acts.slope_of), (Cause.DETACHED,), "the gradient")
-    if name in MEANS:
+    if name in (*MEANS, "eigengap"):
         broken = (Cause.CHAIN_RULE, Cause.DETACHED)
         yield Case(_acted(name, acts.slope_of_thrice), broken, "the gradient of three times it")
     if name in SPECTRA:

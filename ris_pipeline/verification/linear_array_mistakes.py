@@ -39,6 +39,11 @@ def _directions(find: Callable[..., Tensor]) -> Named:
         (Cause.HALF, "Its sines are twice ours.", by_sines(lambda s: 2 * s)),
         (Cause.HALF, "Its sines are half of ours.", by_sines(lambda s: s / 2)),
         (
+            Cause.RANGE,
+            "It takes the arc tangent of a quotient: half of a turn.",
+            by_sines(lambda s: (math.pi * s).tan().atan() / math.pi),
+        ),
+        (
             Cause.UNITS,
             "It takes 2 pi for pi: radians of phase.",
             lambda r, k: find(r, k).sin() * math.pi,
@@ -59,6 +64,9 @@ def _spectra(find: Callable[..., Tensor]) -> Named:
     def scaled(power: int) -> Callable[..., Tensor]:
         return lambda r, *rest: find(r, *rest) * float(r.shape[-1]) ** power
 
+    def squared(power: int) -> Callable[..., Tensor]:
+        return lambda r, *rest: find(r, *rest).square() * float(r.shape[-1]) ** power
+
     return (
         (Cause.CONJUGATED, "Its angles have the other sign.", asked(torch.neg)),
         (Cause.DEGREES, "It takes radians for degrees.", asked(torch.deg2rad)),
@@ -67,6 +75,15 @@ def _spectra(find: Callable[..., Tensor]) -> Named:
         (Cause.HALF, "2 pi for pi: its spacing is a wavelength.", asked(lambda t: t, 1.0)),
         (Cause.HALF, "Its spacing is a quarter of a wavelength.", asked(lambda t: t, 0.25)),
         *((Cause.SCALE, f"It is N^{p} times ours.", scaled(p)) for p in (-2, -1, 1, 2)),
+        (
+            Cause.FENCEPOST,
+            "N elements over N spacings, not N - 1.",
+            lambda r, *rest: find(r, *rest, 0.5 * r.shape[-1] / max(1, r.shape[-1] - 1)),
+        ),
+        *(
+            (Cause.ROOT, "It squares what is a power already.", squared(p))
+            for p in (-2, -1, 0, 1, 2, 4)
+        ),
     )
 
 
@@ -129,8 +146,18 @@ ROOTS: Named = (
     ),
 )
 
+
+def _without_inverse(matrix: Tensor, k: int) -> Tensor:
+    basis = signal_subspace(matrix, k)
+    values = torch.linalg.eigvals(basis[..., :-1, :].mH @ basis[..., 1:, :])
+    return (values.angle() / math.pi).clamp(-1, 1).asin().sort()[0]
+
+
 LINEAR_ARRAYS: dict[str, Named] = {
-    "esprit": _directions(esprit),
+    "esprit": (
+        *_directions(esprit),
+        (Cause.RECIPROCAL, "The inverse of the Gram matrix is left out.", _without_inverse),
+    ),
     "root_music": (*_directions(root_music), *ROOTS),
     "ula_bartlett": (
         *_spectra(ula_bartlett),

@@ -202,6 +202,14 @@ PARTS: tuple[tuple[Cause, str, Callable[[Tensor], Tensor]], ...] = (
     (Cause.CHUNK, "It leaves out the last of the batch.", lambda y: y[:-1].mean()),
     *(
         (
+            Cause.LAST_GROUP,
+            f"It takes the mean of the means of {size}, the last and shorter one too.",
+            lambda y, size=size: torch.stack([part.mean() for part in y.split(size)]).mean(),
+        )
+        for size in (2, 4, 8, 16, 32, 64)
+    ),
+    *(
+        (
             Cause.CHUNK,
             f"It leaves out what does not fill {size}.",
             lambda y, size=size: y[: max(len(y) // size * size, len(y) % size)].mean(),

@@ -41,6 +41,19 @@ def _weighted_from_one(price: Callable[[int], float]) -> Callable[[Tensor, int],
     )
 
 
+def _first_rise(price: Callable[[int], float]) -> Callable[[Tensor, int], Tensor]:
+    def first(likelihood: Tensor, k: Tensor, m: int, samples: int) -> Tensor:
+        rises = (likelihood + price(samples) * k * (2 * m - k)).diff(dim=-1) > 0
+        end = torch.ones_like(rises[..., :1])
+        # The criterion is then lowest at the place itself.
+        place = torch.cat((rises, end), -1).int().argmax(-1, keepdim=True)
+        return (k - place).abs()
+
+    return lambda values, samples: _criterion(lambda x, k, m: first(x, k, m, samples))(
+        values, samples
+    )
+
+
 def _numbers(price: Callable[[int], float]) -> Named:
     """Of a criterion with that price of a parameter."""
     right = _weighted(price)
@@ -88,6 +101,7 @@ def _numbers(price: Callable[[int], float]) -> Named:
         (Cause.OFF_BY_ONE, "It answers k + 1.", lambda v, n: right(v, n) + 1),
         (Cause.OFF_BY_ONE, "It answers k - 1.", lambda v, n: right(v, n) - 1),
         (Cause.RANGE, "It never answers zero.", _weighted_from_one(price)),
+        (Cause.UNCONVERGED, "It stops at the first rise.", _first_rise(price)),
         (Cause.OFF_BY_ONE, "It never asks for m - 1.", less),
         (Cause.OFF_BY_ONE, "Its tail begins one later.", later),
         (

@@ -11,7 +11,6 @@ from ris_pipeline.spectral import (
     hermitize,
     matrix_sqrt,
     projector,
-    sample_covariance,
 )
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.verification.cause import Cause
@@ -36,71 +35,14 @@ HERMITIAN_PARTS: Named = (
     (Cause.HALF, "Its imaginary part is twice ours.", lambda r: _stretched(hermitize(r), 1.0, 2.0)),
     (Cause.HALF, "Its real part is twice ours.", lambda r: _stretched(hermitize(r), 2.0, 1.0)),
     (Cause.REAL_PART, "It adds the real part.", lambda r: (r + r.real) / 2),
+    (
+        Cause.HALF,
+        "It doubles what is off the diagonal.",
+        lambda r: 2 * hermitize(r) - torch.diag_embed(hermitize(r).diagonal(dim1=-2, dim2=-1)),
+    ),
     (Cause.ROOT, "It answers R R^H.", lambda r: r @ r.mH),
     (Cause.ROOT, "It answers R^H R.", lambda r: r.mH @ r),
 )
-
-
-def _centred(snapshots: Tensor) -> Tensor:
-    return snapshots - snapshots.mean(-1, keepdim=True)
-
-
-def _products(snapshots: Tensor) -> Tensor:
-    return snapshots @ snapshots.mH
-
-
-def _whole_blocks(snapshots: Tensor, size: int) -> Tensor:
-    count = snapshots.shape[-1]
-    return snapshots[..., : count - count % size] if count > size else snapshots
-
-
-SAMPLE_COVARIANCES: Named = (
-    *(
-        (
-            Cause.CHUNK,
-            f"It leaves out what does not fill {size} snapshots.",
-            lambda x, size=size: sample_covariance(_whole_blocks(x, size)),
-        )
-        for size in (7, 8, 10, 16, 32, 64)
-    ),
-    *(
-        (
-            Cause.LAST_GROUP,
-            f"Blocks of {size} count alike, the last and shorter one too.",
-            lambda x, size=size: _mean_of_blocks(x, size),
-        )
-        for size in (8, 10, 16, 32)
-    ),
-    (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
-    (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
-    (Cause.SCALE, "It divides by T - 1.", lambda x: _products(x) / (x.shape[-1] - 1)),
-    (Cause.SCALE, "It divides by the number of rows.", lambda x: _products(x) / x.shape[-2]),
-    (Cause.STATISTIC, "It subtracts the mean.", lambda x: _products(_centred(x)) / x.shape[-1]),
-    (
-        Cause.STATISTIC,
-        "It subtracts the mean and divides by T - 1, as numpy.cov.",
-        lambda x: _products(_centred(x)) / (x.shape[-1] - 1),
-    ),
-    (Cause.ROWS, "It answers X^H X / N.", lambda x: x.mH @ x / x.shape[-2]),
-    *(
-        (
-            Cause.CHUNK,
-            f"What does not fill {size} snapshots is in the divisor alone.",
-            lambda x, size=size: _products(_whole_blocks(x, size)) / x.shape[-1],
-        )
-        for size in (7, 8, 10, 16, 32, 64)
-    ),
-    (Cause.ROWS, "It answers X^H X / T.", lambda x: x.mH @ x / x.shape[-1]),
-    (
-        Cause.ROOT,
-        "It answers a correlation, of unit diagonal.",
-        lambda x: _products(x) / (x.norm(dim=-1)[..., None] * x.norm(dim=-1)[..., None, :]),
-    ),
-)
-
-
-def _mean_of_blocks(snapshots: Tensor, size: int) -> Tensor:
-    return torch.stack([sample_covariance(x) for x in snapshots.split(size, -1)]).mean(0)
 
 
 def _gap(values: Tensor, k: int) -> Tensor:
@@ -111,6 +53,33 @@ def _ratio(values: Tensor, k: int) -> Tensor:
     return values[..., k - 1] / values[..., k]
 
 
+def _with_slope(matrix: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    """A value that has another gradient."""
+    change = (matrix - matrix.detach()).conj() * slope.detach()
+    return value.detach() + change.sum((-2, -1)).real
+
+
+def _transposed_slope(matrix: Tensor, k: int) -> Tensor:
+    """`v v^T` for `v v^H`."""
+    upper, lower = (columns(matrix)[..., place, None] for place in (k - 1, k))
+    return upper @ upper.mT - lower @ lower.mT
+
+
+def _gap_of_another_slope(matrix: Tensor, k: int) -> Tensor:
+    gap = _gap(eigenvalues(matrix), k)
+    return _with_slope(matrix, gap, _transposed_slope(matrix, k))
+
+
+SLOPED_GAPS: Named = (
+    (Cause.CONJUGATED, "Its gradient has v v^T for v v^H.", _gap_of_another_slope),
+)
+SLOPED_HINGES: Named = (
+    (
+        Cause.CONJUGATED,
+        "Its gradient has v v^T for v v^H.",
+        lambda r, k, c: (c - _gap_of_another_slope(r, k)).relu().mean(),
+    ),
+)
 GAPS: Named = tuple(
     (cause, story, lambda r, k, form=form: form(eigenvalues(r), k))
     for cause, story, form in (
@@ -335,6 +304,11 @@ NOISE_BASES: Named = tuple(
         (Cause.OFF_BY_ONE, "The last column is left out.", lambda v, k: v[..., k - 1 : -1]),
         (Cause.ROWS, "The last n - k rows.", lambda v, k: v[..., k:, :].mT),
         (Cause.ROWS, "The rows in reverse.", lambda v, k: v[..., k:].flip(-2)),
+        (
+            Cause.AXES,
+            "The rows are turned round, not the columns.",
+            lambda v, k: v.flip(-1).flip(-2)[..., k:],
+        ),
     )
 )
 PROJECTORS: Named = (
@@ -379,9 +353,8 @@ SPECTRA: Named = tuple(
 NAMED: dict[str, Named] = {
     "hermitize": HERMITIAN_PARTS,
     "eigenvalues": SPECTRA,
-    "sample_covariance": SAMPLE_COVARIANCES,
-    "eigengap": GAPS,
-    "eigengap_loss": _hinges(eigenvalues),
+    "eigengap": (*GAPS, *SLOPED_GAPS),
+    "eigengap_loss": (*_hinges(eigenvalues), *SLOPED_HINGES),
     "factor_eigengap_loss": FACTOR_HINGES,
     "signal_subspace": SIGNAL_BASES,
     "noise_subspace": NOISE_BASES,

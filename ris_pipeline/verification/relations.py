@@ -118,7 +118,10 @@ def reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     wrong = [one for one in seen if not one.right() and not set(one.case.symptoms) & set(ASIDE)]
     if place in ("eigenvalues", "singular_values", "esprit", "root_music") and wrong:
         share = sum(map(_in_another_order, wrong)) / len(wrong)
-        yield Diagnosis(Cause.UNSORTED, "", "Its values are ours in another order.", None, share)
+        by_size = all(map(_by_magnitude, wrong))
+        cause = Cause.SINGULAR_FOR_EIGEN if by_size else Cause.UNSORTED
+        story = "in the order of magnitudes" if by_size else "in another order"
+        yield Diagnosis(cause, "", f"Its values are ours {story}.", None, share)
 
 
 def _in_another_order(one: Seen) -> bool:
@@ -126,6 +129,14 @@ def _in_another_order(one: Seen) -> bool:
         return False
     theirs, ours = (row(np.sort(values.real)) for values in (one.theirs, one.ours))
     return same_numbers(theirs, ours)
+
+
+def _by_magnitude(one: Seen) -> bool:
+    """Whether the numbers of a single matrix descend in size, and there are negative ones."""
+    if one.theirs is None or Cause.BATCH in one.case.symptoms:
+        return one.theirs is not None
+    values = one.theirs.real
+    return bool((values < 0).any() and (np.diff(np.abs(values)) <= SAME).all())
 
 
 def limited(seen: list[Seen]) -> Iterator[Diagnosis]:

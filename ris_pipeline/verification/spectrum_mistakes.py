@@ -1,6 +1,7 @@
 """Mistakes that are made with spectra: other forms of `a^H X a`, subspaces and inverses."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -140,11 +141,30 @@ def _solved_transposed() -> Named:
     )
 
 
+def _unsorted(first: bool, matrix: Tensor, a: Tensor, k: int) -> Tensor:
+    """Noise vectors by a solver of general matrices, as they come."""
+    vectors = torch.linalg.eig(hermitize(matrix))[1]
+    noise = vectors[..., : matrix.shape[-1] - k] if first else vectors[..., k:]
+    return 1 / (noise.mH @ a).abs().square().sum(-2)
+
+
 FORMED: dict[str, Named] = {
     "music_spectrum": (
         # Of a projector X^2 is X, and the quotient one.
         *(one for one in _spectra(_noise_projector) if one[1] != _OF_SQUARES),
         (Cause.OTHER_SUBSPACE, "It takes the signal for the noise.", _signal_spectrum),
+        *(
+            (Cause.UNSORTED, "Its eigenvectors are in no order.", partial(_unsorted, first))
+            for first in (True, False)
+        ),
+        (
+            Cause.BROADCAST,
+            "It takes the norm over all directions.",
+            lambda r, a, k: (
+                torch.full_like(a[..., 0, :].real, 1.0)
+                / (columns(r)[..., k:].mH @ a).abs().square().sum((-2, -1))[..., None]
+            ),
+        ),
         (
             Cause.SCALE,
             "It takes n for |a|^2.",

@@ -211,6 +211,13 @@ def _separable(
     return _wave(panel, torch.as_tensor(path))
 
 
+def _centred_as_one(positions: Tensor, wavelength: float) -> Tensor:
+    """From the corner, less one number for both axes of the panel."""
+    corner = positions - positions.amin(0)
+    mean = corner[:, :2].mean()
+    return torch.cat((corner[:, :2] - mean, corner[:, 2:]), dim=-1)
+
+
 def _flat(positions: Tensor, wavelength: float) -> Tensor:
     return torch.cat((positions[:, :2], torch.zeros_like(positions[:, 2:])), dim=-1)
 
@@ -265,6 +272,7 @@ STEERING: tuple[tuple[Cause, str, Vector], ...] = (
     ),
     (Cause.OFF_CENTRE, "From the corner.", _moved(lambda q, w: q - q.amin(0))),
     (Cause.OFF_CENTRE, "Centred once more.", _moved(lambda q, w: q - q.mean(0))),
+    (Cause.OFF_CENTRE, "The mean of all coordinates is subtracted.", _moved(_centred_as_one)),
     (
         Cause.ZENITH,
         "v = sin(azimuth) sin(elevation).",

@@ -182,13 +182,15 @@ _FORMS: dict[str, Callable[[Sequence[float]], Any]] = {
 @dataclass(frozen=True)
 class PlainEpochMean:
     """Somebody's mean over the losses of an epoch; binding None: it takes the losses alone;
-    streams: it answers losses that can be read once, rightly or not."""
+    streams: it answers losses that can be read once, rightly or not; tensors: and a list of
+    them."""
 
     function: Function
     binding: Binding | None
     form: str = "a list"
     conventions: Conventions = OURS
     streams: bool = False
+    tensors: bool = False
 
     @property
     def how(self) -> str:
@@ -214,7 +216,12 @@ class PlainEpochMean:
         Raises:
             AssertionError: it changes the losses that it is given.
         """
-        given = _FORMS[self.form](losses)
+        if any(isinstance(loss, Tensor) for loss in losses):
+            if not self.tensors:
+                raise DoesNotApply("needs losses that are tensors")
+            given = _FORMS["a list of tensors"]([float(loss) for loss in losses])
+        else:
+            given = _FORMS[self.form](losses)
         handed = iter(given) if once else given
         if self.binding is None:
             answer = self.function(handed)
@@ -244,7 +251,9 @@ def adapt_epoch_mean(
             _, error = call(plain.mean, ([1.0, 2.0, 3.0], 2))
             if error is None or isinstance(error, AssertionError):
                 _, refused = call(plain.mean, ([1.0, 2.0, 3.0], 2, True))
-                return replace(plain, streams=refused is None)
+                _, of_tensors = call(replace(plain, form="a list of tensors").mean, ([1.0, 2.0], 1))
+                takes = of_tensors is None or isinstance(of_tensors, AssertionError)
+                return replace(plain, streams=refused is None, tensors=takes)
             first = first or error
     said = "" if first is None else describe(first)
     raise InputError(f"it cannot be called as {signature}: {said}")

@@ -114,10 +114,12 @@ def _rescaled(name: str) -> Callable[[Tensor, Values], Tensor]:
 
 def _relative(given: Values) -> dict[str, Any]:
     """A loading in parts of the mean eigenvalue."""
-    mean = float(torch.as_tensor(given["matrix"]).detach().diagonal(0, -2, -1).real.mean())
+    mean = torch.as_tensor(given["matrix"]).diagonal(0, -2, -1).real.mean()
     if not mean:
         raise DoesNotApply("needs a matrix whose trace is not zero")
-    return {k: float(v) / mean if k == "loading" else v for k, v in given.items()}
+    # A number, unless the slope passes through it.
+    part = given["loading"] / (mean if mean.requires_grad else float(mean))
+    return {**given, "loading": part}
 
 
 def _noise_dimension(given: Values) -> dict[str, Any]:
@@ -317,6 +319,16 @@ MATRICES: tuple[Convention, ...] = (
         arguments=lambda given: {"basis": given["basis"].mH},
         before=("basis = basis.conj().T",),
         group="form",
+    ),
+    *(
+        Convention(
+            "rows for columns",
+            frozenset({"factor_eigengap_loss"}),
+            arguments=_changed("factor", change),
+            before=(f"factor = factor{said}",),
+            group="form",
+        )
+        for change, said in ((lambda f: f.mT, ".T"), (lambda f: f.mH, ".conj().T"))
     ),
     Convention(
         "orthogonal complement",

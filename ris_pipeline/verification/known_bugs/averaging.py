@@ -46,9 +46,7 @@ def smoothing_summed(covariance: Any, windows: Tensor) -> Tensor:
     return matrix[..., windows[:, :, None], windows[:, None, :]].sum(-3)
 
 
-@known_bug(
-    "spatial_smoothing", Cause.FENCEPOST, "N - m + 1 windows, and a loop that ends one early."
-)
+@known_bug("spatial_smoothing", Cause.CHUNK, "N - m + 1 windows, and a loop that ends one early.")
 def smoothing_without_the_last(covariance: Any, windows: Tensor) -> Tensor:
     """`range(N - m)`: the last window left out, where there is more than one."""
     matrix, used = hermitian(dense(covariance)), windows[: max(1, windows.shape[0] - 1)]

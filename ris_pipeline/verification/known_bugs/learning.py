@@ -186,6 +186,29 @@ def norm_counted_first(parameters: Iterable[Tensor]) -> GroupNorm:
     return found if count else GroupNorm(0.0, 0)
 
 
+@known_bug("run_epoch", Cause.OVERWRITTEN, "`+=` adds in place where losses are tensors.")
+def epoch_mean_in_the_first_loss(
+    batches: Iterable[Any],
+    backward: Callable[[Any, float], float],
+    step: Callable[[], None],
+    accumulation: int = 1,
+) -> EpochResult:
+    """The first loss is the accumulator, and holds the sum afterwards."""
+    total: Any = None
+
+    def kept(batch: Any, scale: float) -> float:
+        nonlocal total
+        loss = backward(batch, scale)
+        if total is None:
+            total = loss
+        else:
+            total += loss
+        return float(loss)
+
+    result = run_epoch(batches, kept, step, accumulation)
+    return EpochResult(float(total) / max(1, result.batches), result.batches, result.steps)
+
+
 @known_bug("run_epoch", Cause.EMPTY_SLOTS, "`sum / count_nonzero` of a padded list.")
 def epoch_without_losses_of_zero(
     batches: Iterable[Any],
