@@ -149,8 +149,9 @@ ROOTS: Named = (
 
 def _without_inverse(matrix: Tensor, k: int) -> Tensor:
     basis = signal_subspace(matrix, k)
-    values = torch.linalg.eigvals(basis[..., :-1, :].mH @ basis[..., 1:, :])
-    return (values.angle() / math.pi).clamp(-1, 1).asin().sort()[0]
+    values = np.linalg.eigvals((basis[..., :-1, :].mH @ basis[..., 1:, :]).numpy())
+    phases = torch.from_numpy(np.angle(values))
+    return (phases / math.pi).clamp(-1, 1).asin().sort()[0]
 
 
 LINEAR_ARRAYS: dict[str, Named] = {

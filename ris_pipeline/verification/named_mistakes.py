@@ -23,7 +23,7 @@ def _with_its_diagonal(matrix: Tensor) -> Tensor:
 
 
 def _stretched(matrix: Tensor, real: float, imaginary: float) -> Tensor:
-    return torch.complex(real * matrix.real, imaginary * matrix.imag)
+    return real * matrix.real + 1j * imaginary * matrix.imag
 
 
 HERMITIAN_PARTS: Named = (
@@ -259,16 +259,21 @@ def _centred_rows(matrix: Tensor) -> Tensor:
     return hermitize(matrix) - hermitize(matrix).mean(-1, keepdim=True)
 
 
+def _left_vectors(matrix: Tensor) -> Tensor:
+    """Left singular vectors."""
+    return columns(matrix @ matrix.mH)
+
+
 SIGNAL_BASES: Named = (
     (
         Cause.STATISTIC,
         "It subtracts the mean of every row, as of data.",
-        lambda r, k: torch.linalg.svd(_centred_rows(r))[0][..., :k],
+        lambda r, k: _left_vectors(_centred_rows(r))[..., :k],
     ),
     (
         Cause.STATISTIC,
         "It subtracts the mean of every column, as of data.",
-        lambda r, k: torch.linalg.svd(_centred_rows(r).mH)[2].mH[..., :k],
+        lambda r, k: _left_vectors(_centred_rows(r).mH)[..., :k],
     ),
     *(
         (

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,7 +144,7 @@ def _solved_transposed() -> Named:
 
 def _unsorted(first: bool, matrix: Tensor, a: Tensor, k: int) -> Tensor:
     """Noise vectors by a solver of general matrices, as they come."""
-    vectors = torch.linalg.eig(hermitize(matrix))[1]
+    vectors = torch.from_numpy(np.linalg.eig(hermitize(matrix).numpy())[1])
     noise = vectors[..., : matrix.shape[-1] - k] if first else vectors[..., k:]
     return 1 / (noise.mH @ a).abs().square().sum(-2)
 
