@@ -68,7 +68,7 @@ def bench_gains_against_dense(pairs, figure) -> None:
 
 def bench_gains_of_own_codes(pairs, figure) -> None:
     torch.set_num_threads(1)
-    scenes = simulate(STATIC.replace(blocks=16), 0, torch.arange(16))
+    scenes = simulate(STATIC.replace(blocks=16, codebook="random"), 0, torch.arange(16))
     grid = steering_grid(scenes.scenario)
     data, detector, steering = measure(scenes), build_detector(grid, scenes.codes), grid.steering
     assert isinstance(data, GramMeasurement)

@@ -69,6 +69,9 @@ def test_ours_holds_with_everything_it_has() -> None:
         ("rows_for_columns", "music_spectrum", "rows for columns"),
         ("poisoned", "gradient_norm", "NaN poisons the sum"),
         ("in_the_step_block", "epoch_mean", "summed in the wrong block"),
+        ("running", "sample_covariance", "remembers an earlier argument"),
+        ("forgetful", "eigengap_loss", "chain rule broken off"),
+        ("in_whole_chunks", "music_spectrum", "last chunk lost"),
     ],
 )
 def test_a_wrong_function_fails_and_its_cause_is_named(bug: str, name: str, cause: str) -> None:
@@ -143,6 +146,9 @@ def test_another_convention_is_named_and_has_to_be_stated(
         ("from_the_axis", "esprit", "angle from the axis"),
         ("of_rows", "sample_covariance", "rows for columns"),
         ("summed", "factor_eigengap_loss", "sum reduction"),
+        ("decibels_of_values", "eigenvalues", "dB"),
+        ("whitened_with_a_guard", "whitening", "guarded"),
+        ("linear_array_loaded", "ula_mvdr", "diagonal loading"),
     ],
 )
 def test_conventions_of_functions_of_a_matrix(function: str, name: str, convention: str) -> None:
@@ -174,6 +180,16 @@ def test_a_batch_that_is_answered_wrongly_fails_unless_single_is_said() -> None:
     assert verdict.holds_on == "one matrix at a time"
     assert sentence(verdict).endswith("it holds one matrix at a time only (state --single)")
     assert verdict_on("their_bugs:flipped_along_the_batch", "eigenvalues", batched=False).holds
+
+
+def test_a_mean_over_one_of_two_axes_is_no_mean() -> None:
+    verdict = verdict_on("their_bugs:hinge_over_one_axis", "eigengap_loss")
+    assert not verdict.holds
+    assert verdict.causes[0].cause == "batch axis lost or mixed"
+
+
+def test_a_class_is_another_object_for_another_grid() -> None:
+    assert verdict_on("their_bugs:Scanner", "music_spectrum").holds
 
 
 def test_what_takes_hermitian_matrices_for_granted_has_to_say_so() -> None:

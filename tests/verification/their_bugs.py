@@ -107,3 +107,63 @@ def read_twice(losses, accumulation):
 
 def of_a_list(losses, accumulation):
     return sum(losses) / len(losses)
+
+
+def hinge_over_one_axis(a, k, margin):
+    w = torch.linalg.eigvalsh((a + a.mH) / 2)
+    hinge = torch.relu(margin - (w[..., -k] - w[..., -k - 1]))
+    return hinge.mean(0) if hinge.ndim else hinge
+
+
+class _Running:
+    def __init__(self):
+        self.mean = None
+
+    def __call__(self, snapshots):
+        new = snapshots @ snapshots.mH / snapshots.shape[-1]
+        if self.mean is None or self.mean.shape != new.shape:
+            self.mean = new
+        self.mean = 0.9 * self.mean + 0.1 * new
+        return self.mean
+
+
+running = _Running()
+
+
+class _Forgetful(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, k, margin):
+        w, v = torch.linalg.eigh((a + a.mH) / 2)
+        slack = margin - (w[..., -k] - w[..., -k - 1])
+        ctx.save_for_backward(v[..., -k], v[..., -k - 1], slack)
+        return slack.clamp(min=0).mean()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, incoming):
+        high, low, slack = ctx.saved_tensors
+        outer = (x[..., :, None] * x.conj()[..., None, :] for x in (low, high))
+        share = (slack > 0) / max(1, slack.numel())
+        return (next(outer) - next(outer)) * share[..., None, None], None, None
+
+
+def forgetful(a, k, margin):
+    return _Forgetful.apply(a, k, margin)
+
+
+def in_whole_chunks(a, steering, k):
+    _, v = torch.linalg.eigh((a + a.mH) / 2)
+    power = (v[..., : a.shape[-1] - k].mH @ steering).abs().square().sum(-2)
+    whole = power.shape[-1] // 256 * 256
+    return torch.cat((1 / power[..., :whole], torch.ones_like(power[..., whole:])), dim=-1)
+
+
+class Scanner(torch.nn.Module):
+    def __init__(self, steering, k):
+        super().__init__()
+        self.register_buffer("steering", steering)
+        self.k = k
+
+    def forward(self, matrix):
+        v = torch.linalg.eigh((matrix + matrix.mH) / 2)[1]
+        return 1 / (v[..., : matrix.shape[-1] - self.k].mH @ self.steering).abs().square().sum(-2)

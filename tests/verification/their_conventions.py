@@ -85,3 +85,26 @@ def of_rows(snapshots):
 def summed(factor, k, margin):
     values = torch.linalg.eigvalsh(factor @ factor.mH).flip(-1)
     return (margin - values[..., k - 1] + values[..., k]).relu().sum()
+
+
+def decibels_of_values(a):
+    return 10 * torch.linalg.eigvalsh((a + a.mH) / 2).flip(-1).log10()
+
+
+def whitened_with_a_guard(a):
+    w, v = torch.linalg.eigh((a + a.mH) / 2)
+    return (v * (w + 1e-12).rsqrt()[..., None, :]) @ v.mH
+
+
+def linear_array_loaded(a, angles):
+    n = a.shape[-1]
+    steering = torch.exp(
+        1j * torch.pi * torch.arange(n, dtype=torch.float64)[:, None] * angles.double().sin()
+    )
+    h = (a + a.mH) / 2
+    level = 0.01 * h.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+    h = (h + level * torch.eye(n)).to(steering.dtype)
+    return (
+        1
+        / (steering.conj() * torch.linalg.solve(h, steering.expand(*h.shape[:-1], -1))).sum(-2).real
+    )

@@ -192,6 +192,8 @@ def adapt_matrix(
     }
     if _answers_each(plain, dtype) or (1 not in axes and _answers_once(plain, dtype)):
         axes |= {1, 2}
+    if 1 in axes and _leaves_an_axis(plain, dtype):
+        axes |= {2}
     if batched is not None:
         axes = {0, 1, 2} if batched else {0}
     if batched is None and axes >= {0, 1} and _batch_only(plain, dtype):
@@ -291,6 +293,14 @@ def _answers_each(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
         return False
     answer, error = call(plain.once, (plain.kind.probe((2,), dtype),))
     return error is None and tuple(answer.shape) == (2,)
+
+
+def _leaves_an_axis(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
+    """Whether a mean over two axes is taken over one of them."""
+    if not plain.kind.mean:
+        return False
+    answer, error = call(plain.once, (plain.kind.probe(PROBE_BATCHES[2], dtype),))
+    return error is None and answer.ndim == 1
 
 
 def _answers_once(plain: PlainMatrixFunction, dtype: torch.dtype) -> bool:
