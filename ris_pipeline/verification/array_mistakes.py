@@ -149,7 +149,8 @@ def _cholesky(matrix: Tensor) -> Tensor:
     return torch.linalg.cholesky(hermitize(matrix))
 
 
-def _deviations(matrix: Tensor) -> Tensor:
+def deviations(matrix: Tensor) -> Tensor:
+    """Roots of the diagonal."""
     return matrix.diagonal(dim1=-2, dim2=-1).real.clamp_min(0).sqrt()
 
 
@@ -182,7 +183,7 @@ WHITENINGS: Named = (
     (
         Cause.STATISTIC,
         "It divides by deviations: correlations stay.",
-        lambda r: torch.diag_embed(1 / _deviations(r)).to(r.dtype),
+        lambda r: torch.diag_embed(1 / deviations(r)).to(r.dtype),
     ),
 )
 

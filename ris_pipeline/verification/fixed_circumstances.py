@@ -128,6 +128,11 @@ def circumstances(name: str) -> Iterator[Case]:
     if name in ULA:
         grid = Size(4, vectors=1201)
         yield Case(_of_problem(name, grid, slice(None)), (Cause.CHUNK,), "a grid of 1,201 points")
+    yield from _of_slopes(name)
+
+
+def _of_slopes(name: str) -> Iterator[Case]:
+    """What may become of a gradient, by every argument, and of the next one."""
     yield Case(_acted(name, acts.slope_of), (Cause.DETACHED,), "the gradient")
     if name in (*MEANS, "eigengap"):
         broken = (Cause.CHAIN_RULE, Cause.DETACHED)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ris_pipeline.spectral import hermitize
-from ris_pipeline.verification.array_mistakes import ARRAYS
+from ris_pipeline.verification.array_mistakes import ARRAYS, deviations
 from ris_pipeline.verification.bookkeeping_mistakes import EPOCHS, NORMS
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.families import BASES, ESTIMATES, MEANS, NAMES, SPECTRA, ULA
-from ris_pipeline.verification.named_mistakes import NAMED
+from ris_pipeline.verification.named_mistakes import NAMED, centred_rows
 from ris_pipeline.verification.spectrum_mistakes import FORMED
 from ris_pipeline.verification.steering_mistakes import STEERING
 
@@ -89,7 +89,7 @@ def _trace(matrix: Tensor) -> Tensor:
 
 
 def _correlations(matrix: Tensor) -> Tensor:
-    level = matrix.diagonal(dim1=-2, dim2=-1).real.clamp_min(0).sqrt()
+    level = deviations(matrix)
     return hermitize(matrix) / (level[..., :, None] * level[..., None, :])
 
 
@@ -116,12 +116,12 @@ BEFORE: tuple[tuple[Cause, str, Callable[[Tensor], Tensor]], ...] = (
     (
         Cause.STATISTIC,
         "It subtracts the mean of every row.",
-        lambda r: hermitize(r) - hermitize(r).mean(-1, keepdim=True),
+        centred_rows,
     ),
     (
         Cause.STATISTIC,
         "It subtracts the mean of every column.",
-        lambda r: hermitize(r) - hermitize(r).mean(-2, keepdim=True),
+        lambda r: centred_rows(r).mH,
     ),
     (Cause.SCALE, "It answers for the correlations.", _correlations),
     (Cause.SCALE, "It divides R by its trace first.", lambda r: r / _trace(r)),

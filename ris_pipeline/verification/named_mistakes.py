@@ -255,7 +255,8 @@ def _iterated(matrix: Tensor, k: int, steps: int) -> Tensor:
     return basis
 
 
-def _centred_rows(matrix: Tensor) -> Tensor:
+def centred_rows(matrix: Tensor) -> Tensor:
+    """The Hermitian part, less the mean of every row."""
     return hermitize(matrix) - hermitize(matrix).mean(-1, keepdim=True)
 
 
@@ -268,12 +269,12 @@ SIGNAL_BASES: Named = (
     (
         Cause.STATISTIC,
         "It subtracts the mean of every row, as of data.",
-        lambda r, k: _left_vectors(_centred_rows(r))[..., :k],
+        lambda r, k: _left_vectors(centred_rows(r))[..., :k],
     ),
     (
         Cause.STATISTIC,
         "It subtracts the mean of every column, as of data.",
-        lambda r, k: _left_vectors(_centred_rows(r).mH)[..., :k],
+        lambda r, k: _left_vectors(centred_rows(r).mH)[..., :k],
     ),
     *(
         (

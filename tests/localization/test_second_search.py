@@ -108,6 +108,7 @@ def test_codes_that_repeat_leave_more_outside(blocks):
     free = blocks * phi.shape[2] - torch.linalg.matrix_rank(phi).sum(1)
     assert free.min() > blocks * (phi.shape[2] - phi.shape[3])
     torch.testing.assert_close(outside.dimensions, free.double())
+    # As many exponential variables, five deviations.
     assert abs(outside.noise.mean() - 1) < 5 / free.sum() ** 0.5
 
 

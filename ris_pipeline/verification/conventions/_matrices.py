@@ -21,7 +21,8 @@ _ROOTS = frozenset({"esprit", "root_music"})
 _BASES = frozenset({"signal_subspace", "noise_subspace"})
 _POSITIVE = frozenset(Domain) - {Domain.POSITIVE}
 """Families of spectra that may hold a value without a logarithm, or a largest one that is none."""
-_VALUES = frozenset({"eigenvalues", "singular_values"})
+_WITHOUT_POLES = frozenset({"eigenvalues", "singular_values", "ula_bartlett"})
+"""What may be zero or negative, and is never infinite."""
 
 
 def _power(answer: Tensor, given: Values) -> Tensor:
@@ -69,6 +70,7 @@ def _times_largest(name: str) -> Callable[[Tensor, Values], Tensor]:
 
 
 def _check_unit(answer: Tensor) -> None:
+    """Raises AssertionError where the largest value is not one."""
     largest = answer.detach().abs().amax(-1)
     # A guard beside the largest value moves it by its digits.
     if largest.numel() and bool((largest - 1).abs().max() > SAME):
@@ -155,7 +157,7 @@ MATRICES: tuple[Convention, ...] = (
     ),
     Convention(
         "dB",
-        (SPECTRA | {"eigengap"} | ULA.keys()) - {"ula_bartlett"},
+        (SPECTRA | {"eigengap"} | ULA.keys()) - _WITHOUT_POLES,
         rank=1,
         result=_power,
         after=("answer = 10 ** (answer / 10)",),
@@ -169,30 +171,19 @@ MATRICES: tuple[Convention, ...] = (
             after=("answer = 10 ** (answer / 10)",),
             never=_POSITIVE,
         )
-        for name in sorted(_VALUES | {"ula_bartlett"})
+        for name in sorted(_WITHOUT_POLES)
     ),
     *(
         Convention(
             "normalized by maximum",
             frozenset({name}),
             rank=3,
-            result=_times_largest(name),
+            result=_times_largest(name) if name in _WITHOUT_POLES else _rescaled(name),
             after=("answer = answer  # known up to its scale alone",),
             group="scale",
-            never=_POSITIVE,
+            never=_POSITIVE if name in _WITHOUT_POLES else frozenset(),
         )
-        for name in sorted(_VALUES | {"ula_bartlett"})
-    ),
-    *(
-        Convention(
-            "normalized by maximum",
-            frozenset({name}),
-            rank=3,
-            result=_rescaled(name),
-            after=("answer = answer  # known up to its scale alone",),
-            group="scale",
-        )
-        for name in sorted((SPECTRA | ULA.keys()) - {"ula_bartlett"})
+        for name in sorted(_WITHOUT_POLES | SPECTRA | ULA.keys())
     ),
     *(
         Convention(
