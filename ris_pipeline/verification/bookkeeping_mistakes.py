@@ -16,7 +16,7 @@ from ris_pipeline.watch.diagnostics import GroupNorm
 Losses = Sequence[float]
 
 
-def _epoch(combine: Callable[[Losses, int], float]) -> Callable[..., EpochResult]:
+def as_epoch(combine: Callable[[Losses, int], float]) -> Callable[..., EpochResult]:
     """The epoch whose losses come to another number."""
 
     def mistaken(
@@ -70,7 +70,7 @@ def _smoothed(keep: float, from_zero: bool, corrected: bool) -> Callable[[Losses
 
 
 EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
-    (cause, story, _epoch(combine))
+    (cause, story, as_epoch(combine))
     for cause, story, combine in (
         (Cause.SUM_FOR_MEAN, "The sum of the losses.", lambda x, a: sum(x)),
         (
@@ -160,7 +160,7 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
 )
 
 
-def _norm(combine: Callable[[list[Tensor]], float]) -> Callable[..., GroupNorm]:
+def as_norm(combine: Callable[[list[Tensor]], float]) -> Callable[..., GroupNorm]:
     def mistaken(parameters: Iterable[Tensor]) -> GroupNorm:
         gradients = [p.grad.detach() for p in parameters if p.grad is not None]
         return GroupNorm(combine(gradients), 0)
@@ -201,7 +201,7 @@ def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
 
 
 _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
-    (cause, story, _norm(combine))
+    (cause, story, as_norm(combine))
     for cause, story, combine in (
         (Cause.STATISTIC, "The sum of the norms.", lambda g: sum(_of([one]) for one in _finite(g))),
         (Cause.ROOT, "The square of the norm.", lambda g: _of(_finite(g)) ** 2),

@@ -1,10 +1,11 @@
 """What is likely wrong with a function.
 
-Four questions to its answers on a few fixed arguments:
+Five questions to its answers on a few fixed arguments:
 
     symptoms   it is right where nothing is out of the way: where is it wrong? Or the other way?
     relations  are its numbers ours to a factor, or to single precision?
     mistakes   does it answer what ours would, asked or answered otherwise?
+    slips      does it answer what a textbook's formula would, one sign, axis or factor otherwise?
     bugs       does it answer, and do its laws fail, as a bug of the catalogue?
 
 The pattern of red and green laws says how a function is wrong, the numbers whether it is this bug.
@@ -44,6 +45,7 @@ from ris_pipeline.verification.seen import (
 )
 from ris_pipeline.verification.stored_matrix import KillMatrix, stored_matrix
 from ris_pipeline.verification.target import TARGET, DoesNotApply, provide
+from ris_pipeline.verification.textbook import slips
 
 if TYPE_CHECKING:
     from ris_pipeline.verification.known_bugs import KnownBug
@@ -53,6 +55,8 @@ ENOUGH = 0.5
 seen."""
 MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
+NEARLY_ALL = 0.9
+"""Share of the fixed cases that a slip of a formula explains, where it is named."""
 ROUGHLY = 1e-3
 """Relative distance of numbers that something small has been added to."""
 FIRST = 8
@@ -79,7 +83,8 @@ def diagnose(
             # Rounding is of either sign.
             *added(seen, place),
             # To be the same to the last case says more than where it is wrong.
-            *_mistakes(seen, place, 0.0),
+            *(named := list(_mistakes(seen, place, 0.0))),
+            *([] if any(one.numbers == 1 for one in named) else _slips(seen, place)),
             *reordered(seen, place),
             *_symptoms(seen),
             *_eased(seen),
@@ -270,6 +275,15 @@ def _mistakes(seen: list[Seen], place: str, digits: float) -> Iterator[Diagnosis
         # One number is soon met by chance.
         if telling > 1:
             yield Diagnosis(one.cause, "", one.story, None, agree / telling)
+
+
+def _slips(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """What a textbook's formula would answer with one slip in it."""
+    for slip in slips(place):
+        agree, telling = _agreement(seen, slip.function, NEARLY_ALL)
+        # There are hundreds: some are met by chance, or have some of a mistake in common.
+        if telling > 1 and agree >= NEARLY_ALL * telling:
+            yield Diagnosis(slip.cause, "", slip.story, None, agree / telling)
 
 
 def _bugs(seen: list[Seen], place: str, decided: Mapping[str, bool]) -> Iterator[Diagnosis]:

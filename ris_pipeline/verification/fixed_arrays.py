@@ -109,6 +109,13 @@ def _snapshots() -> Iterator[Case]:
         yield Case(_run(torch.from_numpy(_gaussian(*shape) + 0.5)), symptoms, where)
 
 
+def _loaded() -> Iterator[Case]:
+    yield from _labelled(4, 0.75)
+    # Half way between two numbers of single precision.
+    where = "a loading of more than seven digits"
+    yield Case(_run(_matrices()[0], 9.0 + 0.99 * 2.0**-21), (Cause.SINGLE,), where)
+
+
 def _windows() -> Iterator[Case]:
     for size in (1, 3, N):
         runs = torch.arange(N - size + 1)[:, None] + torch.arange(size)
@@ -210,7 +217,7 @@ ARRAY_CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "psd_projection": _projected,
     "whitening": _whitened,
     "pseudo_inverse": _inverted,
-    "add_loading": lambda: _labelled(4, 0.75),
+    "add_loading": _loaded,
     "forward_backward": lambda: _labelled(4),
     "spatial_smoothing": _windows,
     "sample_covariance": _snapshots,

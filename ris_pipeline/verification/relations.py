@@ -45,7 +45,9 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(_is_zero(seen)))
     if place == "steering_vector":
         yield from _of_waves(both, len(wrong))
-    scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in both)
+    # A factor as near to one as single precision is a rounding.
+    others = [pair for pair in both if not same_numbers(*pair, DIGITS[0][0])]
+    scaled = sum(_to_a_factor(theirs, ours) for theirs, ours in others)
     if len(both) > 1:
         story = "Its answers are ours but for a factor."
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
@@ -76,7 +78,7 @@ def added(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     cause = Cause.LOADING_ADDED if loaded else Cause.GUARD
     wrong = [one for one in seen if not one.right() and not one.case.symptoms]
     found = [_added(one.theirs, one.ours) for one in wrong]
-    several = sum(one.ours.size for one in wrong if one.ours is not None) > 2
+    several = np.unique([x for one in wrong if one.ours is not None for x in one.ours]).size > 2
     if several and any(
         all(any(abs(x - number) <= _ONE_NUMBER * abs(number) for x in others) for others in found)
         for number in found[0]

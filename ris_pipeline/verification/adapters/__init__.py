@@ -20,6 +20,7 @@ from ris_pipeline.verification.adapters._steering import (
     PROBE_WAVELENGTH,
     PlainSteering,
     adapt_steering,
+    grid_of,
 )
 from ris_pipeline.verification.adapters._strangers import (
     Stopped,
@@ -113,6 +114,7 @@ __all__ = [
     "across",
     "adapt",
     "describe",
+    "grid_of",
     "guarded",
     "parameters_of",
 ]

@@ -252,7 +252,7 @@ def aic_at_its_largest(eigenvalues: Tensor, samples: int) -> Tensor:
     return eigenvalue_aic(eigenvalues, samples).argmax(-1)
 
 
-@known_bug("mdl", Cause.GUARD, "The geometric mean as books write it.")
+@known_bug("mdl", Cause.SIZE, "The geometric mean as books write it.")
 def mdl_by_products(eigenvalues: Tensor, samples: int) -> Tensor:
     """A product of eigenvalues, which is zero in small units and infinite in large ones."""
     m = eigenvalues.shape[-1]
