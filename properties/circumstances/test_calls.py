@@ -18,8 +18,8 @@ SIZES = st.sampled_from((Size(4, k=2), Size(4, (2,), k=2)))
 
 
 def _pair(size: Size) -> tuple[Problem, Problem]:
-    """Two problems of one size and other numbers."""
-    return problem(size), problem(replace(size, scale=2.0))
+    """Two problems of one size, of other eigenvalues and other eigenvectors."""
+    return problem(size), problem(replace(size, scale=2.0, imaginary=0.5))
 
 
 @given(SIZES)

@@ -16,7 +16,7 @@ from ris_pipeline.verification.checks import assert_true, assert_within
 from ris_pipeline.verification.oracles import root_music, ula
 from ris_pipeline.verification.slopes import gaussian
 from ris_pipeline.verification.strategies import DTYPES
-from ris_pipeline.verification.target import TARGET, under_test
+from ris_pipeline.verification.target import TARGET, Claim, taken, under_test
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ WAVES = (
 )
 
 
-def _answers(name: str, waves: Waves, dtype: torch.dtype) -> np.ndarray:
-    matrices = torch.from_numpy(waves.matrices()).to(dtype)
+def _answers(
+    name: str, waves: Waves, dtype: torch.dtype, skew: float | np.ndarray = 0.0
+) -> np.ndarray:
+    matrices = torch.from_numpy(waves.matrices() + skew).to(dtype)
     given = matrices if len(matrices) > 1 else matrices[0]
     answer = getattr(TARGET, name)(given, waves.k)
     got = np.asarray(answer.detach().double().numpy())
@@ -109,6 +111,34 @@ def test_the_roots_are_near_the_directions(waves: Waves) -> None:
     slight = Waves(waves.n, waves.sines, 0.02)
     off = np.abs(np.sin(_answers("root_music", slight, torch.complex128)) - np.sin(slight.angles))
     assert_true("sines are within a tenth of a beamwidth", off < 0.2 / waves.n, off)
+
+
+def _skew(waves: Waves) -> np.ndarray:
+    """`-S^H = S`, a twentieth of the noise."""
+    drawn = gaussian((waves.n, waves.n), waves.n)
+    return 0.025 * (drawn - drawn.conj().T) / np.sqrt(waves.n)
+
+
+@given(st.sampled_from(WAVES), st.sampled_from(DTYPES))
+def test_esprit_is_of_the_hermitian_part(waves: Waves, dtype: torch.dtype) -> None:
+    taken((Claim.NOT_HERMITIAN,))
+    got = _answers("esprit", waves, dtype, _skew(waves))
+    values = np.linalg.eigvalsh(waves.matrices())[..., ::-1]
+    # The matrix is rounded, and half of it and its adjoint added.
+    bound = 2 * shift_bound(values, waves.n, waves.angles, dtype)
+    assert_within("angles", got, waves.angles, bound)
+
+
+@given(st.integers(0, 9), st.sampled_from(DTYPES))
+def test_root_music_is_of_the_hermitian_part(place: int, dtype: torch.dtype) -> None:
+    taken((Claim.NOT_HERMITIAN,))
+    waves = _uneven()[place % len(_uneven())]
+    got = _answers("root_music", waves, dtype, _skew(waves))
+    for matrix, angles in zip(waves.matrices(), got, strict=True):
+        truth = root_music(matrix, waves.k)
+        values = np.linalg.eigvalsh(matrix)[::-1]
+        error = 2 * float(subspace_bound(values, waves.k, dtype))
+        assert_within("angles", angles, truth.angles, truth.sensitivity * error)
 
 
 @given(st.integers(0, 5), st.sampled_from(DTYPES))

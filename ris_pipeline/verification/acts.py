@@ -67,6 +67,20 @@ def slope_of_thrice(name: str, function: Callable[..., Any], given: Problem) -> 
     return row(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
+def writes_its_backward(name: str, function: Callable[..., Any], given: Problem) -> bool:
+    """Whether a `torch.autograd.Function` is between the answer and its argument."""
+    leaf = given.argument(name).clone().requires_grad_()
+    ahead, seen = [function(leaf, *given.more(name)).grad_fn], set()
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+    return False
+
+
 def slope_by_steering(name: str, function: Callable[..., Any], given: Problem) -> Numbers:
     """The same by the steering vectors."""
     leaf = given.steering_tensor().requires_grad_()

@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ris_pipeline._errors import CALL_ERRORS
 from ris_pipeline.spectral import eigenvalues
+from ris_pipeline.verification import acts
 from ris_pipeline.verification.case import SAME, Case, Numbers
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import NAMES
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.mistakes import mistakes
+from ris_pipeline.verification.problems import fresh, problem
 from ris_pipeline.verification.relations import (
     DIGITS,
     added,
@@ -57,6 +61,9 @@ MOST, CLOSE = 3, 0.25
 """Causes named at most, and how much worse than the best a second one may fit."""
 NEARLY_ALL = 0.9
 """Share of the fixed cases that a slip of a formula explains, where it is named."""
+BY_HAND = "Its values are right; its backward is written by hand."
+LIKELY = 0.85
+"""What that is worth: the mistake in it may have a name."""
 ROUGHLY = 1e-3
 """Relative distance of numbers that something small has been added to."""
 FIRST = 8
@@ -86,7 +93,7 @@ def diagnose(
             *(named := list(_mistakes(seen, place, 0.0))),
             *([] if any(one.numbers == 1 for one in named) else _slips(seen, place)),
             *reordered(seen, place),
-            *_symptoms(seen),
+            *_symptoms(seen, implementation),
             *_eased(seen),
             # A factor of two says more than a factor.
             *relations(seen, place),
@@ -99,6 +106,9 @@ def diagnose(
     best = best or _best(_mistakes(seen, place, DIGITS[0][0]))
     for cause in _refuted(seen):
         best.pop(cause, None)
+    if any(one.story == BY_HAND for one in best.values()):
+        # What is written out is not cut off.
+        best.pop(Cause.DETACHED, None)
     ranked = sorted(best.values(), key=lambda one: -one.fit)
     return tuple(one for one in ranked[:MOST] if one.fit >= ranked[0].fit - CLOSE)
 
@@ -219,7 +229,18 @@ def _circumstance(decided: Mapping[str, bool]) -> Iterator[Diagnosis]:
     )
 
 
-def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
+def _by_hand(implementation: Implementation) -> bool:
+    """Whether it answers a gradient that somebody wrote out."""
+    if implementation.place not in NAMES:
+        return False
+    given = fresh(problem(acts.USUAL))
+    try:
+        return acts.writes_its_backward(implementation.place, implementation.function, given)
+    except (*CALL_ERRORS, DoesNotApply):
+        return False
+
+
+def _symptoms(seen: list[Seen], implementation: Implementation) -> Iterator[Diagnosis]:
     """Where it is wrong, if it is right wherever nothing is out of the way."""
     # What it refuses it does not answer wrongly.
     seen = [one for one in seen if one.theirs is not None and one.ours is not None]
@@ -238,6 +259,8 @@ def _symptoms(seen: list[Seen]) -> Iterator[Diagnosis]:
         if slopes and not values:
             chained = all(Cause.CHAIN_RULE in one.case.symptoms for one in slopes)
             said = [] if chained else list(turned(slopes))
+            if not said and _by_hand(implementation):
+                said = [Diagnosis(Cause.CHAIN_RULE, "", BY_HAND, None, LIKELY)]
             yield from said
             if said:
                 return
@@ -319,7 +342,12 @@ def _agreement(
     """
     agree, telling = 0, 0
     for one in seen:
-        known, tolerance = _known(one.case, function), max(SAME, digits * one.case.condition)
+        try:
+            known = _known(one.case, function)
+        except DoesNotApply:
+            # A formula of a shape and a spacing knows regular panels alone.
+            continue
+        tolerance = max(SAME, digits * one.case.condition)
         if one.right(tolerance) and same_numbers(known, one.ours, tolerance):
             continue
         if one.theirs is None and known is None:

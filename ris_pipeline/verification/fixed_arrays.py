@@ -13,6 +13,7 @@ from ris_pipeline.spectral import eigengap
 from ris_pipeline.verification.case import Case, Run, row
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.oracles import ula
+from ris_pipeline.verification.target import Claim, taken
 
 N = 5
 SMALL = 1e-9
@@ -100,6 +101,7 @@ SNAPSHOTS: tuple[tuple[tuple[int, ...], tuple[Cause, ...], str], ...] = (
     ((2, 1), (Cause.ROWS,), "one snapshot"),
     ((4, 3), (Cause.ROWS,), "fewer snapshots than antennas"),
     ((4, 40), (Cause.CHUNK, Cause.LAST_GROUP, Cause.SIZE), "forty snapshots"),
+    ((2, 700), (Cause.CHUNK, Cause.SIZE), "seven hundred snapshots"),
     ((2, 3, 8), (Cause.BATCH,), "a batch"),
 )
 
@@ -163,6 +165,14 @@ def _waves() -> Iterator[Case]:
         matrix = torch.from_numpy((a * (1.0 + np.arange(len(sines)))) @ a.conj().T + uneven)
         k = len(sines)
         yield Case(lambda function, m=matrix, k=k: row(function(m.clone(), k)))
+    skew = matrix + 0.02 * torch.from_numpy(noise - noise.conj().T)
+    where = "a covariance that is not Hermitian"
+    yield Case(lambda function: _of_skew(function, skew, k), (Cause.NOT_HERMITIAN,), where)
+
+
+def _of_skew(function: Callable[..., Any], matrix: Tensor, k: int) -> NDArray[np.complex128]:
+    taken((Claim.NOT_HERMITIAN,))
+    return row(function(matrix.clone(), k))
 
 
 NUMBERS = (

@@ -60,6 +60,12 @@ def _of_problem(name: str, size: Size, part: slice) -> Run:
     return run
 
 
+def _shape_of_a_batch(name: str, function: Callable[..., Any]) -> Numbers:
+    given = fresh(problem(Size(4, (2, 3), k=2)))
+    answer = function(given.argument(name), *given.more(name))
+    return row(torch.tensor([*answer.shape], dtype=torch.float64))
+
+
 def _of_near_matrices(name: str, size: Size) -> Run:
     """Matrices that are not Hermitian."""
 
@@ -95,6 +101,9 @@ def circumstances(name: str) -> Iterator[Case]:
     for cause, where, size, part in SIZES:
         if not (name in MEANS and part is TAIL):
             yield Case(_of_problem(name, size, part), (cause,), where)
+    if name not in MEANS:
+        where = "the shape of the answer to a batch of two axes"
+        yield Case(partial(_shape_of_a_batch, name), (Cause.BATCH,), where)
     yield from _of_orders(name)
     yield from _of_diagonals(name)
     reals = partial(_of_reals, name)

@@ -26,7 +26,13 @@ def _stretched(matrix: Tensor, real: float, imaginary: float) -> Tensor:
     return real * matrix.real + 1j * imaginary * matrix.imag
 
 
+def _of_transposed_slope(matrix: Tensor) -> Tensor:
+    change = matrix - matrix.detach()
+    return hermitize(matrix).detach() + (change + change.mT) / 2
+
+
 HERMITIAN_PARTS: Named = (
+    (Cause.CONJUGATED, "Its gradient adds the transpose.", _of_transposed_slope),
     (Cause.NOT_HERMITIAN, "It answers its argument.", lambda r: r.clone()),
     (Cause.NOT_HERMITIAN, "The diagonal keeps its imaginary part.", _with_its_diagonal),
     (Cause.SIGN, "It answers the skew part.", lambda r: (r - r.mH) / 2),

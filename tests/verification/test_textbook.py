@@ -59,6 +59,9 @@ def test_a_formula_is_rewritten_at_one_place_at_a_time():
     assert texts("y = a - b", "X - X", "X") == []
     assert texts("y = v[..., :k]", "X[..., :K]", "X[..., K:]") == ["y = v[..., k:]"]
     assert texts("y = (a + b) / 2", "X / 2", "X") == ["y = a + b"]
+    assert texts("y = sum(f(g) for g in x)", "sum(f(G) for G in X)", "max(f(G) for G in X)") == [
+        "y = max((f(g) for g in x))"
+    ]
 
 
 def test_what_is_written_to_is_no_formula():

@@ -13,8 +13,9 @@ from ris_pipeline.verification.adapters._arrays import PlainSmoothing, adapt_sou
 from ris_pipeline.verification.adapters._binding import constructed
 from ris_pipeline.verification.adapters._calling import Backend, Function
 from ris_pipeline.verification.adapters._learning import adapt_epoch_mean, adapt_gradient_norm
-from ris_pipeline.verification.adapters._matrices import PlainMatrixFunction, adapt_matrix
+from ris_pipeline.verification.adapters._matrices import PlainMatrixFunction
 from ris_pipeline.verification.adapters._matrix_function import MatrixFunction
+from ris_pipeline.verification.adapters._matrix_probes import adapt_matrix
 from ris_pipeline.verification.adapters._steering import (
     BY_SHAPE,
     PROBE_WAVELENGTH,

@@ -18,7 +18,7 @@ from ris_pipeline.verification.adapters._calling import (
     parts_of,
     to_tensor,
 )
-from ris_pipeline.verification.adapters._strangers import describe
+from ris_pipeline.verification.adapters._strangers import describe, parameters_of
 from ris_pipeline.verification.conventions._entry import OURS, Conventions
 from ris_pipeline.verification.target import DoesNotApply
 
@@ -111,6 +111,10 @@ class PlainGradientNorm:
             raise DoesNotApply("needs parameters that come one by one") from error
 
 
+_SAID_OF_PARAMETERS = ("parameters", "params", "model", "module", "net", "network")
+"""Names of an argument that is no list of gradients."""
+
+
 def adapt_gradient_norm(
     function: Function, signature: str, backend: Backend | None = None
 ) -> PlainGradientNorm:
@@ -119,7 +123,10 @@ def adapt_gradient_norm(
     Raises:
         InputError: it takes none of them.
     """
-    torch_ways: tuple[Taken, ...] = ("parameters", "module", "gradients")
+    own = parameters_of(function) or ()
+    of_parameters = any(one.name.lower() in _SAID_OF_PARAMETERS for one in own[:1])
+    torch_ways: tuple[Taken, ...] = ("parameters", "module")
+    torch_ways += () if of_parameters else ("gradients",)
     ways: dict[Backend, tuple[Taken, ...]] = {"torch": torch_ways, "numpy": ("arrays",)}
     chosen = list(ways) if backend is None else [backend]
     order = sorted(chosen, key=lambda one: one != likely_backend(function))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ris_pipeline.spectral import matrix_sqrt
 from ris_pipeline.verification.conventions._entry import Convention, Values
 from ris_pipeline.verification.conventions._matrices import LOSSES
 from ris_pipeline.verification.target import Claim
@@ -107,6 +108,9 @@ def _loadings(name: str, call: Call) -> Iterator[Convention]:
         yield _loading(name, float(f"{one:.3g}"), relative=False)
     elif abs(two - 2 * one) <= 2e-3 * one:
         yield _loading(name, float(f"{one:.3g}"), relative=True)
+    elif name == "whitening" and abs(two - 2**0.5 * one) <= 2e-3 * one:
+        # (sqrt(s) + g)^2 - s, next to 2 sqrt(s) g.
+        yield _beside_a_root(float(f"{one / 2:.3g}"))
 
 
 def _loading(name: str, delta: float, *, relative: bool) -> Convention:
@@ -127,6 +131,26 @@ def _loading(name: str, delta: float, *, relative: bool) -> Convention:
         before=(f"matrix = matrix - {said if relative else f'{delta:g}'} * np.eye(len(matrix))",),
         group="loading",
         never=frozenset() if relative else _AT_ONE,
+    )
+
+
+def _beside_a_root(guard: float) -> Convention:
+    """`1 / (sqrt(w) + g)`: W^H W = (S + g)^-2, and S^-1 is as good a whitening as any."""
+
+    def result(answer: Tensor, given: Values) -> Tensor:
+        root = matrix_sqrt(torch.linalg.inv(answer.mH @ answer))
+        return torch.linalg.inv(root - guard * torch.eye(root.shape[-1], dtype=root.dtype))
+
+    return Convention(
+        "guarded",
+        frozenset({"whitening"}),
+        result=result,
+        after=(
+            "root = scipy.linalg.sqrtm(np.linalg.inv(answer.conj().T @ answer))",
+            f"answer = np.linalg.inv(root - {guard:g} * np.eye(len(root)))",
+        ),
+        group="loading",
+        never=_AT_ONE,
     )
 
 

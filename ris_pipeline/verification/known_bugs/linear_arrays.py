@@ -271,4 +271,21 @@ def ula_mvdr_that_recognises_degrees(matrix: Tensor, angles: Tensor) -> Tensor:
     return ula_mvdr(matrix, torch.deg2rad(angles) if degrees else angles)
 
 
+_TRIANGLE = "`eigh` reads one triangle."
+
+
+@known_bug("esprit", Cause.NOT_HERMITIAN, _TRIANGLE)
+def esprit_of_a_triangle(matrix: Tensor, k: int) -> Tensor:
+    """A matrix that is not Hermitian, decomposed as it is."""
+    return _angles(torch.linalg.eigh(matrix)[1][..., -k:])
+
+
+@known_bug("root_music", Cause.NOT_HERMITIAN, _TRIANGLE)
+def root_music_of_a_triangle(matrix: Tensor, k: int) -> Tensor:
+    """The same, whose lower triangle is another matrix than its Hermitian part."""
+    lower = matrix.tril(-1)
+    diagonal = torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))
+    return root_music(lower + lower.mH + diagonal, k)
+
+
 LINEAR_ARRAY_BUGS: tuple[KnownBug, ...] = (*known_bug,)

@@ -22,8 +22,9 @@ from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.textbook import _matrix_forms
 from ris_pipeline.verification.textbook._array_forms import ARRAY_FORMS
 from ris_pipeline.verification.textbook._counting_forms import COUNTING_FORMS
-from ris_pipeline.verification.textbook._edits import EDITS
+from ris_pipeline.verification.textbook._edits import EDITS, SUMS
 from ris_pipeline.verification.textbook._matrix_forms import MATRIX_FORMS, Form
+from ris_pipeline.verification.textbook._named_edits import NAMED_EDITS
 from ris_pipeline.verification.textbook._rewriting import rewritten
 
 FORMS = {**MATRIX_FORMS, **ARRAY_FORMS, **COUNTING_FORMS}
@@ -86,7 +87,7 @@ def slips(name: str) -> tuple[Slip, ...]:
 def _of_form(name: str, form: Form) -> Iterator[Slip]:
     tree = _formula(form)
     seen = {ast.unparse(tree)}
-    for edit in EDITS:
+    for edit in (*NAMED_EDITS, *EDITS, *SUMS):
         if edit.names and name not in edit.names:
             continue
         for old, new, other in rewritten(tree, edit.old, edit.new):

@@ -1,31 +1,14 @@
-"""The slips of a formula: what is written for what, and the mistake that it is.
+"""The slips of any formula: of indices, products, decompositions, factors and sums.
 
 What stands first comes first where two slips make one formula.
 """
 
-from dataclasses import dataclass
-
 from ris_pipeline.verification.cause import Cause
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A slip; names: of the functions it is made in, by default any."""
-
-    cause: Cause
-    old: str
-    new: str
-    names: tuple[str, ...] = ()
-
+from ris_pipeline.verification.textbook._edit import Edit
 
 _HINGES = ("eigengap_loss", "factor_eigengap_loss")
 _GAPS = ("eigengap", *_HINGES)
 _WINDOWS = ("spatial_smoothing",)
-_ROOTED = ("matrix_sqrt", "whitening")
-_WAVES = ("steering_vector", "ula_bartlett", "ula_mvdr", "ula_music", "esprit", "root_music")
-_NUMBERS = ("mdl", "aic")
-_EPOCHS = ("run_epoch",)
-_CAPON = ("mvdr_spectrum", "ula_mvdr")
 
 _OF_INDICES = (
     Edit(Cause.ASCENDING, "X.flip(-1)", "X"),
@@ -216,6 +199,11 @@ _OF_FACTORS = (
     Edit(Cause.AXES, "X.sum(-2)", "X.sum(-1)"),
     Edit(Cause.AXES, "X.sum(-1)", "X.sum(-2)"),
     Edit(Cause.BROADCAST, "X.sum(-2)", "X.sum() + 0 * X.sum(-2)"),
+    Edit(Cause.STATISTIC, "torch.linalg.eigvals(X)", "X.diagonal(dim1=-2, dim2=-1)"),
+    Edit(Cause.STATISTIC, "-X.diff(dim=-1)[..., K - 1]", "(-X.diff(dim=-1)[..., :K]).amax(-1)"),
+    Edit(Cause.STATISTIC, "-X.diff(dim=-1)[..., K - 1]", "(-X.diff(dim=-1)[..., :K]).sum(-1)"),
+    Edit(Cause.STATISTIC, "-X.diff(dim=-1)[..., K - 1]", "(-X.diff(dim=-1)[..., :K]).amin(-1)"),
+    Edit(Cause.SCALE, "n - X", "1 - X", ("ula_music",)),
     Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.sum(-1)"),
     Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.sum(-2)"),
     Edit(Cause.SUM_FOR_MEAN, "X / starts", "X", _WINDOWS),
@@ -237,6 +225,7 @@ _OF_SUMS = (
     Edit(Cause.SIGN, "X - Y", "X + Y"),
     Edit(Cause.SIGN, "-X", "X"),
     Edit(Cause.LOADING_LOST, "X + loading * Y", "X", ("add_loading",)),
+    Edit(Cause.STATISTIC, "X + loading * Y", "(1 - loading) * X + loading * Y"),
     Edit(Cause.LOADING_LOST, "X + loading * Y", "loading * Y", ("add_loading",)),
     Edit(Cause.RANGE, "X + loading", "X.real.clamp_min(loading)", ("add_loading",)),
     Edit(Cause.CHUNK, "N - size + 1", "N - size", _WINDOWS),
@@ -251,165 +240,13 @@ _OF_SUMS = (
     Edit(Cause.LEFT_OUT, "X * Y", "Y"),
 )
 
-_OF_WAVES = (
-    Edit(Cause.ZENITH, "torch.sin(X)", "torch.cos(X)"),
-    Edit(Cause.ZENITH, "torch.cos(X)", "torch.sin(X)"),
-    Edit(Cause.ZENITH, "X.sin()", "X.cos()"),
-    Edit(Cause.ZENITH, "X.sin()", "X"),
-    Edit(Cause.ZENITH, "X.sin()", "X.tan()"),
-    Edit(Cause.ZENITH, "torch.asin(X)", "torch.acos(X)"),
-    Edit(Cause.ZENITH, "torch.asin(X)", "X"),
-    Edit(Cause.ZENITH, "torch.asin(X)", "torch.atan(X)"),
-    Edit(Cause.DEGREES, "X.sin()", "X.deg2rad().sin()"),
-    Edit(Cause.DEGREES, "torch.asin(X)", "torch.asin(X).rad2deg()"),
-    Edit(Cause.AXES, "torch.cos(elevation) * X", "X"),
-    Edit(Cause.RANGE, "torch.angle(X)", "torch.atan(X.imag / X.real)"),
-    Edit(Cause.REAL_PART, "torch.angle(X)", "X.real"),
-    Edit(Cause.REAL_PART, "torch.angle(X)", "X.imag"),
-    Edit(Cause.UNITS, "X / math.pi", "X"),
-    Edit(Cause.HALF, "X / (2 * math.pi * 0.5)", "X / (2 * math.pi)"),
-    Edit(Cause.FENCEPOST, "numbers(N)", "torch.linspace(0, N, N, dtype=torch.float64)"),
-    Edit(Cause.SCALE, "numbers(N)", "torch.linspace(0, 1, N, dtype=torch.float64)"),
-    Edit(Cause.OFF_CENTRE, "numbers(N)", "(numbers(N) + 1)"),
-    Edit(Cause.OFF_CENTRE, "(N - 1) / 2", "N / 2"),
-    Edit(Cause.OFF_CENTRE, "(N - 1) / 2", "(N - 1) // 2"),
-    Edit(Cause.OFF_CENTRE, "(N - 1) / 2", "N // 2"),
-    Edit(Cause.OFF_CENTRE, "X - (N - 1) / 2", "X"),
-    Edit(Cause.OFF_CENTRE, "X - X.mean(0)", "X"),
-    Edit(Cause.OFF_CENTRE, "X.mean(0)", "X.mean()"),
-    Edit(Cause.OFF_CENTRE, "X.mean(0)", "X[0]"),
-    Edit(Cause.AXES, "I % N", "I // N"),
-    Edit(Cause.AXES, "I // N", "I % N"),
-    Edit(Cause.AXES, "I % columns", "I % rows"),
-    Edit(Cause.AXES, "I // columns", "I // rows"),
-    Edit(Cause.AXES, "I // columns", "I % rows"),
-    Edit(Cause.AXES, "I % columns", "I // rows"),
-    Edit(Cause.AXES, "shape", "shape[::-1]"),
-    Edit(Cause.AXES, "columns", "rows"),
-    Edit(Cause.AXES, "rows", "columns"),
-    Edit(Cause.AXES, "spacing[0]", "spacing[1]"),
-    Edit(Cause.AXES, "spacing[1]", "spacing[0]"),
-    Edit(Cause.AXES, "azimuth", "elevation"),
-    Edit(Cause.AXES, "elevation", "azimuth"),
-    Edit(Cause.SCALE, "X / math.sqrt(N)", "X / N"),
-    Edit(Cause.SCALE, "positions.shape[0]", "3"),
-    Edit(Cause.CURVATURE, "X - Y", "X + Y", ("steering_vector",)),
-    Edit(Cause.CURVATURE, "(distance[..., None] - W)", "-W"),
-    Edit(Cause.OFF_CENTRE, "(distance[..., None] - W)", "(W[..., :1] - W)"),
-)
-
-_OF_NUMBERS = (
-    Edit(Cause.SIGN, "X.argmin(-1)", "X.argmax(-1)", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "X.argmin(-1)", "X.argmin(-1) + 1", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "range(m)", "range(m - 1)", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "range(m)", "range(1, m)", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "m - k", "m", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "m", "m - 1", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "m", "m + 1", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "X[..., k:]", "X[..., k + 1:]", _NUMBERS),
-    Edit(Cause.LOGARITHM, "math.log(X)", "math.log10(X)", _NUMBERS),
-    Edit(Cause.LOGARITHM, "math.log(X)", "math.log2(X)", _NUMBERS),
-    Edit(Cause.LOGARITHM, "X.log()", "X.log10()", _NUMBERS),
-    Edit(Cause.LOGARITHM, "X.log()", "X.log2()", _NUMBERS),
-    Edit(Cause.LOGARITHM, "X.log()", "X", _NUMBERS),
-    Edit(Cause.HALF, "samples", "(samples / 2)", _NUMBERS),
-    Edit(Cause.HALF, "samples", "(2 * samples)", _NUMBERS),
-    Edit(Cause.HALF, "k * X", "2 * k * X", _NUMBERS),
-    Edit(Cause.HALF, "k * X", "0.5 * k * X", _NUMBERS),
-    Edit(Cause.SCALE, "samples", "m", _NUMBERS),
-    Edit(Cause.SCALE, "k * (2 * m - k)", "k", _NUMBERS),
-    Edit(Cause.REAL_PART, "k * (2 * m - k)", "k * (2 * m - k + 1) / 2", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "k * (2 * m - k)", "(k * (2 * m - k) + 1)", _NUMBERS),
-    Edit(Cause.OFF_BY_ONE, "k * (2 * m - k)", "k * (2 * m - k + 1)", _NUMBERS),
-    Edit(Cause.STATISTIC, "X.log().mean(D)", "X.mean(D).log()", _NUMBERS),
-    Edit(Cause.LOGARITHM, "X.log().mean(D)", "X.log().sum(D)", _NUMBERS),
-)
-
-_OF_LOSSES = (
-    Edit(Cause.STEP_BLOCK, "count + 1", "count + accumulation", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "count + size", "count + 1", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "total + group", "group", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "total + group", "total + loss", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "group + loss", "loss", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "total + loss", "loss", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "(i + 1) % X == 0", "i % X == 0", _EPOCHS),
-    Edit(Cause.LAST_GROUP, "A or B", "A", _EPOCHS),
-    Edit(Cause.LAST_GROUP, "A or B", "B", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "A or B", "i % accumulation == 0", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "A or B", "i % accumulation == 0 or i + 1 == len(losses)", _EPOCHS),
-    Edit(Cause.SUM_FOR_MEAN, "total / count", "total", _EPOCHS),
-    Edit(Cause.SCALE, "total / count", "total / count / accumulation", _EPOCHS),
-    Edit(Cause.SCALE, "total / count", "total / accumulation", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "sum(len(G) for G in X)", "len(X)", _EPOCHS),
-    Edit(Cause.STEP_BLOCK, "sum(len(group) for group in groups)", "len(groups)", _EPOCHS),
-    Edit(Cause.LAST_GROUP, "range(0, len(X), N)", "range(0, len(X) - N + 1, N)", _EPOCHS),
-    Edit(Cause.LAST_GROUP, "range(0, len(X), N)", "range(0, len(X) - N, N)", _EPOCHS),
-    Edit(Cause.FENCEPOST, "range(0, len(X), N)", "range(0, len(X))", _EPOCHS),
-    Edit(Cause.CHUNK, "losses", "losses[1:]", _EPOCHS),
-    Edit(Cause.CHUNK, "losses", "losses[:-1]", _EPOCHS),
-    Edit(Cause.STATISTIC, "total + loss", "max(total, loss)", _EPOCHS),
-    Edit(Cause.STATISTIC, "total + loss", "total + abs(loss)", _EPOCHS),
-    Edit(Cause.ROOT, "total + loss", "total + loss ** 2", _EPOCHS),
-)
-
-_NORMS = ("gradient_norm",)
-_OF_GRADIENTS = (
-    Edit(Cause.NAN, "X.isfinite().all()", "True", _NORMS),
-    Edit(Cause.NAN, "X.isfinite().all()", "X.isfinite().any()", _NORMS),
-    Edit(Cause.NAN, "X.isfinite().all()", "not X.isnan().any()", _NORMS),
-    Edit(Cause.NAN, "X.isfinite().all()", "not X.isinf().any()", _NORMS),
-    Edit(
-        Cause.NAN_HIDDEN,
-        "gradients",
-        "[one.nan_to_num(0.0, 0.0, 0.0) for one in gradients]",
-        _NORMS,
-    ),
-    Edit(Cause.NAN_HIDDEN, "gradients", "[one.nan_to_num(0.0) for one in gradients]", _NORMS),
-    Edit(Cause.LEFT_OUT, "gradients", "gradients[:1]", _NORMS),
-    Edit(Cause.LEFT_OUT, "gradients", "gradients[-1:]", _NORMS),
-    Edit(Cause.LEFT_OUT, "gradients", "[one for one in gradients if one.ndim > 1]", _NORMS),
-    Edit(Cause.LEFT_OUT, "gradients", "[one for one in gradients if one.ndim > 0]", _NORMS),
-    Edit(Cause.REAL_PART, "gradients", "[one.real for one in gradients]", _NORMS),
-    Edit(Cause.STATISTIC, "torch.linalg.vector_norm(X)", "torch.linalg.vector_norm(X, 1)", _NORMS),
-    Edit(
-        Cause.STATISTIC,
-        "torch.linalg.vector_norm(X)",
-        "torch.linalg.vector_norm(X, math.inf)",
-        _NORMS,
-    ),
-    Edit(Cause.STATISTIC, "norm ** 2", "norm", _NORMS),
-    Edit(Cause.STATISTIC, "sum(X) ** 0.5", "sum(X)", _NORMS),
-    Edit(Cause.STATISTIC, "(X.abs() ** 2).sum()", "X.abs().sum() ** 2", _NORMS),
-    Edit(Cause.STATISTIC, "(X.abs() ** 2).sum()", "X.abs().max() ** 2", _NORMS),
-    Edit(Cause.STATISTIC, "(X.abs() ** 2).sum()", "(X.abs() ** 2).max()", _NORMS),
-    Edit(Cause.STATISTIC, "(X.abs() ** 2).sum()", "X.sum().abs() ** 2", _NORMS),
-    Edit(Cause.SUM_FOR_MEAN, "(X.abs() ** 2).sum()", "(X.abs() ** 2).mean()", _NORMS),
-)
-
-_OF_SHRINKING = (
-    Edit(Cause.RANGE, "X.clamp(0, 1)", "X.clamp_min(0)", ("ledoit_wolf",)),
-    Edit(Cause.RANGE, "X.clamp(0, 1)", "X", ("ledoit_wolf",)),
-    Edit(Cause.RANGE, "X.clamp(max=1)", "X", ("ledoit_wolf",)),
-    Edit(Cause.SIGN, "weight", "(1 - weight)", ("ledoit_wolf",)),
-    Edit(Cause.SIGN, "1 - weight", "weight", ("ledoit_wolf",)),
-    Edit(Cause.SCALE, "level * X", "X", ("ledoit_wolf",)),
-    Edit(Cause.SCALE, "level[..., None, None] * X", "X", ("ledoit_wolf",)),
-    Edit(Cause.SCALE, "n", "count", ("ledoit_wolf",)),
-    Edit(Cause.SCALE, "count", "n", ("ledoit_wolf",)),
-    Edit(Cause.STATISTIC, "snapshots", "(snapshots - snapshots.mean(-1, keepdim=True))"),
-)
-
 EDITS = (
     *_OF_HINGES,
-    *_OF_NUMBERS,
-    *_OF_LOSSES,
-    *_OF_GRADIENTS,
     *_OF_INDICES,
     *_OF_DECOMPOSITIONS,
     *_OF_COMPLEX_NUMBERS,
     *_OF_PRODUCTS,
-    *_OF_WAVES,
     *_OF_FACTORS,
-    *_OF_SHRINKING,
-    *_OF_SUMS,
 )
+SUMS = _OF_SUMS
+"""What says least of a formula: a sign, or a term."""

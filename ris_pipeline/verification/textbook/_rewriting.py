@@ -26,7 +26,8 @@ def _matches(pattern: object, node: object, bound: Bound) -> bool:
         if not isinstance(node, ast.expr):
             return False
         known = bound.setdefault(pattern.id, node)
-        return ast.dump(known) == ast.dump(node)
+        # As text: a variable is the same where it is read and where it is bound.
+        return ast.unparse(known) == ast.unparse(node)
     if isinstance(pattern, list):
         if not isinstance(node, list) or len(node) != len(pattern):
             return False
@@ -46,7 +47,12 @@ class _Filled(ast.NodeTransformer):
         self.bound = bound
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return deepcopy(self.bound[node.id]) if _is_letter(node) else node
+        if not _is_letter(node):
+            return node
+        filled = deepcopy(self.bound[node.id])
+        if isinstance(filled, ast.Name):
+            filled.ctx = node.ctx
+        return filled
 
 
 def _places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.expr]]:
