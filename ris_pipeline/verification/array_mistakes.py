@@ -89,7 +89,15 @@ def _median(blocks: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(np.median(blocks.numpy(), axis=-3)))
 
 
+def _as_a_number(matrix: Tensor, windows: Tensor) -> Tensor:
+    """So many subarrays, not of that size."""
+    count, size = windows.shape
+    starts = torch.arange(size)[:, None] + torch.arange(count)
+    return _blocks(matrix, starts, starts).mean(-3)
+
+
 SMOOTHINGS: Named = (
+    (Cause.SCALE, "It takes the size for the number of subarrays.", _as_a_number),
     (Cause.SUM_FOR_MEAN, "It sums the windows.", lambda r, w: _blocks(r, w, w).sum(-3)),
     (
         Cause.CHUNK,

@@ -156,6 +156,7 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             lambda x, a: sum(sum(x[i : i + a + 1]) for i in range(0, len(x), a)) / len(x),
         ),
         (Cause.STATISTIC, "The largest loss.", lambda x, a: max(x)),
+        (Cause.STATISTIC, "The lower of two medians.", lambda x, a: statistics.median_low(x)),
     )
 )
 

@@ -297,7 +297,7 @@ def _mistakes(seen: list[Seen], place: str, digits: float) -> Iterator[Diagnosis
         agree, telling = _agreement(seen, one.function, ENOUGH / ALONE, digits)
         # One number is soon met by chance.
         if telling > 1:
-            yield Diagnosis(one.cause, "", one.story, None, agree / telling)
+            yield Diagnosis(one.cause, "", one.story, None, agree / telling, telling)
 
 
 def _slips(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
@@ -306,7 +306,7 @@ def _slips(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         agree, telling = _agreement(seen, slip.function, NEARLY_ALL)
         # There are hundreds: some are met by chance, or have some of a mistake in common.
         if telling > 1 and agree >= NEARLY_ALL * telling:
-            yield Diagnosis(slip.cause, "", slip.story, None, agree / telling)
+            yield Diagnosis(slip.cause, "", slip.story, None, agree / telling, telling)
 
 
 def _bugs(seen: list[Seen], place: str, decided: Mapping[str, bool]) -> Iterator[Diagnosis]:

@@ -204,6 +204,8 @@ def _numbers() -> Iterator[Case]:
         spectrum = unit * torch.tensor(NUMBERS[0][0], dtype=torch.float64)
         run = partial(_number_of, spectrum, NUMBERS[0][1])
         yield Case(run, (Cause.GUARD,), f"eigenvalues of {unit:g}")
+    same = [torch.tensor(v, dtype=torch.float64) for v, t in NUMBERS if (len(v), t) == (4, 50)]
+    yield Case(partial(_number_of, torch.stack(same), 50), (Cause.BATCH,), "several spectra")
     yield Case(_numbers_afterwards, (Cause.OVERWRITTEN,), "the eigenvalues afterwards")
 
 

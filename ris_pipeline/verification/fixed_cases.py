@@ -241,6 +241,8 @@ def _steering_anywhere() -> Iterator[Case]:
     yield Case(
         lambda function: _after(function, moved), (Cause.OVERWRITTEN,), "the positions after it"
     )
+    wider = "a wider panel of as many elements, and a shorter wave, after others"
+    yield Case(_after_another, (Cause.REMEMBERS,), wider)
     yield Case(lambda function: _by_distance(function, flat), (Cause.DETACHED,), "the gradient")
     many = [torch.linspace(-a, a, 70, dtype=torch.float64) for a in (1.0, 0.5)]
     far = torch.linspace(2.03, 9.1, 70, dtype=torch.float64)
@@ -267,6 +269,15 @@ def _after(function: Callable[..., Any], given: Tensor) -> Numbers:
         # An adapter hands out copies, and says that they are changed.
         positions.zero_()
     return row(positions)
+
+
+def _after_another(function: Callable[..., Any]) -> Numbers:
+    """Whether a square panel has the answer of the one before it, or of another wavelength."""
+    flat = torch.tensor([[x, y, 0.0] for y in (-0.1, 0.1) for x in (-0.1, 0.1)]).double()
+    where = [torch.tensor(x, dtype=torch.float64) for x in (0.4, 0.3, 2.03)]
+    panels = Panel(flat, 0.25), Panel(1.5 * flat, 0.25), Panel(1.5 * flat, 0.2)
+    narrow, wide, shorter = (row(function(panel, *where)) for panel in panels)
+    return row(torch.tensor([same_numbers(narrow, wide), same_numbers(wide, shorter)]))
 
 
 def _by_distance(function: Callable[..., Any], flat: Tensor) -> Numbers:

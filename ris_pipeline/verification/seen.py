@@ -8,6 +8,8 @@ from ris_pipeline.verification.fixed_cases import same_numbers
 
 ALONE = 0.8
 """What one sign is worth where there is no other."""
+SURE, MANY = 0.9, 8
+"""What it is worth to answer alike in every one of so many cases that tell."""
 COARSE = 0.1
 """Relative distance beyond which no digit agrees."""
 DERIVED = (Cause.DETACHED, Cause.SECOND)
@@ -44,7 +46,7 @@ class Diagnosis:
     fit: 0..1, the mean of the two signs; bug: of the catalogue, "" where it is none; pattern: red
     laws in common over red laws of either (Jaccard), None where laws are not looked at; numbers:
     part of the fixed cases that are answered so, of those that tell it from a right function, None
-    where no case does.
+    where no case does; cases: how many tell, where that is counted.
     """
 
     cause: str
@@ -52,9 +54,14 @@ class Diagnosis:
     story: str
     pattern: float | None
     numbers: float | None
+    cases: int = 0
 
     @property
     def fit(self) -> float:
-        """The mean of the signs; one sign alone is worth `ALONE` of itself."""
+        """The mean of the signs; one sign alone is worth `ALONE` of itself, `SURE` where it is
+        numbers that are the same in all of many cases."""
         signs = [sign for sign in (self.pattern, self.numbers) if sign is not None]
-        return ALONE * signs[0] if len(signs) == 1 else sum(signs) / 2
+        if len(signs) > 1:
+            return sum(signs) / 2
+        sure = self.numbers == 1 and self.cases >= MANY
+        return (SURE if sure else ALONE) * signs[0]

@@ -298,7 +298,7 @@ def test_the_verdict_as_json() -> None:
         "causes",
     ]
     assert function["causes"][0]["cause"] == "summed in the wrong block"
-    assert set(function["causes"][0]) == {"cause", "bug", "story", "pattern", "numbers", "fit"}
+    assert set(function["causes"][0]) == {"cause", "bug", "story", "pattern", "numbers", "cases", "fit"}
     assert set(function["laws"][0]) == {
         "law",
         "outcome",

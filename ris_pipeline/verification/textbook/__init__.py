@@ -8,7 +8,6 @@ import ast
 import builtins
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from ris_pipeline.scene.array import Panel
 from ris_pipeline.verification.adapters import grid_of
 from ris_pipeline.verification.bookkeeping_mistakes import as_epoch, as_norm
-from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.mistakes import Mistake
 from ris_pipeline.verification.textbook import _matrix_forms
 from ris_pipeline.verification.textbook._array_forms import ARRAY_FORMS
 from ris_pipeline.verification.textbook._counting_forms import COUNTING_FORMS
@@ -29,15 +28,6 @@ from ris_pipeline.verification.textbook._rewriting import rewritten
 
 FORMS = {**MATRIX_FORMS, **ARRAY_FORMS, **COUNTING_FORMS}
 """By the names of `target.places()`."""
-
-
-@dataclass(frozen=True)
-class Slip:
-    """A formula that differs from a right one in one place; function: called as ours is."""
-
-    cause: Cause
-    story: str
-    function: Callable[..., Any]
 
 
 Called = tuple[Callable[..., Any], ...]
@@ -79,12 +69,12 @@ def as_ours(name: str, form: Form) -> Called:
 
 
 @cache
-def slips(name: str) -> tuple[Slip, ...]:
+def slips(name: str) -> tuple[Mistake, ...]:
     """Every formula that is one slip away from the textbook's; none for a name without formulas."""
     return tuple(slip for form in FORMS.get(name, ()) for slip in _of_form(name, form))
 
 
-def _of_form(name: str, form: Form) -> Iterator[Slip]:
+def _of_form(name: str, form: Form) -> Iterator[Mistake]:
     tree = _formula(form)
     seen = {ast.unparse(tree)}
     for edit in (*NAMED_EDITS, *EDITS, *SUMS):
@@ -94,9 +84,9 @@ def _of_form(name: str, form: Form) -> Iterator[Slip]:
             text = ast.unparse(other)
             if text not in seen and not _loaded(other) - _known(tree):
                 seen.add(text)
-                story = f"It reads `{new}` where a textbook has `{old}`."
+                story = f"As with `{new}` for `{old}` in a textbook's formula."
                 called = as_ours(name, _made(other, form))
-                yield from (Slip(edit.cause, story, function) for function in called)
+                yield from (Mistake(edit.cause, story, function) for function in called)
 
 
 def _loaded(tree: ast.Module) -> set[str]:

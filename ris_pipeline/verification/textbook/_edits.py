@@ -114,6 +114,13 @@ _OF_PRODUCTS = (
     Edit(Cause.RECIPROCAL, "1 / X", "X"),
     Edit(Cause.RECIPROCAL, "X / Y", "Y / X"),
     Edit(Cause.RECIPROCAL, "X.rsqrt()", "X.sqrt()"),
+    Edit(
+        Cause.CONJUGATED,
+        "torch.linalg.inv(X.mH @ X) @ (X.mH @ Y)",
+        "torch.linalg.inv(X.mT @ X) @ (X.mT @ Y)",
+    ),
+    *(Edit(Cause.GUARD, "1e-13", share) for share in ("0.1", "0.05", "0.01", "1e-3", "1e-6")),
+    Edit(Cause.SCALE, "X / (A.conj() * X).sum(D)", "X / (A.conj() * A).sum(D)"),
     Edit(Cause.ROOT, "X.rsqrt()", "(1 / X)"),
 )
 

@@ -112,6 +112,7 @@ _OF_LOSSES = (
     Edit(Cause.LAST_GROUP, _OVER_GROUPS, "sum(sum(G) / accumulation for G in X) / len(X)", _EPOCHS),
     Edit(Cause.STEP_BLOCK, _OVER_GROUPS, "sum(G[-1] for G in X) / len(X)", _EPOCHS),
     Edit(Cause.STEP_BLOCK, _OVER_GROUPS, "sum(G[0] for G in X) / len(X)", _EPOCHS),
+    Edit(Cause.ROUNDED, "total / count", "total // count", _EPOCHS),
     Edit(Cause.OFF_BY_ONE, "total / count", "total / (count - 1)", _EPOCHS),
     Edit(Cause.OFF_BY_ONE, "total / count", "total / max(count - 1, 1)", _EPOCHS),
     Edit(Cause.OFF_BY_ONE, "total / count", "total / (count + 1)", _EPOCHS),
