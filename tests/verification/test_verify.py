@@ -298,7 +298,8 @@ def test_the_verdict_as_json() -> None:
         "causes",
     ]
     assert function["causes"][0]["cause"] == "summed in the wrong block"
-    assert set(function["causes"][0]) == {"cause", "bug", "story", "pattern", "numbers", "cases", "fit"}
+    signs = {"pattern", "numbers", "cases", "fit"}
+    assert set(function["causes"][0]) == {"cause", "bug", "story", *signs}
     assert set(function["laws"][0]) == {
         "law",
         "outcome",
