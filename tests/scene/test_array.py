@@ -195,3 +195,31 @@ def test_an_unknown_wavefront_is_named(untyped) -> None:
     with untyped(), pytest.raises(InputError) as caught:
         vector(0.1, 0.1, 1.0, wavefront="round")  # type: ignore[arg-type]
     assert str(caught.value) == "wavefront = 'round': allowed are spherical, fresnel, plane"
+
+
+@pytest.mark.parametrize("distance", [-0.1, 0.0])
+@pytest.mark.parametrize("function", [steering_vector, steering_derivatives])
+def test_a_distance_is_positive_but_for_a_plane_wave(function, distance):
+    panel = Panel(torch.eye(3, dtype=torch.float64), 0.3)
+    where = torch.tensor(0.1, dtype=torch.float64)
+    there = torch.tensor(distance, dtype=torch.float64)
+    for wavefront in ("spherical", "fresnel"):
+        with pytest.raises(InputError, match=f"^distance holds {distance}: allowed is above 0$"):
+            function(panel, where, where, there, wavefront)
+    far = torch.tensor(9.0, dtype=torch.float64)
+    one, other = (function(panel, where, where, x, "plane") for x in (there, far))
+    pairs = zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]
+    assert all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_derivatives_name_a_wavefront_that_is_none():
+    where = torch.tensor(0.1, dtype=torch.float64)
+    panel = Panel(torch.eye(3, dtype=torch.float64), 0.3)
+    with pytest.raises(InputError, match=r"^wavefront = 'flat': allowed"):
+        steering_derivatives(panel, where, where, where, "flat")
+
+
+def test_a_linear_array_has_one_antenna_or_more():
+    assert uniform_linear_array(1, 0.3).elements == 1
+    with pytest.raises(InputError, match=r"^antennas = 0: allowed"):
+        uniform_linear_array(0, 0.3)
