@@ -88,6 +88,9 @@ def _refuses_a_second(answer: torch.Tensor, leaf: torch.Tensor) -> bool:
     gradient that comes in asks for its own."""
     incoming = torch.ones_like(answer, requires_grad=True)
     (slope,) = torch.autograd.grad(answer, leaf, incoming, create_graph=True)
+    if not slope.requires_grad:
+        # Cut off without a word.
+        return False
     try:
         torch.autograd.grad(slope.abs().sum(), incoming)
     except RuntimeError:

@@ -13,7 +13,7 @@ from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numb
 from ris_pipeline.verification.implementation import implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
 from ris_pipeline.verification.target import TARGET, DoesNotApply
-from ris_pipeline.verification.textbook import FORMS, as_ours, slips
+from ris_pipeline.verification.textbook import EVERY, FORMS, as_ours, formula, slips
 from ris_pipeline.verification.textbook._rewriting import rewritten
 
 
@@ -47,6 +47,13 @@ def _answers(case, function):
         return answer(case, function) is not None
     except DoesNotApply:
         return False
+
+
+@pytest.mark.parametrize("edit", EVERY, ids=lambda edit: f"{edit.old} -> {edit.new}")
+def test_every_slip_can_be_made_somewhere(edit):
+    names = edit.names or tuple(FORMS)
+    trees = (formula(form) for name in names for form in FORMS[name])
+    assert any(True for tree in trees for _ in rewritten(tree, edit.old, edit.new))
 
 
 def texts(source, old, new):

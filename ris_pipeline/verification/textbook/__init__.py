@@ -30,6 +30,9 @@ FORMS = {**MATRIX_FORMS, **ARRAY_FORMS, **COUNTING_FORMS}
 """By the names of `target.places()`."""
 
 
+EVERY = (*NAMED_EDITS, *EDITS, *SUMS)
+"""The slips, what says most of a formula first."""
+
 Called = tuple[Callable[..., Any], ...]
 """A form, called as ours is in one way or several."""
 
@@ -75,9 +78,9 @@ def slips(name: str) -> tuple[Mistake, ...]:
 
 
 def _of_form(name: str, form: Form) -> Iterator[Mistake]:
-    tree = _formula(form)
+    tree = formula(form)
     seen = {ast.unparse(tree)}
-    for edit in (*NAMED_EDITS, *EDITS, *SUMS):
+    for edit in EVERY:
         if edit.names and name not in edit.names:
             continue
         for old, new, other in rewritten(tree, edit.old, edit.new):
@@ -106,7 +109,7 @@ def _known(tree: ast.Module) -> set[str]:
     return own | arguments | set(vars(_matrix_forms)) | set(vars(builtins))
 
 
-def _formula(form: Form) -> ast.Module:
+def formula(form: Form) -> ast.Module:
     """What it says, without its types."""
     tree = ast.parse(inspect.getsource(form))
     for node in ast.walk(tree):

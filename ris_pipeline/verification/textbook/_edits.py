@@ -4,10 +4,10 @@ What stands first comes first where two slips make one formula.
 """
 
 from ris_pipeline.verification.cause import Cause
+from ris_pipeline.verification.families import MEANS
 from ris_pipeline.verification.textbook._edit import Edit
 
-_HINGES = ("eigengap_loss", "factor_eigengap_loss")
-_GAPS = ("eigengap", *_HINGES)
+_GAPS = ("eigengap", *MEANS)
 _WINDOWS = ("spatial_smoothing",)
 
 _OF_INDICES = (
@@ -120,7 +120,11 @@ _OF_PRODUCTS = (
         "torch.linalg.inv(X.mT @ X) @ (X.mT @ Y)",
     ),
     *(Edit(Cause.GUARD, "1e-13", share) for share in ("0.1", "0.05", "0.01", "1e-3", "1e-6")),
-    Edit(Cause.SCALE, "X / (A.conj() * X).sum(D)", "X / (A.conj() * A).sum(D)"),
+    Edit(
+        Cause.SCALE,
+        "X / (A.conj() * X).sum(D)[..., None, :]",
+        "X / (A.conj() * A).sum(D)[..., None, :]",
+    ),
     Edit(Cause.ROOT, "X.rsqrt()", "(1 / X)"),
 )
 
@@ -147,9 +151,9 @@ _OF_DECOMPOSITIONS = (
 )
 
 _OF_HINGES = (
-    Edit(Cause.NEVER_RESTS, "torch.relu(X)", "X", _HINGES),
-    Edit(Cause.NEVER_RESTS, "torch.relu(X)", "X.abs()", _HINGES),
-    Edit(Cause.NEVER_RESTS, "X.clamp_min(0)", "X", _HINGES),
+    Edit(Cause.NEVER_RESTS, "torch.relu(X)", "X", MEANS),
+    Edit(Cause.NEVER_RESTS, "torch.relu(X)", "X.abs()", MEANS),
+    Edit(Cause.NEVER_RESTS, "X.clamp_min(0)", "X", MEANS),
     Edit(Cause.MEAN_TOO_EARLY, "torch.relu(X).mean()", "torch.relu(X.mean())"),
     Edit(Cause.BATCH, "torch.relu(X).mean()", "torch.relu(X).max()"),
     Edit(Cause.BATCH, "torch.relu(X).mean()", "torch.relu(X).min()"),
@@ -170,7 +174,7 @@ _OF_FACTORS = (
     Edit(Cause.HALF, "0.5 * X", "X"),
     Edit(Cause.HALF, "2 * X", "X"),
     Edit(Cause.HALF, "X * 0.5", "X"),
-    Edit(Cause.HALF, "math.pi * X", "2 * math.pi * X"),
+    Edit(Cause.HALF, "1j * math.pi", "2j * math.pi"),
     Edit(Cause.HALF, "X / math.pi", "X / (2 * math.pi)"),
     Edit(Cause.HALF, "loading * X", "2 * loading * X"),
     Edit(Cause.ROOT, "X ** 2", "X"),
@@ -223,7 +227,6 @@ _OF_FACTORS = (
     Edit(Cause.SCALE, "X / N ** 2", "X / N"),
     Edit(Cause.SCALE, "X.shape[-1]", "X.shape[-2]"),
     Edit(Cause.SCALE, "snapshots.shape[-1]", "(snapshots.shape[-1] - 1)"),
-    Edit(Cause.SCALE, "X / size", "X / (size - 1)"),
 )
 
 _OF_SUMS = (
