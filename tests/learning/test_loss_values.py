@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,23 @@ def test_a_term_is_the_mean_over_the_scenes_of_its_reference(name: str) -> None:
     assert max(values) > min(values) >= 0
     got = TERMS[name](PREDICTION, TRUTH, CONFIG)
     assert_within(name, got.numpy(), np.mean(values), BOUND * max(values))
+
+
+def test_the_contrast_of_a_spectrum_without_its_peaks() -> None:
+    # R = 8 e2 e2^H, a_1 = e1, a grid of e2 alone: background 8 over a peak of 0, which counts as
+    # eps times the mean power of 8 / 4. The truth's own contrast is 0 / 1.
+    axes = torch.eye(4, dtype=torch.complex128)
+    truth = replace(
+        TRUTH,
+        covariance=LowRankCovariance(axes[None, :, :1]),
+        steering=axes[None, :, :1],
+        active=torch.ones(1, 1, dtype=torch.bool),
+        grid=axes[:, 1:2],
+    )
+    seen = LowRankCovariance(axes[None, :, 1:2] * 8**0.5)
+    got = TERMS["peak_contrast"](replace(PREDICTION, stages=(seen,)), truth, CONFIG)
+    eps = torch.finfo(torch.float64).eps
+    assert got.item() == pytest.approx(8 / (eps * 2), rel=1e3 * eps)
 
 
 def test_the_mean_over_real_sources_is_taken_scene_by_scene() -> None:

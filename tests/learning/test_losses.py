@@ -129,7 +129,7 @@ def test_the_total_is_the_weighted_mean_in_units_of_the_scales(truth: Truth) -> 
 def test_a_loss_without_units_or_without_gradient_is_refused(
     truth: Truth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="scales is absent"):
+    with pytest.raises(InputError, match=r"^loss\.scales is absent: allowed is what"):
         loss_terms(generic(truth), truth, LossConfig())
     monkeypatch.setitem(TERMS, "angle", lambda *_: torch.zeros(()))
     with pytest.raises(InputError, match="term angle has no gradient"):

@@ -205,6 +205,15 @@ assert torch.allclose(leaf.grad, twin.grad)
 """
 
 
+def test_a_margin_looks_up_every_order_where_none_is_known(monkeypatch) -> None:
+    # As while a compiler traces, which sees no number.
+    matrices, k = _full(_complex(3, N, Q, seed=2)), torch.tensor([1, N - 1, 2])
+    expected = signal_power_hinge(matrices, k, 0.99)
+    module = sys.modules["ris_pipeline.spectral.eigengap"]
+    monkeypatch.setattr(module, "numbers", lambda _: None)
+    _same(signal_power_hinge(matrices, k, 0.99), expected)
+
+
 @pytest.mark.slow
 def test_compiled_in_one_graph() -> None:
     # In a process of its own: the shape checker of the tests is in the way of a compiler.

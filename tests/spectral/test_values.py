@@ -11,6 +11,7 @@ from ris_pipeline.spectral import (
     decomposition,
     forward_backward,
     music_spectrum,
+    mvdr_spectrum,
     nmse,
     noise_projection,
     noise_subspace,
@@ -22,7 +23,7 @@ from ris_pipeline.spectral import (
     soft_music_spectrum,
     spatial_smoothing,
 )
-from ris_pipeline.spectral.norms import projected_power
+from ris_pipeline.spectral.norms import near_one, projected_power
 from ris_pipeline.verification.checks import assert_within
 
 DOUBLE = torch.finfo(torch.float64)
@@ -119,6 +120,20 @@ def test_bartlett_of_steering_vectors_of_any_length() -> None:
     covariance, steering = LowRankCovariance(draw(8, N, 2), 0.7), 3 * draw(9, N, 4)
     expected = (steering.conj() * (covariance.dense() @ steering)).real.sum(0)
     assert_within("a^H R a", bartlett_spectrum(covariance, steering), expected, 1e2 * BOUND)
+
+
+def test_a_loaded_source_has_its_power_and_the_loading_in_its_own_direction() -> None:
+    # R = f f^H + delta I, a along f: a^H R^-1 a = |a|^2 / (|f|^2 + delta), the floor itself.
+    f = torch.eye(N, 1, dtype=torch.complex128) * 3
+    assert_within("9 + 2", mvdr_spectrum(LowRankCovariance(f, 2.0), f / 3), [11.0], 11 * BOUND)
+
+
+def test_the_scale_of_a_ratio_and_its_square_are_numbers() -> None:
+    size = torch.tensor([0.0, DOUBLE.tiny, 3e-9, 1.0, 5.0, DOUBLE.max], dtype=torch.float64)
+    scale = near_one(size)
+    assert scale.tolist()[:1] + scale.tolist()[2:5] == [1.0, 2.0**29, 1.0, 0.25]
+    assert scale[1] == 2.0**511
+    assert scale[-1].square() > 0
 
 
 def test_a_noiseless_music_peak_is_the_floor() -> None:
