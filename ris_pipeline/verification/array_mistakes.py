@@ -76,6 +76,8 @@ BACKWARDS: Named = (
     ),
     (Cause.LEFT_OUT, "It answers the backward part.", lambda r: _turned(r, -1, -2)),
     (Cause.LEFT_OUT, "It answers the forward part.", lambda r: r.clone()),
+    (Cause.AXES, "It adds J R.", lambda r: (r + r.flip(-2)) / 2),
+    (Cause.AXES, "It adds R J.", lambda r: (r + r.flip(-1)) / 2),
     (Cause.BATCH, "It turns the batch too.", lambda r: (r + _turned(r, *range(r.ndim))) / 2),
 )
 
@@ -256,14 +258,27 @@ PROJECTIONS: Named = (
     ),
     (Cause.CONJUGATED, "It answers V D V^T.", _of_values(1.0)),
     (Cause.SIGN, "It answers the negative part.", lambda r: _power(-r, 1.0)),
+    (
+        Cause.BROADCAST,
+        "It clips the entries, not the eigenvalues.",
+        lambda r: torch.complex(hermitize(r).real.clamp_min(0), hermitize(r).imag),
+    ),
+    (
+        Cause.BROADCAST,
+        "It clips the entries, not the eigenvalues.",
+        lambda r: hermitize(r).real.clamp_min(0).to(r.dtype),
+    ),
 )
 INVERSES: Named = (
     (Cause.RECIPROCAL, "It answers A^H.", lambda a: a.mH.contiguous()),
     (Cause.CONJUGATED, "It answers the inverse of A^T.", lambda a: torch.linalg.pinv(a).mT),
-    (
-        Cause.LOADING_ADDED,
-        "It answers (A^H A + 1e-6 I)^-1 A^H.",
-        lambda a: torch.linalg.solve(a.mH @ a + 1e-6 * identity(a), a.mH),
+    *(
+        (
+            Cause.LOADING_ADDED,
+            f"It answers (A^H A + {loading} I)^-1 A^H.",
+            lambda a, loading=loading: torch.linalg.solve(a.mH @ a + loading * identity(a), a.mH),
+        )
+        for loading in (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
     ),
 )
 
@@ -286,7 +301,15 @@ def _side_by_side(factor: Tensor) -> Tensor:
     return whole / math.sqrt(factor.shape[:-2].numel())
 
 
+def _without_the_last(factor: Tensor, k: int, margin: float) -> Tensor:
+    """lambda_q counts as zero where it stands below the gap."""
+    values = eigenvalues(factor @ factor.mH)
+    below = values[..., k] * (k < min(factor.shape[-2:]) - 1)
+    return (margin - values[..., k - 1] + below).relu().mean()
+
+
 FACTORS: Named = (
+    (Cause.OFF_BY_ONE, "The last of the squares is taken for zero.", _without_the_last),
     (
         Cause.BATCH,
         "It takes the mean of the covariances.",

@@ -88,6 +88,11 @@ EPOCHS: tuple[tuple[Cause, str, Callable[..., EpochResult]], ...] = tuple(
             "The mean of the last batches of full steps.",
             lambda x, a: sum(x[a - 1 :: a]) / max(1, len(x) // a),
         ),
+        (
+            Cause.STEP_BLOCK,
+            "The mean of the last batches of full steps.",
+            lambda x, a: _mean(x[a - 1 :: a]),
+        ),
         (Cause.STEP_BLOCK, "Divided by steps.", lambda x, a: sum(x) / len(_groups(x, a))),
         (
             Cause.STEP_BLOCK,
@@ -201,6 +206,13 @@ def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
     return GroupNorm(_of(_finite([p.grad for p in counted if p.grad is not None])), 0)
 
 
+def _up_to_what_is_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
+    counted = itertools.takewhile(
+        lambda p: p.grad is not None and p.grad.isfinite().all(), parameters
+    )
+    return GroupNorm(_of(p.grad for p in counted if p.grad is not None), 0)
+
+
 _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
     (cause, story, as_norm(combine))
     for cause, story, combine in (
@@ -286,4 +298,9 @@ NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
     (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
     (Cause.STATISTIC, "The norm of the parameters with a gradient.", _of_live_parameters),
     (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
+    (
+        Cause.LEFT_OUT,
+        "It stops where there is no gradient, or one that is not finite.",
+        _up_to_what_is_left_out,
+    ),
 )

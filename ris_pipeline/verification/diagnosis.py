@@ -27,13 +27,15 @@ from ris_pipeline.verification.families import NAMES
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
 from ris_pipeline.verification.implementation import Implementation
 from ris_pipeline.verification.laws import LawResult, Outcome
-from ris_pipeline.verification.mistakes import mistakes
+from ris_pipeline.verification.mistakes import Mistake, mistakes, two_mistakes
 from ris_pipeline.verification.problems import fresh, problem
 from ris_pipeline.verification.relations import (
     DIGITS,
     added,
+    columns,
     cut_short,
     limited,
+    of_real_numbers,
     relations,
     reordered,
     turned,
@@ -90,9 +92,15 @@ def diagnose(
             # Rounding is of either sign.
             *added(seen, place),
             # To be the same to the last case says more than where it is wrong.
-            *(named := list(_mistakes(seen, place, 0.0))),
-            *([] if any(one.numbers == 1 for one in named) else _slips(seen, place)),
+            *(named := list(_answered(mistakes(place, getattr(TARGET, place)), seen))),
+            *(
+                []
+                if any(one.numbers == 1 for one in named)
+                else _answered(slips(place), seen, share=NEARLY_ALL)
+            ),
             *reordered(seen, place),
+            *columns(seen, place),
+            *of_real_numbers(seen, place),
             *_symptoms(seen, implementation),
             *_eased(seen),
             # A factor of two says more than a factor.
@@ -102,8 +110,10 @@ def diagnose(
             *_bugs(seen, place, decided),
         )
     )
-    # A mistake that is made in single precision.
-    best = best or _best(_mistakes(seen, place, DIGITS[0][0]))
+    # A mistake that is made in single precision, or after another.
+    ours = getattr(TARGET, place)
+    best = best or _best(_answered(mistakes(place, ours), seen, DIGITS[0][0]))
+    best = best or _best(_answered(two_mistakes(place), seen, share=NEARLY_ALL))
     for cause in _refuted(seen):
         best.pop(cause, None)
     if any(one.story == BY_HAND for one in best.values()):
@@ -254,6 +264,8 @@ def _symptoms(seen: list[Seen], implementation: Implementation) -> Iterator[Diag
         wrong = [one.case for one in usual if not one.right(tolerance)]
         if all(one.case.symptoms for one in usual) or not all(case.symptoms for case in wrong):
             continue
+        # A rounding here and there is not what is wrong, where there is more.
+        wrong = [o.case for o in usual if not o.right(ROUGHLY) and o.case in wrong] or wrong
         values = [case for case in wrong if not set(case.symptoms) & set(ASIDE)]
         slopes = [o for o in usual if o.case in wrong and Cause.DETACHED in o.case.symptoms]
         if slopes and not values:
@@ -291,22 +303,19 @@ def _eased(seen: list[Seen]) -> Iterator[Diagnosis]:
             yield Diagnosis(one.case.eases, "", story, None, wrong)
 
 
-def _mistakes(seen: list[Seen], place: str, digits: float) -> Iterator[Diagnosis]:
-    """What ours would answer, asked or answered otherwise, to the digits of a format."""
-    for one in mistakes(place, getattr(TARGET, place)):
-        agree, telling = _agreement(seen, one.function, ENOUGH / ALONE, digits)
+def _answered(
+    made: Iterable[Mistake], seen: list[Seen], digits: float = 0.0, share: float = 0.0
+) -> Iterator[Diagnosis]:
+    """The mistakes that answer as it does, to the digits of a format.
+
+    share: of the cases that has to be met, where there are hundreds: some are met by chance, or
+    have some of a mistake in common.
+    """
+    for one in made:
+        agree, telling = _agreement(seen, one.function, max(share, ENOUGH / ALONE), digits)
         # One number is soon met by chance.
-        if telling > 1:
+        if telling > 1 and agree >= share * telling:
             yield Diagnosis(one.cause, "", one.story, None, agree / telling, telling)
-
-
-def _slips(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
-    """What a textbook's formula would answer with one slip in it."""
-    for slip in slips(place):
-        agree, telling = _agreement(seen, slip.function, NEARLY_ALL)
-        # There are hundreds: some are met by chance, or have some of a mistake in common.
-        if telling > 1 and agree >= NEARLY_ALL * telling:
-            yield Diagnosis(slip.cause, "", slip.story, None, agree / telling, telling)
 
 
 def _bugs(seen: list[Seen], place: str, decided: Mapping[str, bool]) -> Iterator[Diagnosis]:

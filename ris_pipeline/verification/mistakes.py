@@ -219,6 +219,21 @@ PARTS: tuple[tuple[Cause, str, Callable[[Tensor], Tensor]], ...] = (
 )
 
 
+def _named(name: str) -> Iterator[Mistake]:
+    for named in (NAMED, FORMED, ARRAYS):
+        yield from (Mistake(*entry) for entry in named.get(name, ()))
+
+
+def two_mistakes(name: str) -> Iterator[Mistake]:
+    """Every mistake that is made with one function, and then one that can be made with any."""
+    after = AFTER_MATRIX[:3] if name in MATRIX_VALUED else AFTER if name not in BASES else ()
+    for one in _named(name):
+        for table, make in ((BEFORE if name in OF_HERMITIAN else (), _asked), (after, _answered)):
+            for _, story, change in table:
+                told = f"{one.story} And: {story[0].lower()}{story[1:]}"
+                yield Mistake(one.cause, told, make(one.function, change))
+
+
 def mistakes(name: str, function: Function) -> Iterator[Mistake]:
     """Every mistake that goes with a name, made with our function of that name."""
 
@@ -232,8 +247,7 @@ def mistakes(name: str, function: Function) -> Iterator[Mistake]:
         yield Mistake(Cause.CLIPPED, "It answers for the positive part of R.", clipped)
         lower = _asked(function, lambda r: _mirrored(r) if r.shape[-1] == r.shape[-2] else r)
         yield Mistake(Cause.NOT_HERMITIAN, "It reads the lower triangle only.", lower)
-    for named in (NAMED, FORMED, ARRAYS):
-        yield from (Mistake(*entry) for entry in named.get(name, ()))
+    yield from _named(name)
     own = {"gradient_norm": NORMS, "run_epoch": EPOCHS, "steering_vector": STEERING}
     yield from (Mistake(*entry) for entry in own.get(name, ()))
     if name not in BASES and name not in own and name not in ("esprit", "root_music", "mdl", "aic"):

@@ -334,6 +334,11 @@ PROJECTORS: Named = (
         "It reshapes U^* for U^H.",
         lambda u: u @ u.conj().resolve_conj().reshape(*u.shape[:-2], u.shape[-1], u.shape[-2]),
     ),
+    (
+        Cause.AXES,
+        "It reshapes U for U^T: other columns.",
+        lambda u: projector(u.reshape(*u.shape[:-2], u.shape[-1], u.shape[-2]).mT),
+    ),
     (Cause.OFF_BY_ONE, "Of the last column alone.", lambda u: projector(u[..., -1:])),
     (Cause.OFF_BY_ONE, "Of the first column alone.", lambda u: projector(u[..., :1])),
     (Cause.OFF_BY_ONE, "The last column is left out.", lambda u: projector(u[..., :-1])),

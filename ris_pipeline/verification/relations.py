@@ -1,6 +1,7 @@
 """Whether a function's numbers are ours: to a factor, to fewer digits, in another order, up to a
 limit."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -77,6 +78,9 @@ def added(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     loaded = place in ("eigenvalues", "singular_values")
     cause = Cause.LOADING_ADDED if loaded else Cause.GUARD
     wrong = [one for one in seen if not one.right() and not one.case.symptoms]
+    if place == "gradient_norm":
+        # A number a call, and few calls without a circumstance.
+        wrong = [one for one in seen if not one.right() and one.theirs is not None]
     found = [_added(one.theirs, one.ours) for one in wrong]
     several = np.unique([x for one in wrong if one.ours is not None for x in one.ours]).size > 2
     if several and any(
@@ -91,9 +95,11 @@ def _added(theirs: Numbers | None, ours: Numbers | None) -> list[complex]:
     """What is added in each of the forms, where that is one number."""
     if theirs is None or ours is None or theirs.shape != ours.shape:
         return []
-    if not np.isfinite(theirs).all() or not theirs.all() or not ours.all():
+    if not np.isfinite(theirs).all():
         return []
-    differences = [form(theirs) - form(ours) for form in _FORMS]
+    with np.errstate(all="ignore"):
+        differences = [form(theirs) - form(ours) for form in _FORMS]
+    differences = [one for one in differences if np.isfinite(one).all()]
     means = [complex(one.mean()) for one in differences]
     pairs = zip(differences, means, strict=True)
     near = ((mean, np.abs(one - mean).max()) for one, mean in pairs if mean)
@@ -126,11 +132,52 @@ def reordered(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         yield Diagnosis(cause, "", f"Its values are ours {story}.", None, share)
 
 
+def of_real_numbers(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether its directions are those of phases of real numbers: none, and half a turn."""
+    answers = [one.theirs for one in seen if one.theirs is not None]
+    if place not in ("esprit", "root_music") or not answers:
+        return
+    turns = np.abs(np.concatenate(answers).real) / (np.pi / 2)
+    share = float(np.isclose(turns, np.round(turns)).all() and (turns <= 1).all())
+    story = "Its phases are those of real numbers: none, or half a turn."
+    yield Diagnosis(Cause.REAL_PART, "", story, None, share)
+
+
 def _in_another_order(one: Seen) -> bool:
     if one.theirs is None or one.ours is None:
         return False
     theirs, ours = (row(np.sort(values.real)) for values in (one.theirs, one.ours))
     return same_numbers(theirs, ours)
+
+
+def columns(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
+    """Whether its basis is ours with more or fewer columns: as many as something else than k
+    says."""
+    if place not in ("signal_subspace", "noise_subspace"):
+        return
+    values = [one for one in seen if not set(one.case.symptoms) & set((*ASIDE, *INDEPENDENT))]
+    wrong = [one for one in values if not one.right() and one.theirs is not None]
+    more = [_more_columns(one.theirs, one.ours) for one in wrong]
+    counts = [x for x in more if x is not None]
+    story = "Its basis is ours with more or fewer columns: their number is not that of k."
+    # By one too many everywhere is a slip in k.
+    cause = Cause.OFF_BY_ONE if len(set(counts)) == 1 else Cause.GUARD
+    yield Diagnosis(cause, "", story, None, len(counts) / max(1, len(wrong)))
+
+
+def _more_columns(theirs: Numbers | None, ours: Numbers | None) -> int | None:
+    """Of two projectors, one of which contains the other, by how much the rank is larger."""
+    if theirs is None or ours is None or theirs.shape != ours.shape:
+        return None
+    n = math.isqrt(theirs.size)
+    if n * n != theirs.size:
+        return None
+    both = [x.reshape(n, n) for x in (theirs, ours)]
+    product = row(both[0] @ both[1])
+    nested = any(same_numbers(product, row(x)) for x in both)
+    known = same_numbers(row(both[0] @ both[0]), row(both[0]))
+    more = round(float((np.trace(both[0]) - np.trace(both[1])).real))
+    return more if nested and known and more else None
 
 
 def _by_magnitude(one: Seen) -> bool:

@@ -53,6 +53,11 @@ SAMPLE_COVARIANCES: Named = (
         )
         for size in _BLOCKS
     ),
+    (
+        Cause.AXES,
+        "It reshapes X for X^T: other snapshots.",
+        lambda x: sample_covariance(x.reshape(*x.shape[:-2], x.shape[-1], x.shape[-2]).mT),
+    ),
     (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
     (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
     (Cause.SCALE, "It divides by T - 1.", lambda x: _products(x) / (x.shape[-1] - 1)),

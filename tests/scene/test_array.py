@@ -129,7 +129,7 @@ def test_a_panel_may_have_two_scene_axes() -> None:
     base = ideal_panel(SCENARIO, torch.float64).positions
     stretch = torch.tensor([1.0, 1.1, 0.9, 1.2, 0.8, 1.3], dtype=torch.float64)
     flat = Panel(stretch[:, None, None] * base, 0.3)
-    where = [torch.rand(6, 4, dtype=torch.float64) + 0.1 for _ in range(3)]
+    where: Any = [torch.rand(6, 4, dtype=torch.float64) + 0.1 for _ in range(3)]
     folded = Panel(flat.positions.unflatten(0, (2, 3)), 0.3)
     got = steering_derivatives(folded, *(x.unflatten(0, (2, 3)) for x in where))
     for one, other in zip(got, steering_derivatives(flat, *where), strict=True):

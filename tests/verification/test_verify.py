@@ -254,7 +254,7 @@ def test_a_plane_wave_holds_as_one() -> None:
 def test_without_a_gradient_a_law_of_gradients_does_not_apply(spec: str) -> None:
     live = result_of(verdict_on(spec, "eigengap_loss"), "a_descent_step_opens_the_gap")
     assert live.outcome is Outcome.DOES_NOT_APPLY
-    assert live.reason == "needs a gradient, and it answers plain numbers"
+    assert live.reason == "needs a gradient, and it has none"
 
 
 def test_what_a_plain_function_has_not_is_no_failure() -> None:
@@ -266,7 +266,7 @@ def test_what_a_plain_function_has_not_is_no_failure() -> None:
     }
     assert reasons >= {
         "needs a LowRankCovariance argument",
-        "needs a gradient, and it answers plain numbers",
+        "needs a gradient, and it has none",
         "needs the number of gradients left out",
         "needs the number of optimiser steps",
         "needs a batch, also an empty one",

@@ -67,7 +67,7 @@ class PlainMatrixFunction:
             raise DoesNotApply("needs one margin for each matrix")
         live = any(isinstance(x, Tensor) and x.requires_grad for x in given.values())
         if live and Claim.GRADIENT not in self.claims:
-            raise DoesNotApply("needs a gradient, and it answers plain numbers")
+            raise DoesNotApply("needs a gradient, and it has none")
         if self.dtype is not None:
             given = {
                 name: x.to(self.dtype) if isinstance(x, Tensor) and x.is_complex() else x

@@ -240,7 +240,8 @@ def _claims(plain: PlainMatrixFunction, dtype: torch.dtype) -> set[Claim]:
 
 
 def _answers_live(plain: PlainMatrixFunction, given: Mapping[str, Any]) -> bool:
-    """Whether it answers a tensor to a tensor that asks for a gradient, attached or not."""
+    """Whether it answers a tensor to a tensor that asks for a gradient, attached or not, and does
+    not refuse the gradient openly, which a loss must not."""
     first = plain.kind.parameters[0]
     live = {**given, first: given[first].clone().requires_grad_()}
     if plain.listed:
@@ -249,7 +250,20 @@ def _answers_live(plain: PlainMatrixFunction, given: Mapping[str, Any]) -> bool:
     answer, error = call(plain.binding, (plain.function, values))
     if error is not None:
         return False
-    return isinstance(answer[0] if isinstance(answer, tuple) else answer, Tensor)
+    value = answer[0] if isinstance(answer, tuple) else answer
+    return isinstance(value, Tensor) and (plain.kind.mean or not _refuses(value, live[first]))
+
+
+def _refuses(answer: Tensor, leaf: Tensor) -> bool:
+    """Whether torch itself says that there is no gradient, as of a complete QR."""
+    if not answer.requires_grad:
+        return False
+
+    def slope() -> Any:
+        return torch.autograd.grad(answer.abs().sum(), leaf, allow_unused=True)
+
+    error = call(slope, ())[1]
+    return isinstance(error, NotImplementedError) or "not differentiable" in str(error)
 
 
 def _takes_orders(plain: PlainMatrixFunction, batch: Mapping[str, Any]) -> bool:

@@ -81,7 +81,7 @@ class PlainSteering:
         taken((wavefront,))
         where = [x.double() for x in torch.broadcast_tensors(azimuth, elevation, distance)]
         if any(x.requires_grad for x in where) and not self.live:
-            raise DoesNotApply("needs a gradient, and it answers plain numbers")
+            raise DoesNotApply("needs a gradient, and it has none")
         if not where[0].numel():
             raise DoesNotApply("needs a batch, also an empty one")
         shape = where[0].shape

@@ -55,6 +55,18 @@ def _shrunk_by_a_loop(snapshots: Tensor) -> Tensor:
     return (1 - weight) * sample + weight * level * eye(n)
 
 
+def _shrunk_by_squares(snapshots: Tensor) -> Tensor:
+    n, count = snapshots.shape[-2], snapshots.shape[-1]
+    sample = snapshots @ snapshots.mH / count
+    level = sample.diagonal(dim1=-2, dim2=-1).real.mean(-1)[..., None, None]
+    squares = snapshots.abs() ** 2
+    fourth = (squares @ squares.mT).real.sum((-2, -1)) / count
+    error = (fourth - (sample.abs() ** 2).sum((-2, -1))) / count
+    distance = (sample.abs() ** 2).sum((-2, -1)) - n * level[..., 0, 0] ** 2
+    weight = (error / distance).clamp(0, 1)[..., None, None]
+    return weight * level * eye(n) + (1 - weight) * sample
+
+
 def _hinge_of_factor(factor: Tensor, k: int, margin: float) -> Tensor:
     values = torch.linalg.eigvalsh(factor @ factor.mH).flip(-1)
     return torch.relu(margin - (values[..., k - 1] - values[..., k])).mean()
@@ -283,7 +295,7 @@ def _by_grid(
 
 ARRAY_FORMS: dict[str, tuple[Form, ...]] = {
     "sample_covariance": (_covariance, _mean_of_products, _sum_of_products),
-    "ledoit_wolf": (_shrunk, _shrunk_by_a_loop),
+    "ledoit_wolf": (_shrunk, _shrunk_by_a_loop, _shrunk_by_squares),
     "factor_eigengap_loss": (_hinge_of_factor, _hinge_of_singular_values),
     "music_spectrum": (
         _of_noise_vectors,

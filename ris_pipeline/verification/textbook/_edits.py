@@ -112,6 +112,8 @@ _OF_PRODUCTS = (
     Edit(Cause.ROWS, "torch.linalg.cholesky(X)", "torch.linalg.cholesky(X).mH"),
     Edit(Cause.RECIPROCAL, "X / Y", "X * Y"),
     Edit(Cause.RECIPROCAL, "1 / X", "X"),
+    Edit(Cause.ROOT, "1 / X", "1 / X ** 0.5"),
+    Edit(Cause.ROOT, "1 / X", "1 / X ** 2"),
     Edit(Cause.RECIPROCAL, "X / Y", "Y / X"),
     Edit(Cause.RECIPROCAL, "X.rsqrt()", "X.sqrt()"),
     Edit(
@@ -119,7 +121,10 @@ _OF_PRODUCTS = (
         "torch.linalg.inv(X.mH @ X) @ (X.mH @ Y)",
         "torch.linalg.inv(X.mT @ X) @ (X.mT @ Y)",
     ),
-    *(Edit(Cause.GUARD, "1e-13", share) for share in ("0.1", "0.05", "0.01", "1e-3", "1e-6")),
+    *(
+        Edit(Cause.GUARD, "1e-13", share)
+        for share in ("0.9", "0.7", "0.5", "0.3", "0.2", "0.1", "0.05", "0.01", "1e-3", "1e-6")
+    ),
     Edit(
         Cause.SCALE,
         "X / (A.conj() * X).sum(D)[..., None, :]",
@@ -217,6 +222,8 @@ _OF_FACTORS = (
     Edit(Cause.SCALE, "n - X", "1 - X", ("ula_music",)),
     Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.sum(-1)"),
     Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.sum(-2)"),
+    Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.abs().sum(-1)"),
+    Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.abs().sum(-2)"),
     Edit(Cause.SUM_FOR_MEAN, "X / starts", "X", _WINDOWS),
     Edit(Cause.SUM_FOR_MEAN, "X / (n - size + 1)", "X", _WINDOWS),
     Edit(Cause.SUM_FOR_MEAN, "X / count", "X"),
@@ -225,6 +232,8 @@ _OF_FACTORS = (
     Edit(Cause.SCALE, "X / N", "X / N ** 2"),
     Edit(Cause.SCALE, "X / N", "X / N ** 0.5"),
     Edit(Cause.SCALE, "X / N ** 2", "X / N"),
+    Edit(Cause.ROWS, "X.shape[-1] > X.shape[-2]", "X.shape[-2] > X.shape[-1]"),
+    Edit(Cause.ROWS, "X.shape[-1] > X.shape[-2]", "X.shape[-1] > X.shape[-1]"),
     Edit(Cause.SCALE, "X.shape[-1]", "X.shape[-2]"),
     Edit(Cause.SCALE, "snapshots.shape[-1]", "(snapshots.shape[-1] - 1)"),
 )
@@ -242,6 +251,8 @@ _OF_SUMS = (
     Edit(Cause.FENCEPOST, "range(N)", "range(1, N)", _WINDOWS),
     Edit(Cause.CHUNK, "range(N)", "range(N - 1)"),
     Edit(Cause.CHUNK, "range(N)", "range(1, N)"),
+    Edit(Cause.CHUNK, "range(N, M, -1)", "range(N, M + 1, -1)"),
+    Edit(Cause.CHUNK, "range(N, M, -1)", "range(N - 1, M, -1)"),
     Edit(Cause.LEFT_OUT, "X + Y", "X"),
     Edit(Cause.LEFT_OUT, "X + Y", "Y"),
     Edit(Cause.LEFT_OUT, "X - Y", "X"),
