@@ -166,18 +166,22 @@ def columns(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
 
 
 def _more_columns(theirs: Numbers | None, ours: Numbers | None) -> int | None:
-    """Of two projectors, one of which contains the other, by how much the rank is larger."""
-    if theirs is None or ours is None or theirs.shape != ours.shape:
+    """How many columns more, where one span contains the other.
+
+    A basis U stands for `U U^H`, and for `U^H U` after it where that is asked: n^2, or n^2 + m^2
+    numbers.
+    """
+    if theirs is None or ours is None:
         return None
-    n = math.isqrt(theirs.size)
-    if n * n != theirs.size:
-        return None
-    both = [x.reshape(n, n) for x in (theirs, ours)]
-    product = row(both[0] @ both[1])
-    nested = any(same_numbers(product, row(x)) for x in both)
-    known = same_numbers(row(both[0] @ both[0]), row(both[0]))
-    more = round(float((np.trace(both[0]) - np.trace(both[1])).real))
-    return more if nested and known and more else None
+    for n in range(math.isqrt(ours.size), 0, -1):
+        rest = [x.size - n * n for x in (theirs, ours)]
+        if min(rest) < 0 or any(math.isqrt(m) ** 2 != m for m in rest):
+            continue
+        first, second = (x[: n * n].reshape(n, n) for x in (theirs, ours))
+        more = round(float((np.trace(first) - np.trace(second)).real))
+        nested = same_numbers(row(first @ second), row(first if more < 0 else second))
+        return more if nested and more else None
+    return None
 
 
 def _by_magnitude(one: Seen) -> bool:

@@ -1,5 +1,6 @@
 """The diagnosis: what it names of mistakes made on purpose, and that nothing in it is dead."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from ris_pipeline.spectral import (
 )
 from ris_pipeline.verification import laws
 from ris_pipeline.verification.adapters import PROBE_WAVELENGTH
+from ris_pipeline.verification.bookkeeping_mistakes import as_norm
 from ris_pipeline.verification.cause import Cause
 from ris_pipeline.verification.diagnosis import LAW_SYMPTOMS, diagnose
 from ris_pipeline.verification.fixed_cases import answer, fixed_cases, same_numbers
@@ -138,9 +140,44 @@ def at_the_first_wavelength(panel: Panel, *where: Any) -> Tensor:
     return steering_vector(replace(panel, wavelength=PROBE_WAVELENGTH), *where)
 
 
+def in_plain_numbers(matrix: Tensor, k: int, margin: float) -> Tensor:
+    """Without a gradient, and in the default precision."""
+    gaps = eigengap(matrix, k).detach().reshape(-1)
+    return torch.tensor([max(0.0, margin - gap.item()) for gap in gaps], dtype=torch.float32).mean()
+
+
+def above_a_threshold(matrix: Tensor, k: int) -> Tensor:
+    """As many columns as there are large eigenvalues."""
+    values, vectors = torch.linalg.eigh(hermitize(matrix))
+    return vectors[..., values > values[..., -1] / 20]
+
+
+def of_a_hermitian_rotation(matrix: Tensor, k: int) -> Tensor:
+    signal = torch.linalg.eigh(hermitize(matrix))[1][..., -k:]
+    turns = torch.linalg.pinv(signal[..., :-1, :]) @ signal[..., 1:, :]
+    phases = torch.angle(torch.linalg.eigvalsh(turns).to(turns.dtype))
+    return torch.asin((phases / torch.pi).clamp(-1, 1)).sort(-1).values
+
+
+def of_every_pair_of_windows(matrix: Tensor, windows: Tensor) -> Tensor:
+    """The transpose of it, at that."""
+    pairs = matrix[..., windows[:, None, :, None], windows[None, :, None, :]]
+    return pairs.mean((-4, -3)).mT
+
+
+def with_something_under_the_root(gradients: list[Tensor]) -> float:
+    finite = [one.abs().double() for one in gradients if one.isfinite().all()]
+    return math.sqrt(sum(float(one.square().sum()) for one in finite) + 1e-6)
+
+
 @pytest.mark.parametrize(
     ("place", "function", "cause"),
     [
+        ("eigengap_loss", in_plain_numbers, Cause.DETACHED),
+        ("signal_subspace", above_a_threshold, Cause.GUARD),
+        ("esprit", of_a_hermitian_rotation, Cause.REAL_PART),
+        ("spatial_smoothing", of_every_pair_of_windows, Cause.BROADCAST),
+        ("gradient_norm", as_norm(with_something_under_the_root), Cause.GUARD),
         ("music_spectrum", with_a_floor, Cause.GUARD),
         ("sample_covariance", of_whole_blocks, Cause.CHUNK),
         ("factor_eigengap_loss", of_the_smaller_rank, Cause.OFF_BY_ONE),
@@ -181,6 +218,15 @@ def test_a_mistake_made_on_purpose_is_named(
     place: str, function: Callable[..., object], cause: Cause
 ) -> None:
     assert named(place, function) == cause
+
+
+def test_of_two_mistakes_both_are_told() -> None:
+    one = Implementation("spatial_smoothing", "", of_every_pair_of_windows, "")
+    (found,) = diagnose(one, [LawResult("a law", Outcome.FAILS)])
+    assert found.story == (
+        "It pairs every window of rows with every window of columns. And: its answer is the "
+        "transpose of ours."
+    )
 
 
 def test_what_is_right_and_fails_a_law_has_no_cause_but_that_of_the_law() -> None:

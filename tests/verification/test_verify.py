@@ -257,6 +257,15 @@ def test_without_a_gradient_a_law_of_gradients_does_not_apply(spec: str) -> None
     assert live.reason == "needs a gradient, and it has none"
 
 
+def test_a_gradient_that_torch_refuses_openly_is_none_but_for_a_loss() -> None:
+    slope = "the_slope_is_the_whole_slope"
+    basis = verdict_on("their_forms:rest_of_a_complete_qr", "noise_subspace")
+    assert basis.holds
+    assert result_of(basis, slope).reason == "needs a gradient, and it has none"
+    loss = verdict_on("their_forms:loss_by_a_complete_qr", "eigengap_loss")
+    assert "not differentiable" in result_of(loss, "a_descent_step_opens_the_gap").reason
+
+
 def test_what_a_plain_function_has_not_is_no_failure() -> None:
     reasons = {
         r.reason

@@ -44,6 +44,18 @@ def in_another_order(margin, n_sources, R):
     return their_torch.eigengap_loss(R, n_sources, margin)
 
 
+def rest_of_a_complete_qr(covariance, k):
+    signal = torch.linalg.eigh((covariance + covariance.mH) / 2)[1].flip(-1)[..., :k]
+    return torch.linalg.qr(signal, mode="complete").Q[..., k:]
+
+
+def loss_by_a_complete_qr(covariance, k, margin):
+    h = (covariance + covariance.mH) / 2
+    first = torch.linalg.qr(h[..., :1], mode="complete").Q
+    values = torch.linalg.eigvalsh(first.mH @ h @ first)
+    return (margin - values[..., -k] + values[..., -k - 1]).relu().mean()
+
+
 def a_plain_number(covariance, k, margin):
     values = np.linalg.eigvalsh(their_torch.hermitize(covariance.detach()).numpy())[..., ::-1]
     hinge = np.maximum(0.0, margin - (values[..., k - 1] - values[..., k]))
