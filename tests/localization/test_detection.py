@@ -71,6 +71,18 @@ def test_gains_of_white_and_whitened_data_together_are_those_of_each(name):
     torch.testing.assert_close(white, grid_gains(detector, whitened))
 
 
+def test_the_table_of_pairs_is_kept_for_the_same_codes_and_no_others():
+    grid = steering_grid(draw(1, panel=(4, 3)).scenario, torch.float64, density=0.7)
+    first, second = torch.triu_indices(grid.panel.elements, grid.panel.elements, 1)
+    with torch.inference_mode():
+        table = grid.pair_table(first, second)
+    assert grid.pair_table(first.clone(), second.clone()) is table
+    assert not table.is_inference()
+    few = grid.pair_table(first[::2], second[::2])
+    pairs = table.shape[1] // 2
+    torch.testing.assert_close(few, torch.cat((table[:, :pairs:2], table[:, pairs::2]), 1))
+
+
 def test_dft_codes_on_an_even_grid_leave_few_interfering_pairs():
     scenes = draw(1, panel=(8, 8), codes=16, dft_shape=(8, 8))
     detector = build_detector(steering_grid(scenes.scenario, density=0.7), scenes.codes)

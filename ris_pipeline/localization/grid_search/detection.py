@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
-from ris_pipeline.localization.grid_search.grid import SteeringGrid
+from ris_pipeline.localization.grid_search.grid import SteeringGrid, pair_products
 from ris_pipeline.localization.measurement.back_projection import linked_elements
 from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.gram import GramMeasurement
@@ -86,15 +86,7 @@ def build_detector(grid: SteeringGrid, codes: Tensor) -> Detector:
     first, second = _interfering_pairs(codes)
     if grid.steering is None or 2 * first.numel() * grid.size > _TABLE_ENTRIES:
         return Detector(grid, first, second, None)
-    return Detector(grid, first, second, _pair_products(grid.steering, first, second))
-
-
-def _pair_products(
-    steering: Complex[Tensor, "g n"], first: Int[Tensor, " p"], second: Int[Tensor, " p"]
-) -> Float[Tensor, "g two_p"]:
-    """`2 (Re, -Im) conj(a_n) a_m`."""
-    products = steering[:, first].conj() * steering[:, second]
-    return 2 * torch.cat((products.real, -products.imag), dim=1)
+    return Detector(grid, first, second, grid.pair_table(first, second))
 
 
 def grid_gains(detector: Detector, measurement: Measurement) -> Float[Tensor, "b t g"]:
@@ -133,7 +125,7 @@ def _tables(detector: Detector) -> Iterator[Float[Tensor, "g two_p"]]:
     step = max(1, _TABLE_AT_ONCE // (2 * detector.first.numel()))
     for _, _, steering in detector.grid.chunks():
         for part in steering.split(step):
-            yield _pair_products(part, detector.first, detector.second)
+            yield pair_products(part, detector.first, detector.second)
 
 
 def gains_and_whitened(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Complex, Float, Shaped
+from jaxtyping import Complex, Float, Int, Shaped
 from torch import Tensor
 
 from ris_pipeline._errors import check_choice
@@ -60,6 +60,26 @@ class SteeringGrid:
         places = torch.cat((cosines, self.inverse_distance[:, None]), dim=1)
         return mirrors_of(places, self.panel.positions, self.steering)
 
+    @cached_property
+    def _kept(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Pairs n, m and their table, of those that were asked for last."""
+        return []
+
+    def pair_table(
+        self, first: Int[Tensor, " p"], second: Int[Tensor, " p"]
+    ) -> Float[Tensor, "g two_p"]:
+        """`pair_products` of all points, kept until other pairs are asked for: scenes of one
+        scenario have the same."""
+        for n, m, table in self._kept:
+            if torch.equal(n, first) and torch.equal(m, second):
+                return table
+        assert self.steering is not None
+        # It outlives the mode that it was asked for in.
+        with torch.inference_mode(False):
+            table = pair_products(self.steering, first, second)
+        self._kept[:] = [(first, second, table)]
+        return table
+
     def coordinates(self, index: Tensor) -> Float[Tensor, "*batch 3"]:
         """(azimuth, elevation, inverse distance) of some points, float64."""
         axes = (self.azimuth, self.elevation, self.inverse_distance)
@@ -109,6 +129,14 @@ class SteeringGrid:
             1 / self.inverse_distance[start:stop],
             self.wavefront,
         )
+
+
+def pair_products(
+    steering: Complex[Tensor, "g n"], first: Int[Tensor, " p"], second: Int[Tensor, " p"]
+) -> Float[Tensor, "g two_p"]:
+    """`2 (Re, -Im) conj(a_n) a_m` of pairs n, m of elements."""
+    products = steering[:, first].conj() * steering[:, second]
+    return 2 * torch.cat((products.real, -products.imag), dim=1)
 
 
 def _axis(low: float, high: float, spacing: float) -> Tensor:
