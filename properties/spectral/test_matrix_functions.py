@@ -154,6 +154,8 @@ SINGULAR = (
     np.array([[0, 2j], [0, 0], [0, 0]]),
     np.diag([1e-9, 4e-9, 0.0, 0.0])[:, :3],
     np.diag([2e9, 0.0, 1e9]),
+    # Of ranks 2, 1 and 3 together.
+    np.stack((np.diag([4.0, 0.25, 0.0]), np.diag([0.0, 0.5, 0.0]), np.diag([1.0, 2.0, 4.0]))),
 )
 
 
@@ -162,8 +164,8 @@ def test_the_pseudo_inverse_leaves_zeros_alone(matrix: np.ndarray) -> None:
     taken((Claim.NOT_HERMITIAN,))
     exact = matrix.astype(np.complex128)
     got = _wide(TARGET.pseudo_inverse(torch.from_numpy(exact)))
-    expected = np.zeros(exact.shape[::-1], dtype=complex)
-    filled = exact.T != 0
-    expected[filled] = 1 / exact.T[filled]
+    turned = exact.swapaxes(-1, -2)
+    expected, filled = np.zeros_like(turned), turned != 0
+    expected[filled] = 1 / turned[filled]
     bound = product_bound(float(np.abs(expected).max()), 4, torch.complex128)
     assert_within("A^+", got, expected, bound)

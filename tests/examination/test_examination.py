@@ -34,6 +34,7 @@ def test_every_entry_is_whole_and_there_are_many() -> None:
     assert counts.keys() == {"right", "wrong", "convention"}
     assert sum(counts.values()) >= 500
     assert all(e["conventions"] for e in ENTRIES.values() if e["verdict"] == "convention")
+    assert all(entry["cause"] for entry in ENTRIES.values() if entry["verdict"] == "wrong")
     causes = [set(entry["causes"]) for entry in ENTRIES.values() if entry["verdict"] == "wrong"]
     assert set().union(*causes) <= set(Cause)
     assert sum(map(bool, causes)) >= 250

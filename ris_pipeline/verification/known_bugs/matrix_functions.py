@@ -287,6 +287,16 @@ def inverse_above_the_level_of_the_batch(matrix: Tensor) -> Tensor:
     return (right.mH * inverse[..., None, :]) @ left.mH
 
 
+@known_bug("pseudo_inverse", Cause.BATCH, "A slice has one length for all.")
+def inverse_of_the_least_rank(matrix: Tensor) -> Tensor:
+    """As many singular values of each as the matrix of least rank has."""
+    left, values, right = torch.linalg.svd(finite(matrix), full_matrices=False)
+    level = max(matrix.shape[-2:]) * torch.finfo(values.dtype).eps * values[..., :1]
+    least = int((values > level).sum(-1).min()) if values.numel() else 0
+    inverse = (1 / values[..., None, :least]).to(right.dtype)
+    return (right.mH[..., :least] * inverse) @ left.mH[..., :least, :]
+
+
 @known_bug("pseudo_inverse", Cause.GUARD, "The cut-off of a fit to noisy data.")
 def inverse_above_a_hundredth(matrix: Tensor) -> Tensor:
     """`rtol = 1e-2`."""
