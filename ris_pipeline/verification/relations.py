@@ -138,9 +138,9 @@ def of_real_numbers(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     if place not in ("esprit", "root_music") or not answers:
         return
     turns = np.abs(np.concatenate(answers).real) / (np.pi / 2)
-    share = float(np.isclose(turns, np.round(turns)).all() and (turns <= 1).all())
+    whole = np.isclose(turns, np.round(turns)).all() and turns.max() <= 1
     story = "Its phases are those of real numbers: none, or half a turn."
-    yield Diagnosis(Cause.REAL_PART, "", story, None, share)
+    yield Diagnosis(Cause.REAL_PART, "", story, None, float(whole and turns.any()))
 
 
 def _in_another_order(one: Seen) -> bool:
@@ -171,7 +171,7 @@ def _more_columns(theirs: Numbers | None, ours: Numbers | None) -> int | None:
     A basis U stands for `U U^H`, and for `U^H U` after it where that is asked: n^2, or n^2 + m^2
     numbers.
     """
-    if theirs is None or ours is None:
+    if theirs is None or ours is None or not np.isfinite(theirs).all():
         return None
     for n in range(math.isqrt(ours.size), 0, -1):
         rest = [x.size - n * n for x in (theirs, ours)]
