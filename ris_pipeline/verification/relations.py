@@ -56,7 +56,9 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
 
 def _is_zero(seen: list[Seen]) -> bool:
     values = [one for one in seen if not set(one.case.symptoms) & set((*ASIDE, *INDEPENDENT))]
-    answers = [one.theirs for one in values if one.ours is not None and one.ours.any()]
+    # Right are what no number of it is: shapes, and the state of the process.
+    wrong = [one for one in values if not one.right()]
+    answers = [one.theirs for one in wrong if one.ours is not None and one.ours.any()]
     given = [theirs for theirs in answers if theirs is not None]
     return len(given) > 1 and not any(theirs.any() for theirs in given)
 
@@ -180,7 +182,7 @@ def _more_columns(theirs: Numbers | None, ours: Numbers | None) -> int | None:
         first, second = (x[: n * n].reshape(n, n) for x in (theirs, ours))
         more = round(float((np.trace(first) - np.trace(second)).real))
         nested = same_numbers(row(first @ second), row(first if more < 0 else second))
-        return more if nested and more else None
+        return more if nested and more and first.any() else None
     return None
 
 
