@@ -33,6 +33,7 @@ from ris_pipeline.verification.relations import (
     DIGITS,
     added,
     columns,
+    constant,
     cut_short,
     limited,
     of_real_numbers,
@@ -89,6 +90,7 @@ def diagnose(
     best = _best(
         (
             *_circumstance(decided),
+            *constant(seen),
             # Rounding is of either sign.
             *added(seen, place),
             # To be the same to the last case says more than where it is wrong.

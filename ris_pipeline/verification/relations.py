@@ -42,8 +42,6 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         story = "Something small is added to it." if added else story
         yield Diagnosis(cause, "", story, None, worth * shown * rounded)
     yield Diagnosis(Cause.ROUNDED, "", "It rounds its numbers.", None, _rounded(wrong))
-    story = "It answers zero, whatever it is asked."
-    yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(_is_zero(seen)))
     if place == "steering_vector":
         yield from _of_waves(both, len(wrong))
     # A factor as near to one as single precision is a rounding.
@@ -54,13 +52,16 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
 
 
-def _is_zero(seen: list[Seen]) -> bool:
+def constant(seen: list[Seen]) -> Iterator[Diagnosis]:
+    """Whether it answers zero alone, as many a formula does that lacks a term."""
     values = [one for one in seen if not set(one.case.symptoms) & set((*ASIDE, *INDEPENDENT))]
     # Right are what no number of it is: shapes, and the state of the process.
     wrong = [one for one in values if not one.right()]
     answers = [one.theirs for one in wrong if one.ours is not None and one.ours.any()]
     given = [theirs for theirs in answers if theirs is not None]
-    return len(given) > 1 and not any(theirs.any() for theirs in given)
+    zero = len(given) > 1 and not any(theirs.any() for theirs in given)
+    story = "It answers zero, whatever it is asked."
+    yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(zero), len(given))
 
 
 _FORMS: tuple[Callable[[Numbers], Numbers], ...] = (

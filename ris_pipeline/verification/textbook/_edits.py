@@ -226,6 +226,7 @@ _OF_FACTORS = (
     Edit(Cause.BROADCAST, "X.diagonal(dim1=-2, dim2=-1)", "X.abs().sum(-2)"),
     Edit(Cause.SUM_FOR_MEAN, "X / starts", "X", _WINDOWS),
     Edit(Cause.SUM_FOR_MEAN, "X / (n - size + 1)", "X", _WINDOWS),
+    Edit(Cause.SCALE, "X / (n - size + 1)", "X / n - size + 1", _WINDOWS),
     Edit(Cause.SUM_FOR_MEAN, "X / count", "X"),
     Edit(Cause.UNITS, "X / wavelength", "X"),
     Edit(Cause.SCALE, "X / N", "X"),
@@ -251,14 +252,15 @@ _OF_SUMS = (
     Edit(Cause.FENCEPOST, "range(N)", "range(1, N)", _WINDOWS),
     Edit(Cause.CHUNK, "range(N)", "range(N - 1)"),
     Edit(Cause.CHUNK, "range(N)", "range(1, N)"),
+    Edit(Cause.OFF_BY_ONE, "np.roots(X)", "np.roots(X[1:-1])"),
     Edit(Cause.CHUNK, "range(N, M, -1)", "range(N, M + 1, -1)"),
     Edit(Cause.CHUNK, "range(N, M, -1)", "range(N - 1, M, -1)"),
     Edit(Cause.LEFT_OUT, "X + Y", "X"),
     Edit(Cause.LEFT_OUT, "X + Y", "Y"),
     Edit(Cause.LEFT_OUT, "X - Y", "X"),
     Edit(Cause.LEFT_OUT, "X - Y", "Y"),
-    Edit(Cause.LEFT_OUT, "X * Y", "X"),
-    Edit(Cause.LEFT_OUT, "X * Y", "Y"),
+    Edit(Cause.SCALE, "X * Y", "X"),
+    Edit(Cause.SCALE, "X * Y", "Y"),
 )
 
 EDITS = (
