@@ -261,7 +261,7 @@ PROJECTIONS: Named = (
     (
         Cause.BROADCAST,
         "It clips the entries, not the eigenvalues.",
-        lambda r: torch.complex(hermitize(r).real.clamp_min(0), hermitize(r).imag),
+        lambda r: hermitize(r).real.clamp_min(0) + 1j * hermitize(r).imag,
     ),
     (
         Cause.BROADCAST,
