@@ -90,7 +90,7 @@ def diagnose(
     best = _best(
         (
             *_circumstance(decided),
-            *constant(seen),
+            *constant(seen, place),
             # Rounding is of either sign.
             *added(seen, place),
             # To be the same to the last case says more than where it is wrong.

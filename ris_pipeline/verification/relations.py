@@ -52,16 +52,19 @@ def relations(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
         yield Diagnosis(Cause.SCALE, "", story, None, scaled / len(wrong))
 
 
-def constant(seen: list[Seen]) -> Iterator[Diagnosis]:
+def constant(seen: list[Seen], place: str) -> Iterator[Diagnosis]:
     """Whether it answers zero alone, as many a formula does that lacks a term."""
     values = [one for one in seen if not set(one.case.symptoms) & set((*ASIDE, *INDEPENDENT))]
-    # Right are what no number of it is: shapes, and the state of the process.
-    wrong = [one for one in values if not one.right()]
-    answers = [one.theirs for one in wrong if one.ours is not None and one.ours.any()]
-    given = [theirs for theirs in answers if theirs is not None]
-    zero = len(given) > 1 and not any(theirs.any() for theirs in given)
+    asked = [one for one in values if one.ours is not None and one.ours.any()]
+    # Right may be what is no number of it: shapes, and the state of the process.
+    wrong = [one for one in asked if not one.right()]
+    given = [one.theirs for one in wrong if one.theirs is not None]
+    few = len(given) < 2 or 3 * len(wrong) < 2 * len(asked)
+    zero = not few and not any(theirs.any() for theirs in given)
     story = "It answers zero, whatever it is asked."
-    yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(zero), len(given))
+    # No sources is a number like any other.
+    cases = 0 if place in ("mdl", "aic") else len(given)
+    yield Diagnosis(Cause.ZERO_TERM, "", story, None, float(zero), cases)
 
 
 _FORMS: tuple[Callable[[Numbers], Numbers], ...] = (
