@@ -115,7 +115,7 @@ def diagnose(
     # A mistake that is made in single precision, or after another.
     ours = getattr(TARGET, place)
     best = best or _best(_answered(mistakes(place, ours), seen, DIGITS[0][0]))
-    best = best or _best(_answered(two_mistakes(place), seen, share=NEARLY_ALL))
+    best = best or _best(_answered(_likely(two_mistakes(place), seen), seen, share=NEARLY_ALL))
     for cause in _refuted(seen):
         best.pop(cause, None)
     if any(one.story == BY_HAND for one in best.values()):
@@ -303,6 +303,16 @@ def _eased(seen: list[Seen]) -> Iterator[Diagnosis]:
             wrong = sum(not other.right() for other in others) / len(others)
             story = f"It is wrong elsewhere and right here: {one.case.where}."
             yield Diagnosis(one.case.eases, "", story, None, wrong)
+
+
+def _likely(made: Iterable[Mistake], seen: list[Seen]) -> Iterator[Mistake]:
+    """Those that answer as it does where it is wrong and nothing is out of the way: there are
+    hundreds, most of them soon refuted."""
+    wrong = [one for one in seen if not one.right() and one.theirs is not None]
+    plain = [one for one in wrong if not one.case.symptoms][:1]
+    for mistake in made:
+        if all(same_numbers(_known(one.case, mistake.function), one.theirs) for one in plain):
+            yield mistake
 
 
 def _answered(
