@@ -1,6 +1,6 @@
 """Somebody's function against every law about it: what holds, where, and what is likely wrong."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -198,7 +198,8 @@ class Judge:
         self.report("start", f"causes of {found.label}")
         causes = self._causes(verdict, but=())
         self.report("start", f"conventions of {found.label}")
-        other = self._convention(found, options)
+        red = {r.law for r in verdict.laws if r.outcome is Outcome.FAILS}
+        other = self._convention(found, options, red)
         if other is not None:
             return replace(other, causes=causes)
         if verdict.implementation.given is None or verdict.implementation.conventions.parts:
@@ -222,8 +223,13 @@ class Judge:
             return self._causes(verdict, but=(Cause.NAN_HIDDEN,))
         return causes or ()
 
-    def _convention(self, found: Found, options: Options) -> Verdict | None:
-        """The verdict under conventions that make every law hold, if there are any."""
+    def _convention(
+        self, found: Found, options: Options, red: Collection[str] = ()
+    ) -> Verdict | None:
+        """The verdict under conventions that make every law hold, if there are any.
+
+        red: laws that fail without them, which are asked first.
+        """
         said = options.of(found.function)
         if found.name not in SIGNATURES or said.conventions:
             return None
@@ -234,10 +240,16 @@ class Judge:
                 one = implementation(found.name, found.label, found.function, options, conventions)
             except InputError:
                 continue
-            results = self._run(one, unshrunk)
-            verdict = Verdict(one, results, unstated=conventions.names)
-            if not any(r.outcome in (Outcome.FAILS, Outcome.UNEXPECTED) for r in results):
-                return verdict
+            results: list[LawResult] = []
+            for asked in (True, False):
+                part = {law: test for law, test in unshrunk.items() if (law in red) is asked}
+                results += self._run(one, part)
+                if any(r.outcome in (Outcome.FAILS, Outcome.UNEXPECTED) for r in results):
+                    break
+            else:
+                listed = {result.law: result for result in results}
+                ordered = tuple(listed[law] for law in unshrunk if law in listed)
+                return Verdict(one, ordered, unstated=conventions.names)
         return None
 
     def _where(self, found: Found, options: Options, verdict: Verdict) -> str:
