@@ -201,16 +201,14 @@ def _of_live_parameters(parameters: Iterable[Tensor]) -> GroupNorm:
     return _of_parameters(live)
 
 
-def _up_to_a_gap(parameters: Iterable[Tensor]) -> GroupNorm:
-    counted = itertools.takewhile(lambda p: p.grad is not None, parameters)
-    return GroupNorm(_of(_finite([p.grad for p in counted if p.grad is not None])), 0)
+def _up_to(ends: Callable[[Tensor], bool]) -> Callable[[Iterable[Tensor]], GroupNorm]:
+    """Of the parameters before the first without a gradient, or with one at which it ends."""
 
+    def norm(parameters: Iterable[Tensor]) -> GroupNorm:
+        counted = itertools.takewhile(lambda p: p.grad is not None and not ends(p.grad), parameters)
+        return GroupNorm(_of(_finite([p.grad for p in counted if p.grad is not None])), 0)
 
-def _up_to_what_is_left_out(parameters: Iterable[Tensor]) -> GroupNorm:
-    counted = itertools.takewhile(
-        lambda p: p.grad is not None and p.grad.isfinite().all(), parameters
-    )
-    return GroupNorm(_of(p.grad for p in counted if p.grad is not None), 0)
+    return norm
 
 
 _OF_GRADIENTS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = tuple(
@@ -297,10 +295,10 @@ NORMS: tuple[tuple[Cause, str, Callable[..., GroupNorm]], ...] = (
     *_OF_GRADIENTS,
     (Cause.STATISTIC, "The norm of the parameters themselves.", _of_parameters),
     (Cause.STATISTIC, "The norm of the parameters with a gradient.", _of_live_parameters),
-    (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to_a_gap),
+    (Cause.LEFT_OUT, "It stops where there is no gradient.", _up_to(lambda g: False)),
     (
         Cause.LEFT_OUT,
         "It stops where there is no gradient, or one that is not finite.",
-        _up_to_what_is_left_out,
+        _up_to(lambda g: not bool(g.isfinite().all())),
     ),
 )

@@ -86,6 +86,7 @@ def diagnose(
     if not any(decided.values()):
         return ()
     place = implementation.place
+    ours = getattr(TARGET, place)
     seen = _in_their_meaning(sorted(_seen(implementation, but), key=Seen.right), place)
     best = _best(
         (
@@ -94,7 +95,7 @@ def diagnose(
             # Rounding is of either sign.
             *added(seen, place),
             # To be the same to the last case says more than where it is wrong.
-            *(named := list(_answered(mistakes(place, getattr(TARGET, place)), seen))),
+            *(named := list(_answered(mistakes(place, ours), seen))),
             *(
                 []
                 if any(one.numbers == 1 for one in named)
@@ -113,7 +114,6 @@ def diagnose(
         )
     )
     # A mistake that is made in single precision, or after another.
-    ours = getattr(TARGET, place)
     best = best or _best(_answered(mistakes(place, ours), seen, DIGITS[0][0]))
     best = best or _best(_answered(_likely(two_mistakes(place), seen), seen, share=NEARLY_ALL))
     for cause in _refuted(seen):

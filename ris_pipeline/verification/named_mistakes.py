@@ -266,6 +266,11 @@ def centred_rows(matrix: Tensor) -> Tensor:
     return hermitize(matrix) - hermitize(matrix).mean(-1, keepdim=True)
 
 
+def cut_anew(matrix: Tensor) -> Tensor:
+    """The shape of the transpose, with the entries in the order that they had."""
+    return matrix.reshape(*matrix.shape[:-2], matrix.shape[-1], matrix.shape[-2])
+
+
 def _left_vectors(matrix: Tensor) -> Tensor:
     """Left singular vectors."""
     return columns(matrix @ matrix.mH)
@@ -332,12 +337,12 @@ PROJECTORS: Named = (
     (
         Cause.AXES,
         "It reshapes U^* for U^H.",
-        lambda u: u @ u.conj().resolve_conj().reshape(*u.shape[:-2], u.shape[-1], u.shape[-2]),
+        lambda u: u @ cut_anew(u.conj().resolve_conj()),
     ),
     (
         Cause.AXES,
         "It reshapes U for U^T: other columns.",
-        lambda u: projector(u.reshape(*u.shape[:-2], u.shape[-1], u.shape[-2]).mT),
+        lambda u: projector(cut_anew(u).mT),
     ),
     (Cause.OFF_BY_ONE, "Of the last column alone.", lambda u: projector(u[..., -1:])),
     (Cause.OFF_BY_ONE, "Of the first column alone.", lambda u: projector(u[..., :1])),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ris_pipeline.spectral import ledoit_wolf, sample_covariance
 from ris_pipeline.verification.cause import Cause
-from ris_pipeline.verification.named_mistakes import Named
+from ris_pipeline.verification.named_mistakes import Named, cut_anew
 
 
 def mean_power(matrix: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ SAMPLE_COVARIANCES: Named = (
     (
         Cause.AXES,
         "It reshapes X for X^T: other snapshots.",
-        lambda x: sample_covariance(x.reshape(*x.shape[:-2], x.shape[-1], x.shape[-2]).mT),
+        lambda x: sample_covariance(cut_anew(x).mT),
     ),
     (Cause.CONJUGATED, "It answers X X^T / T.", lambda x: x @ x.mT / x.shape[-1]),
     (Cause.SUM_FOR_MEAN, "It answers X X^H.", _products),
