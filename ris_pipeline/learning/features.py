@@ -91,7 +91,7 @@ def make_features(scenes: SceneBatch, sector: Sector) -> Features:
     conjugate = grid.steering.conj().mT
     # A network has no use for normal equations in double precision.
     data = measurement.to(real.to_complex())
-    plain = (data.matched @ conjugate).abs().square() / noise[:, None, None]
+    plain = (data.matched @ conjugate).abs().square() / noise[:, None, None].square()
     white_power = (white.matched @ conjugate).abs().square() / power[:, None, None]
     leading = principal_snapshot(white.matched) @ conjugate
     level = leading.abs().square().mean(1, keepdim=True)
