@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_finite
+from ris_pipeline.localization.measurement.binary import of_unit_size
 from ris_pipeline.localization.measurement.checks import check_measurement
 
 
@@ -27,10 +28,11 @@ def linked_elements(codes: Complex[Tensor, "t l n"]) -> Bool[Tensor, "n n"]:
 
     Chains, because inverses of Phi^H Phi have the same blocks but not the same zeros.
     """
-    overlap = code_gram(codes).abs().amax(0)
-    # A sum of L terms of unit modulus, each rounded a few times.
-    tolerance = 8 * codes.shape[1] * torch.finfo(codes.dtype).eps
-    linked = (overlap > tolerance).float() + torch.eye(codes.shape[2], device=codes.device)
+    overlap = code_gram(of_unit_size(codes)).abs()
+    size = overlap.diagonal(dim1=1, dim2=2).sqrt()
+    # A sum of L terms, each rounded a few times, by Cauchy and Schwarz no larger than |c_n| |c_m|.
+    rounding = 8 * torch.finfo(codes.dtype).eps * size[:, :, None] * size[:, None]
+    linked = (overlap > rounding).any(0).float() + torch.eye(codes.shape[2], device=codes.device)
     for _ in range(max(1, linked.shape[0] - 1).bit_length()):
         linked = ((linked @ linked) > 0).float()
     return linked > 0

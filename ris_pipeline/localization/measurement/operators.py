@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline.localization.measurement.binary import of_unit_size
 from ris_pipeline.localization.measurement.statistics import squared_modulus
 from ris_pipeline.scene import sensing_matrix
 
@@ -113,9 +114,9 @@ class SharedCodes(Operator):
         cls, channel: Complex[Tensor, "b m n"], codes: Complex[Tensor, "t l n"]
     ) -> "SharedCodes | None":
         """None where classes are of unequal size, or of one element each."""
-        step = 8 * torch.finfo(codes.dtype).eps
+        step = 4 * torch.finfo(codes.dtype).eps
         rows = codes.flatten(0, 1).to(channel.dtype)
-        parts = (torch.view_as_real(rows.mT.contiguous()) / step).round() + 0.0
+        parts = (torch.view_as_real(of_unit_size(rows).mT.contiguous()) / step).round() + 0.0
         _, label, sizes = torch.unique(parts, dim=0, return_inverse=True, return_counts=True)
         if int(sizes.max()) == 1 or bool((sizes != sizes[0]).any()):
             return None

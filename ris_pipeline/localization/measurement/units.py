@@ -11,28 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Complex, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from ris_pipeline.localization.coordinates import search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
+from ris_pipeline.localization.measurement.binary import exponent, scaled
 from ris_pipeline.scene import Received
-
-_LEAST = -1000
-"""Least exponent of two: the reciprocal of a smaller one overflows."""
-
-
-def _exponent(values: Complex[Tensor, "*batch n"]) -> Int[Tensor, "*batch"]:
-    """The power of two above the largest real or imaginary part; 0 where all are zero."""
-    parts = torch.view_as_real(values).double().abs().flatten(-2)
-    return torch.frexp(parts.amax(-1)).exponent.clamp_min(_LEAST)
-
-
-def _scaled(values: Tensor, exponent: Tensor) -> Tensor:
-    """`2^-exponent values`: in double precision, where no subnormal number is lost."""
-    shape = exponent.shape + (1,) * (values.ndim - exponent.ndim)
-    factor = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), -exponent).reshape(shape)
-    return (values.to(torch.complex128) * factor).to(values.dtype)
 
 
 @dataclass(frozen=True)
@@ -62,14 +47,14 @@ def _times(values: Tensor, exponent: Tensor) -> Tensor:
 
 def in_own_units(scenes: Received) -> tuple[Received, Units]:
     """The scenes scaled, and how to come back."""
-    signal = _exponent(scenes.snapshots.flatten(1))
-    channel = _exponent(scenes.channel.flatten(1))
-    codes = _exponent(scenes.codes.flatten())
+    signal = exponent(scenes.snapshots.flatten(1))
+    channel = exponent(scenes.channel.flatten(1))
+    codes = exponent(scenes.codes.flatten())
     own = replace(
         scenes,
-        snapshots=_scaled(scenes.snapshots, signal),
-        channel=_scaled(scenes.channel, channel),
-        codes=_scaled(scenes.codes, codes),
+        snapshots=scaled(scenes.snapshots, signal),
+        channel=scaled(scenes.channel, channel),
+        codes=scaled(scenes.codes, codes),
     )
     return own, Units(signal, signal - channel - codes)
 
