@@ -45,7 +45,7 @@ class Estimates(Tabular):
     `count` is right, 0..1, see `evidence`, and `number_confidence` for the criteria of eigenvalues:
     NaN where the number was given, or an estimator does not say; false_alarm (B, K): probability
     that the best of all places would have explained as much had the slot been given nothing but
-    noise, see `false_alarm_probability`; NaN where an estimator does not say.
+    noise, see `false_alarm_anywhere`; NaN where an estimator does not say.
     """
 
     azimuth: Tensor

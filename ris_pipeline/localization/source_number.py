@@ -17,8 +17,9 @@ and one complex amplitude a block, informed by the 2 L M of its block: at T = 1 
 The threshold makes the generalised likelihood ratio a test of constant false alarm: of white noise
 of any level in the n_k complex numbers that k sources leave free, one place explains a part with
 that Beta distribution, and the best of G points of a grid exceeds b_k with probability at most
-P_fa. Between the points there is more: `Threshold` takes b_k from the whole domain
-(`random_field`), which costs an integral a scene; as the least that BIC asks for G will do.
+P_fa. Between the points there is more, the more blocks the more: b_k is that of the whole domain
+(`random_field`), for `Threshold` in the metric of each scene, which costs an integral, as the least
+that BIC asks in that of the panel.
 BIC is an expansion for many numbers, in which a search costs nothing; where they are few, noise
 alone would pay for a source (reference preset with one code: BIC costs 17, the threshold 27 and
 more).
@@ -46,7 +47,7 @@ from ris_pipeline._validation import check_range
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.localization.random_field import alarm_level
+from ris_pipeline.localization.random_field import alarm_level, exceedance
 from ris_pipeline.spectral import eigenvalue_aic, eigenvalue_mdl, eigenvalues
 
 RESIDUAL_CRITERIA = ("bic", "aic", "threshold")
@@ -121,21 +122,54 @@ def false_alarm_probability(
     return (places * torch.from_numpy(tail)).clamp_max(1).to(explained)
 
 
+def false_alarm_anywhere(
+    explained: Float[Tensor, "b k"],
+    blocks: int,
+    free: Float[Tensor, "b #k"],
+    places: int,
+    sizes: Float[Tensor, "1 d"],
+) -> Float[Tensor, "b k"]:
+    """The same of the best place of the whole domain, on the grid or between its points.
+
+    Args:
+        sizes: of the domain that is searched, see `random_field`.
+    """
+    level = -torch.log1p(-explained.clamp(0, 1))
+    between = exceedance(level, sizes, blocks, free.clamp_min(blocks + 1.5))
+    # At low levels the field's sum is not a probability, and the grid's bound is 1.
+    on_grid = false_alarm_probability(explained, blocks, free, places)
+    return torch.fmax(on_grid, between).clamp_max(1)
+
+
 def source_costs(
-    criterion: str | Threshold, blocks: int, rows: int, coordinates: int, places: int, most: int
+    criterion: str | Threshold,
+    blocks: int,
+    rows: int,
+    coordinates: int,
+    places: int,
+    most: int,
+    sizes: Float[Tensor, "1 d"] | None = None,
 ) -> tuple[float, ...]:
-    """What 0, 1, .. `most` sources cost by one of the `RESIDUAL_CRITERIA`, `most` identifiable."""
+    """What 0, 1, .. `most` sources cost by one of the `RESIDUAL_CRITERIA`, `most` identifiable.
+
+    Args:
+        sizes: of the domain that is searched, see `random_field`; None: `places` are all there is.
+    """
     if criterion == "aic":
         costs = [aic_penalty(blocks, coordinates)] * most
     else:
         test = criterion if isinstance(criterion, Threshold) else Threshold()
         least = bic_penalty(blocks, rows, coordinates) if criterion == "bic" else 0.0
         taken = blocks + coordinates / 2
-        alarms = (
-            threshold_penalty(blocks, rows, places, test.false_alarm, k * taken)
+        costs = [
+            max(least, threshold_penalty(blocks, rows, places, test.false_alarm, k * taken))
             for k in range(most)
-        )
-        costs = [max(least, cost) for cost in alarms]
+        ]
+        if sizes is not None:
+            free = (blocks * rows - k * taken for k in range(most))
+            levels = (alarm_level(sizes, blocks, numbers, test.false_alarm) for numbers in free)
+            anywhere = (2 * blocks * rows * float(level) for level in levels)
+            costs = list(map(max, costs, anywhere))
     return tuple(accumulate(costs, initial=0.0))
 
 

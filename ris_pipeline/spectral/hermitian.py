@@ -71,7 +71,14 @@ def eigh_of_gram(
 def unordered_eigenvalues(
     matrix: Complex[Tensor, "*batch n n"],
 ) -> Complex[Tensor, "*batch n"]:
-    """Eigenvalues of any square matrix: complex numbers have no order, and these come in none."""
+    """Eigenvalues of any square matrix: complex numbers have no order, and these come in none.
+
+    Raises:
+        InputError: not square, not complex, or not finite.
+    """
+    check_square("matrix", matrix)
+    check_complex("matrix", matrix)
+    check_finite("matrix", matrix)
     return torch.linalg.eigvals(matrix)
 
 

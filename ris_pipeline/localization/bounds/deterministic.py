@@ -22,7 +22,6 @@ from ris_pipeline.localization.least_squares.linearisation import (
     fisher_core,
     known_amplitude_information,
 )
-from ris_pipeline.localization.measurement.checks import check_scenes
 from ris_pipeline.localization.measurement.columns import model_columns, of_source
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.scene import SceneBatch, Sources
@@ -106,6 +105,5 @@ def cramer_rao_bound(scenes: SceneBatch) -> Float[Tensor, "b k 3"]:
     Raises:
         InputError: as `locate` for the receiver's part of the scenes.
     """
-    check_scenes(scenes)
     information, whole = in_chunks(_information, scenes)
     return variances(information, whole, scenes)

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Complex, Float, Int, Shaped
 from torch import Tensor
 
-from ris_pipeline._errors import check_choice
+from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_range
-from ris_pipeline.config import Scenario, Wavefront
+from ris_pipeline.config import LARGEST, Scenario, Wavefront
 from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus
 from ris_pipeline.localization.grid_search.mirrors import Mirrors, mirrors_of
 from ris_pipeline.scene import (
@@ -30,6 +30,9 @@ worst direction of a cell keeps sinc^2(1/4)^2 = 0.66 of a peak. Measured on the 
 
 _STORED_ENTRIES = 2**24
 """Steering vectors are kept up to this many complex numbers (128 MiB in complex64)."""
+
+_BYTES = 32
+"""Of a place in a block: its energy, white and whitened, and what they are made of."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,17 @@ def _axis(low: float, high: float, spacing: float) -> Tensor:
     return torch.linspace(low, high, math.ceil((high - low) / spacing) + 1, dtype=torch.float64)
 
 
+def _rows(low: float, high: float, spacing: float, width_u: float) -> Tensor:
+    """v of the rows. u reaches farthest where |v| is least: a panel of one row sees so little of v
+    that the row of that u may lie between two others, and is then one more."""
+    rows = _axis(low, high, spacing)
+    widest = torch.tensor([min(max(low, 0.0), high)], dtype=torch.float64)
+    missed = (1 - widest.square()).sqrt() - (1 - rows.square()).sqrt().max()
+    if missed.item() < width_u / 2:
+        return rows
+    return torch.cat((rows, widest)).sort().values
+
+
 def _directions(scenario: Scenario, density: float) -> tuple[Tensor, Tensor]:
     """Azimuth and elevation of an even grid in u and v inside the scenario's limits."""
     width_u, width_v = (width / density for width in beamwidths(scenario))
@@ -153,7 +167,7 @@ def _directions(scenario: Scenario, density: float) -> tuple[Tensor, Tensor]:
         tuple(map(math.radians, x)) for x in (scenario.azimuth_deg, scenario.elevation_deg)
     )
     us, vs = [], []
-    for v in _axis(math.sin(down), math.sin(up), width_v).tolist():
+    for v in _rows(math.sin(down), math.sin(up), width_v, width_u).tolist():
         cosine = math.sqrt(1 - v * v)
         row = _axis(math.sin(left) * cosine, math.sin(right) * cosine, width_u)
         us.append(row)
@@ -184,10 +198,12 @@ def steering_grid(
         dtype: real dtype of the steering vectors.
 
     Raises:
-        InputError: a density outside 0.5..64, or a dtype that is not float32 or float64.
+        InputError: a density outside 0.5..64, a dtype that is not float32 or float64, or an
+            aperture of so many wavelengths that no memory holds its grid.
     """
     check_range("density", density, 0.5, 64)
     check_choice("dtype", dtype, (torch.float32, torch.float64))
+    _check_memory(scenario, density)
     azimuth, elevation = _directions(scenario, density)
     depth = _depths(scenario, density)
     return grid_at(
@@ -196,6 +212,25 @@ def steering_grid(
         elevation.repeat_interleave(depth.numel()).to(device, dtype),
         depth.repeat(azimuth.numel()).to(device, dtype),
     )
+
+
+def _check_memory(scenario: Scenario, density: float) -> None:
+    points = 1.0
+    limits = scenario.azimuth_deg, scenario.elevation_deg
+    for (low, high), width in zip(limits, beamwidths(scenario), strict=True):
+        points *= (math.sin(math.radians(high)) - math.sin(math.radians(low))) * density / width + 2
+    if scenario.wavefront != "plane":
+        near, far = scenario.distance
+        points *= (1 / near - 1 / far) * density / depth_of_focus(scenario) + 2
+    size = _BYTES * scenario.blocks * points
+    if size > LARGEST:
+        across = max(1 / width for width in beamwidths(scenario))
+        raise InputError(
+            f"a panel {across:.3g} wavelengths across, azimuth_deg = {list(scenario.azimuth_deg)}, "
+            f"distance = {list(scenario.distance)}: their search grid would take "
+            f"{size / 2**30:.3g} GiB: allowed are {LARGEST >> 30}; positions and wavelength are in "
+            "metres"
+        )
 
 
 def grid_size(scenario: Scenario) -> int:

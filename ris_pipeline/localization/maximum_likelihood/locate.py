@@ -38,7 +38,7 @@ from ris_pipeline.localization.measurement.checks import (
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.units import answer
-from ris_pipeline.localization.random_field import field_sizes
+from ris_pipeline.localization.random_field import field_sizes, panel_sizes
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
     Threshold,
@@ -52,6 +52,9 @@ from ris_pipeline.scene import Received
 _CHUNK_ENTRIES = 2**23
 """Complex numbers of a whole Phi^H Phi worked on together (128 MiB, and less by the number of
 `element_classes`): smaller chunks pay more for each call, larger ones gain nothing."""
+
+_CHUNK_PLACES = 2**27
+"""Places of the grid in all blocks of all scenes worked on together (512 MiB an array)."""
 
 
 def _plan(
@@ -84,7 +87,8 @@ def _costs(
         sizes = field_sizes(measurement, plan.domain, 2 * plan.half_cell)
         return threshold_costs(measurement, sizes, plan.coordinates, test, plan.slots)
     blocks, rows, places = measurement.blocks, measurement.rows, plan.detector.grid.size
-    costs = source_costs(criterion, blocks, rows, plan.coordinates, places, plan.slots)
+    sizes = panel_sizes(measurement.panel, measurement.wavefront, plan.domain)
+    costs = source_costs(criterion, blocks, rows, plan.coordinates, places, plan.slots, sizes)
     return measurement.energy.new_tensor(costs).repeat(measurement.scenes, 1)
 
 
@@ -184,8 +188,8 @@ def locate(
         known = torch.as_tensor(number, dtype=torch.int64, device=device).expand(scenes.size)
         slots = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
     plan = _plan(scenes.scenario, scenes.codes, grid, slots, identifiable > slots)
-    entries = at_once(_CHUNK_ENTRIES, device)
-    step = max(1, entries // (blocks * elements * min(elements, rows)))
+    step = at_once(_CHUNK_ENTRIES, device) // (blocks * elements * min(elements, rows))
+    step = max(1, min(step, _CHUNK_PLACES // (blocks * grid.size)))
     parts = []
     for start in range(0, max(1, scenes.size), step):
         part = scenes.between(start, start + step)

@@ -14,7 +14,8 @@ from ris_pipeline.localization.least_squares.refinement import (
 from ris_pipeline.localization.levenberg_marquardt import slope_of
 from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.localization.source_number import Threshold, false_alarm_probability
+from ris_pipeline.localization.random_field import panel_sizes
+from ris_pipeline.localization.source_number import Threshold, false_alarm_anywhere
 
 
 def _status(refined: Refined, std: Tensor, real: Tensor, free: Tensor, width: float) -> Tensor:
@@ -37,7 +38,11 @@ def _residual_without(
 
 
 def _false_alarm(
-    measurement: Measurement, refined: Refined, active: Tensor, domain: Domain, places: int
+    measurement: Measurement,
+    refined: Refined,
+    active: Tensor,
+    domain: Domain,
+    places: int,
 ) -> Float[Tensor, "b k"]:
     """Probability that noise in the place of each source would have explained as much."""
     slots = range(active.shape[1])
@@ -49,7 +54,8 @@ def _false_alarm(
     taken = (active.sum(1) - 1) * (measurement.blocks + coordinates / 2)
     free = (measurement.samples - taken)[:, None]
     explained = 1 - rss / torch.maximum(more, rss)
-    return false_alarm_probability(explained, measurement.blocks, free, places)
+    sizes = panel_sizes(measurement.panel, measurement.wavefront, domain)
+    return false_alarm_anywhere(explained, measurement.blocks, free, places, sizes)
 
 
 def report(

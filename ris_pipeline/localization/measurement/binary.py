@@ -1,7 +1,7 @@
 """Powers of two: a factor that moves no bit."""
 
 import torch
-from jaxtyping import Complex, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 _LEAST = -1000
@@ -19,6 +19,13 @@ def scaled(values: Tensor, exponents: Tensor) -> Tensor:
     shape = exponents.shape + (1,) * (values.ndim - exponents.ndim)
     factor = torch.ldexp(torch.ones_like(exponents, dtype=torch.float64), -exponents)
     return (values.to(torch.complex128) * factor.reshape(shape)).to(values.dtype)
+
+
+def doubled(values: Float[Tensor, "*batch"], exponents: Tensor) -> Float[Tensor, "*batch"]:
+    """`2^exponent values` in double precision, in two steps: 2^exponent itself may overflow where
+    the product does not."""
+    half = torch.div(exponents, 2, rounding_mode="floor")
+    return torch.ldexp(torch.ldexp(values.double(), half), exponents - half)
 
 
 def of_unit_size(values: Complex[Tensor, "*shape"]) -> Complex[Tensor, "*shape"]:

@@ -1,11 +1,13 @@
 """What the receiver needs of a scene, checked once at the door."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
-from ris_pipeline.scene import Received
+from ris_pipeline.scene import Received, SceneBatch
 
 
 def check_measurement(snapshots: Tensor, channel: Tensor, codes: Tensor) -> None:
@@ -42,6 +44,17 @@ def check_scenes(scenes: Received) -> None:
     check_finite("panel.positions", scenes.panel.positions)
     if scenes.panel.positions.ndim != 2 or isinstance(scenes.panel.wavelength, Tensor):
         raise InputError("panel is drawn per scene: allowed is the one panel the receiver assumes")
+
+
+def check_truth(scenes: SceneBatch) -> None:
+    """Raise `InputError` unless the noise variance and the sources are those of the scenes."""
+    noise, sources = scenes.noise_variance, scenes.sources
+    check_shape("noise_variance", noise, (scenes.size,))
+    check_finite("noise_variance", noise)
+    check_range("noise_variance", noise, torch.finfo(torch.float64).tiny, math.inf)
+    for name in ("azimuth", "elevation", "distance", "gains"):
+        check_shape(f"sources.{name}", getattr(sources, name), (scenes.size, None))
+    check_range("sources.count", sources.count, 0, sources.gains.shape[1])
 
 
 def identifiable_sources(elements: int, blocks: int, rows: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ris_pipeline.localization.coordinates import search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
-from ris_pipeline.localization.measurement.binary import exponent, scaled
+from ris_pipeline.localization.measurement.binary import doubled, exponent, scaled
 from ris_pipeline.scene import Received
 
 
@@ -32,17 +32,12 @@ class Units:
 
         A power or a noise variance that the dtype does not hold leaves a source unresolved.
         """
-        power = _times(found.power, 2 * self.amplitudes[:, None])
-        noise = _times(found.noise_variance, 2 * self.snapshots)
+        power = doubled(found.power, 2 * self.amplitudes[:, None]).to(found.power)
+        noise = doubled(found.noise_variance, 2 * self.snapshots)
+        noise = noise.to(found.noise_variance)
         held = ~power.isinf() & ~noise.isinf()[:, None]
         status = torch.where(held, found.status, int(Status.UNRESOLVED))
         return replace(found, power=power, noise_variance=noise, status=status)
-
-
-def _times(values: Tensor, exponent: Tensor) -> Tensor:
-    # In two steps: 2^exponent itself may overflow where the product does not.
-    half = torch.div(exponent, 2, rounding_mode="floor")
-    return torch.ldexp(torch.ldexp(values.double(), half), exponent - half).to(values.dtype)
 
 
 def in_own_units(scenes: Received) -> tuple[Received, Units]:

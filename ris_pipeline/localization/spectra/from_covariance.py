@@ -175,7 +175,7 @@ def _estimates(
     values = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
     dtype = values.real.dtype
     power, noise = source_powers(covariance, (a * active[..., None]).mT.to(values.dtype), active)
-    rounding = scenario.elements * torch.finfo(dtype).eps * trace(covariance)
+    rounding = scenario.elements * torch.finfo(dtype).eps * trace(covariance).abs()
     told = told & (power > rounding[:, None])
     status = torch.where(told, found.status, int(Status.UNRESOLVED))
     return strongest_first(

@@ -9,7 +9,8 @@ ESPRIT       eigenvalues z of the least squares solution of U[:-1] Psi = U[1:]
 root-MUSIC   the k roots z inside the unit circle that lie nearest to it of
              sum_l z^l sum_{j - i = l} (E_n E_n^H)_ij
 
-theta = arcsin(arg(z) / (2 pi d)): radians from broadside, unique for d <= 1/2.
+theta = arcsin(arg(z) / (2 pi d)): radians from broadside, unique for d <= 1/2. NaN where z is zero
+or missing, which has no phase: the matrix says nothing of a direction, as that of white noise.
 
 Sources: R. Roy, T. Kailath, "ESPRIT - estimation of signal parameters via rotational invariance
 techniques", IEEE Trans. ASSP 37(7), 1989; A. J. Barabell, "Improving the resolution performance of
@@ -46,7 +47,7 @@ def ula_steering(
         InputError: no antennas, or a spacing that is not positive.
     """
     check_range("antennas", antennas, 1, math.inf)
-    check_range("spacing", spacing, torch.finfo(angles.dtype).tiny, math.inf)
+    _check_spacing(spacing, angles)
     places = spacing * torch.arange(antennas, dtype=angles.dtype, device=angles.device)
     line = torch.stack((places, torch.zeros_like(places), torch.zeros_like(places)), dim=-1)
     flat = torch.zeros_like(angles)
@@ -101,8 +102,10 @@ def esprit(
     """k angles by ESPRIT (least squares), radians from broadside, ascending.
 
     Raises:
-        InputError: k outside 1..n-1; not square, not complex, not finite.
+        InputError: k outside 1..n-1; not square, not complex, not finite; a spacing that is not
+            positive.
     """
+    _check_spacing(spacing, matrix)
     basis = signal_subspace(matrix, k)
     shift = torch.linalg.pinv(basis[..., :-1, :]) @ basis[..., 1:, :]
     return _angles(unordered_eigenvalues(shift), spacing)
@@ -114,17 +117,36 @@ def root_music(
     """k angles by root-MUSIC, radians from broadside, ascending.
 
     Raises:
-        InputError: k outside 1..n-1; not square, not complex, not finite.
+        InputError: k outside 1..n-1; not square, not complex, not finite; a spacing that is not
+            positive.
     """
+    _check_spacing(spacing, matrix)
     n = matrix.shape[-1]
     noise = torch.eye(n, dtype=matrix.dtype, device=matrix.device) - projector(
         signal_subspace(matrix, k)
     )
     sums = [noise.diagonal(lag, -2, -1).sum(-1) for lag in range(1 - n, n)]
-    roots = _roots(torch.stack(sums, dim=-1))
-    # Roots come in pairs z, 1 / z*: half of them lie inside, or on the circle but for rounding.
-    inside = roots.abs().argsort(-1)[..., n - 1 - k : n - 1]
-    return _angles(roots.gather(-1, inside), spacing)
+    coefficients = torch.stack(sums, dim=-1).reshape(-1, 2 * n - 1)
+    # Those of both ends vanish together, and with them as many roots inside, at zero.
+    size = coefficients[:, n - 1 :].abs()
+    told = size > n * torch.finfo(size.dtype).eps * size[:, :1]
+    order = (told * torch.arange(n, device=size.device)).amax(-1)
+    found = torch.zeros_like(coefficients[:, :k])
+    for degree in order.unique().tolist():
+        rows = torch.nonzero(order == degree)[:, 0]
+        nearest = _nearest(coefficients[rows, n - 1 - degree : n + degree], min(k, degree))
+        found[rows, : nearest.shape[1]] = nearest
+    return _angles(found.reshape(*matrix.shape[:-2], k), spacing)
+
+
+def _nearest(coefficients: Complex[Tensor, "r c"], count: int) -> Complex[Tensor, "r count"]:
+    """The roots inside the unit circle that lie nearest to it, of a polynomial whose roots come in
+    pairs z, 1 / z*: half of them lie inside, or on the circle but for rounding."""
+    degree = coefficients.shape[1] // 2
+    if not count:
+        return coefficients[:, :0]
+    roots = _roots(coefficients)
+    return roots.gather(-1, roots.abs().argsort(-1)[:, degree - count : degree])
 
 
 def _roots(coefficients: Tensor) -> Tensor:
@@ -137,4 +159,10 @@ def _roots(coefficients: Tensor) -> Tensor:
 
 def _angles(phasors: Tensor, spacing: float) -> Tensor:
     sines = phasors.angle() / (2 * math.pi * spacing)
+    sines = torch.where(phasors == 0, torch.nan, sines)
     return sines.clamp(-1.0, 1.0).asin().sort(-1).values
+
+
+def _check_spacing(spacing: float, like: Tensor) -> None:
+    kind = torch.finfo(like.dtype)
+    check_range("spacing", spacing, kind.tiny, kind.max)
