@@ -57,6 +57,9 @@ def _told(value: Any) -> str:
 
 
 def _allowed(kind: Any) -> str:
+    if isinstance(kind, TypeVar):
+        kinds = (part for bound in kind.__constraints__ for part in get_args(bound) or (bound,))
+        return " | ".join(dict.fromkeys(map(_allowed, kinds)))
     return inspect.formatannotation(kind).replace("jaxtyping.", "").replace("torch.", "")
 
 

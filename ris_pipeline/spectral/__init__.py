@@ -4,6 +4,7 @@ Every spectrum is in DESCENDING order.
 """
 
 from ris_pipeline._arrays import open_doors
+from ris_pipeline._entry import checked
 from ris_pipeline.spectral.averaging import forward_backward, spatial_smoothing
 from ris_pipeline.spectral.covariance import (
     add_loading,
@@ -96,4 +97,4 @@ __all__ = [
     "whitening",
 ]
 
-open_doors(globals(), __all__)
+open_doors(globals(), __all__, checked)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_range
+from ris_pipeline._validation import LARGEST, check_range
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import AnyForm, Covariance, LowRankCovariance
@@ -69,9 +69,9 @@ def add_loading(covariance: AnyForm, loading: float | Tensor) -> AnyForm:
     """`R + loading I`, loading (...) >= 0; every eigenvalue rises by it.
 
     Raises:
-        InputError: a negative loading.
+        InputError: a loading that is negative or infinite.
     """
-    check_range("loading", loading, 0.0, float("inf"))
+    check_range("loading", loading, 0.0, LARGEST)
     if isinstance(covariance, LowRankCovariance):
         return LowRankCovariance(covariance.factor, covariance.loading_column()[..., 0] + loading)
     matrix = hermitize(covariance)

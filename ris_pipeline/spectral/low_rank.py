@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_complex, check_finite, check_range, transformed
+from ris_pipeline._validation import LARGEST, check_complex, check_finite, check_range, transformed
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import eigh_of_gram
 from ris_pipeline.spectral.norms import squared_norm
@@ -79,12 +79,12 @@ class LowRankCovariance:
 
     def __post_init__(self) -> None:
         own_tensors(self)
+        check_complex("factor", self.factor)
         if self.factor.ndim < 2 or 0 in self.factor.shape[-2:]:
             raise InputError(
                 f"factor has shape {tuple(self.factor.shape)}: allowed is (..., n, q), n and q >= 1"
             )
-        check_complex("factor", self.factor)
-        check_range("loading", self.loading, 0.0, float("inf"))
+        check_range("loading", self.loading, 0.0, LARGEST)
 
     @property
     def size(self) -> int:
@@ -169,8 +169,11 @@ class LowRankCovariance:
         return self.factor @ (self.factor.mH @ x) + self.loading_column()[..., None] * x
 
 
-Covariance = Tensor | LowRankCovariance
+Dense = Complex[Tensor, "... n n"]
+"""A covariance as a matrix."""
+
+Covariance = Dense | LowRankCovariance
 """A covariance in dense (..., n, n) or in factored form."""
 
-AnyForm = TypeVar("AnyForm", Tensor, LowRankCovariance, Covariance)
+AnyForm = TypeVar("AnyForm", Dense, LowRankCovariance, Covariance)
 """A covariance whose form stays what it is."""

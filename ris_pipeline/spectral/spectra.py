@@ -18,12 +18,21 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_range, check_shape, numbers
+from ris_pipeline._validation import LARGEST, check_range, check_shape, numbers
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import column_power, projected_power
 from ris_pipeline.spectral.subspaces import decomposition, noise_projection, signal_subspace
+
+
+def _check_steering(covariance: Covariance, steering: Tensor) -> None:
+    check_shape("steering", steering, (order_of(covariance), None))
+    like = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
+    if steering.dtype != like.dtype:
+        raise InputError(
+            f"steering is {steering.dtype}: allowed is what the covariance is, {like.dtype}"
+        )
 
 
 def bartlett_spectrum(
@@ -38,7 +47,7 @@ def bartlett_spectrum(
     Raises:
         InputError: a steering matrix of another height.
     """
-    check_shape("steering", steering, (order_of(covariance), None))
+    _check_steering(covariance, steering)
     if isinstance(covariance, LowRankCovariance):
         power = projected_power(covariance.factor.mH, steering)
         return power + covariance.loading_column() * column_power(steering)
@@ -54,7 +63,7 @@ def mvdr_spectrum(
         InputError: a steering matrix of another height; a factored covariance without loading.
         torch.linalg.LinAlgError: a dense covariance that is not positive definite.
     """
-    check_shape("steering", steering, (order_of(covariance), None))
+    _check_steering(covariance, steering)
     if isinstance(covariance, LowRankCovariance):
         return _factored_mvdr(covariance, steering)
     return _dense_mvdr(hermitize(covariance), steering)
@@ -101,7 +110,7 @@ def music_spectrum(
         InputError: k outside 1..n-1, or a steering matrix of another height.
     """
     n = order_of(covariance)
-    check_shape("steering", steering, (n, None))
+    _check_steering(covariance, steering)
     power = column_power(steering)
     distance = noise_projection(signal_subspace(covariance, k), steering, power)
     floor = (n * torch.finfo(distance.dtype).eps) ** 2 * power
@@ -138,8 +147,8 @@ def soft_music_spectrum(
             of another height.
     """
     n = order_of(covariance)
-    check_shape("steering", steering, (n, None))
-    check_range("sharpness", sharpness, 0.0, float("inf"))
+    _check_steering(covariance, steering)
+    check_range("sharpness", sharpness, 0.0, LARGEST)
     values, vectors, rest = decomposition(covariance)
     limits = torch.finfo(values.dtype)
     check_range("noise", noise, limits.tiny, limits.max)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_order, transformed
+from ris_pipeline._validation import LARGEST, check_integer, check_range, transformed
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
-from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
+from ris_pipeline.spectral.low_rank import Covariance, Dense, LowRankCovariance
 from ris_pipeline.spectral.norms import at_unit_scale, column_power, projected_power
 
 NEAR = 1e-2
@@ -26,18 +26,18 @@ def signal_subspace(covariance: Covariance, k: int) -> Complex[Tensor, "*batch n
     Raises:
         InputError: k outside 1..n-1, or above the rank of a factored covariance.
     """
-    check_order("k", k, order_of(covariance))
+    k = check_integer("k", k, 1, order_of(covariance) - 1)
     if isinstance(covariance, LowRankCovariance):
         return covariance.signal_basis(k)
     return eigh(covariance)[1][..., :k]
 
 
-def noise_subspace(covariance: Tensor, k: int) -> Complex[Tensor, "*#batch n m"]:
+def noise_subspace(covariance: Dense, k: int) -> Complex[Tensor, "*#batch n m"]:
     """Orthonormal basis of the n - k smallest eigenvalues' eigenvectors; dense covariances only.
 
     A factored covariance has no use for it: `noise_projection` is `|x|^2` less the signal part.
     """
-    check_order("k", k, covariance.shape[-1])
+    k = check_integer("k", k, 1, order_of(covariance) - 1)
     return eigh(covariance)[1][..., k:]
 
 
@@ -102,7 +102,11 @@ def soft_alignment(
     In 0..|a|^2. A smooth stand-in for the hard projector: its gradient divides by no eigenvalue
     difference and stays finite at rank deficiency; zero factors give zero. A direction that holds
     less than `ridge` of the power counts as noise.
+
+    Raises:
+        InputError: a ridge that is negative or infinite.
     """
+    check_range("ridge", ridge, 0.0, LARGEST)
     factor = at_unit_scale(covariance.factor)
     return soft_share(factor.mH @ factor, factor.mH @ steering, ridge)
 

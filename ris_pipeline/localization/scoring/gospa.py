@@ -8,8 +8,6 @@ Source: A. S. Rahmathullah, A. F. Garcia-Fernandez, L. Svensson, "Generalized op
 assignment metric", FUSION 2017, eq. (3) and proposition 1.
 """
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
@@ -21,6 +19,9 @@ from ris_pipeline.localization.estimates import Estimates
 from ris_pipeline.localization.scoring.errors import DETECTION_ANGLE
 from ris_pipeline.localization.scoring.matching import every_angle
 from ris_pipeline.scene import SceneBatch
+
+_FAR = 1e3
+"""Radians, beyond all angles: of a longer cut the square may not be finite."""
 
 
 def gospa_metric(
@@ -45,7 +46,7 @@ def gospa_metric(
         InputError: shapes that do not fit, an angle of a filled slot that is not finite, a cutoff
             that is not positive.
     """
-    check_range("cutoff", cutoff, -math.inf, math.inf)
+    check_range("cutoff", cutoff, 0.0, _FAR)
     if not cutoff > 0:
         raise InputError(f"cutoff = {cutoff}: allowed is above 0")
     angles = every_angle(azimuth, elevation, active, true_azimuth, true_elevation, true_active)
