@@ -85,6 +85,14 @@ def check_shape(name: str, value: Tensor, expected: tuple[int | None, ...]) -> N
         raise InputError(f"{name} has shape {tuple(value.shape)}: allowed is (..., {wanted})")
 
 
+def check_batch(name: str, value: Any, batch: tuple[int, ...]) -> None:
+    """Raise `InputError` unless the value is one number, or numbers that expand to a batch."""
+    shape = tuple(value.shape) if isinstance(value, Tensor) else ()
+    pairs = zip(reversed(shape), reversed(batch), strict=False)
+    if len(shape) > len(batch) or any(one not in (1, other) for one, other in pairs):
+        raise InputError(f"{name} has shape {shape}: allowed are one number and {tuple(batch)}")
+
+
 def check_square(name: str, value: Tensor) -> None:
     """Raise `InputError` unless the last two axes are of one length, at least 1."""
     check_tensor(name, value)
@@ -97,6 +105,13 @@ def check_complex(name: str, value: Tensor) -> None:
     check_tensor(name, value)
     if value.dtype not in (torch.complex64, torch.complex128):
         raise InputError(f"{name} has dtype {value.dtype}: allowed are complex64 and complex128")
+
+
+def check_real(name: str, value: Tensor) -> None:
+    """Raise `InputError` unless the dtype is float32 or float64."""
+    check_tensor(name, value)
+    if value.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{name} has dtype {value.dtype}: allowed are float32 and float64")
 
 
 def check_finite(name: str, value: Tensor) -> None:

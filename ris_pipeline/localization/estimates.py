@@ -23,7 +23,8 @@ class Status(IntEnum):
     """A minimum on the border of the domain; that coordinate was held, the optimum lies beyond."""
     UNRESOLVED = 2
     """No such minimum was reached, it is flatter than a beamwidth, noise alone would explain as
-    much, or the slot holds no source."""
+    much (of estimators that say how often: `Estimates.false_alarm`), or the slot holds no
+    source."""
 
 
 def status_of(
@@ -41,11 +42,13 @@ class Estimates(Tabular):
     azimuth, elevation (rad), distance (m), power `mean_t |x_t|^2`, all (B, K), NaN in empty slots;
     count (B,) int64; std (B, K, 3): standard deviations of azimuth (rad), elevation (rad) and
     distance (m), 0 for a coordinate held at the border, infinite for one that cannot be identified,
-    NaN in empty slots; status (B, K) int64, a `Status`; noise_variance (B,); confidence (B,) that
-    `count` is right, 0..1, see `evidence`, and `number_confidence` for the criteria of eigenvalues:
-    NaN where the number was given, or an estimator does not say; false_alarm (B, K): probability
-    that the best of all places would have explained as much had the slot been given nothing but
-    noise, see `false_alarm_anywhere`; NaN where an estimator does not say.
+    NaN in empty slots; the fit is Gaussian in 1 / r, so where that of a distance is not well below
+    the distance r itself, `1 / r +- std / r^2` says where it is; status (B, K) int64, a `Status`;
+    noise_variance (B,); confidence (B,) that `count` is right, 0..1, see `evidence`, and
+    `number_confidence` for the criteria of eigenvalues: NaN where the number was given, or an
+    estimator does not say; false_alarm (B, K): probability that the best of all places would have
+    explained as much had the slot been given nothing but noise, see `false_alarm_anywhere`; NaN
+    where an estimator does not say.
     """
 
     azimuth: Tensor

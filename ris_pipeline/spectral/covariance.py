@@ -11,11 +11,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_range
+from ris_pipeline._validation import LARGEST, check_batch, check_range, check_real
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import AnyForm, Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import largest_part, near_one, row_power, squared_norm
+
+
+def batch_of(covariance: Covariance) -> tuple[int, ...]:
+    """Axes before those of the matrix."""
+    like = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
+    return tuple(like.shape[:-2])
 
 
 def order_of(covariance: Covariance) -> int:
@@ -72,6 +78,7 @@ def add_loading(covariance: AnyForm, loading: float | Tensor) -> AnyForm:
         InputError: a loading that is negative or infinite.
     """
     check_range("loading", loading, 0.0, LARGEST)
+    check_batch("loading", loading, batch_of(covariance))
     if isinstance(covariance, LowRankCovariance):
         return LowRankCovariance(covariance.factor, covariance.loading_column()[..., 0] + loading)
     matrix = hermitize(covariance)
@@ -95,6 +102,7 @@ def shrinkage_weight(
     snr_db: Float[Tensor, "*batch"], base: float = 1e-2
 ) -> Float[Tensor, "*batch"]:
     """`a = clip(base 10^(-snr_db / 20), 1e-4, 5e-2)`: more loading where there is more noise."""
+    check_real("snr_db", snr_db)
     return (base * 10 ** (-snr_db / 20)).clamp(1e-4, 5e-2)
 
 
@@ -108,6 +116,7 @@ def shrink(covariance: AnyForm, weight: float | Tensor) -> AnyForm:
         InputError: a weight outside 0..1.
     """
     check_range("weight", weight, 0.0, 1.0)
+    check_batch("weight", weight, batch_of(covariance))
     total = trace(covariance)
     a = torch.as_tensor(weight, dtype=total.dtype, device=total.device).expand_as(total)
     return add_loading(_scale(covariance, 1 - a), a * total / order_of(covariance))
@@ -137,6 +146,7 @@ def prepare_covariance(
 
     Trace normalization of both, blend, SNR-aware shrinkage; trace n.
     """
+    check_batch("snr_db", snr_db, batch_of(prediction))
     blended = blend(prediction, sample, beta)
     shrunk = shrink(blended, shrinkage_weight(snr_db))
     assert isinstance(shrunk, LowRankCovariance)

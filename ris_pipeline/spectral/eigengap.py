@@ -12,21 +12,21 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_order, check_range, numbers
-from ris_pipeline.spectral.covariance import eigenvalues_at, order_of, scaled_to_one, trace
+from ris_pipeline._validation import LARGEST, check_batch, check_order, check_range, numbers
+from ris_pipeline.spectral.covariance import (
+    batch_of,
+    eigenvalues_at,
+    order_of,
+    scaled_to_one,
+    trace,
+)
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 
 
 def _orders(covariance: Covariance, k: int | Tensor) -> Tensor:
     like = covariance.factor if isinstance(covariance, LowRankCovariance) else covariance
-    order, batch = torch.as_tensor(k, dtype=torch.int64, device=like.device), like.shape[:-2]
-    try:
-        return order.expand(batch)
-    except RuntimeError:
-        raise InputError(
-            f"k has shape {tuple(order.shape)}: allowed are one order and {tuple(batch)}"
-        ) from None
+    check_batch("k", k, batch_of(covariance))
+    return torch.as_tensor(k, dtype=torch.int64, device=like.device).expand(like.shape[:-2])
 
 
 def _most(k: int | Tensor, size: int) -> int:
@@ -62,6 +62,7 @@ def eigengap_loss(
         InputError: as `eigengap`, and a negative margin.
     """
     check_range("margin", margin, 0.0, LARGEST)
+    check_batch("margin", margin, batch_of(covariance))
     return torch.relu(margin - eigengap(covariance, k)).mean()
 
 

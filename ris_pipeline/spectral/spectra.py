@@ -18,8 +18,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_range, check_shape, numbers
-from ris_pipeline.spectral.covariance import order_of
+from ris_pipeline._validation import LARGEST, check_batch, check_range, check_shape, numbers
+from ris_pipeline.spectral.covariance import batch_of, order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
 from ris_pipeline.spectral.norms import column_power, projected_power
@@ -152,6 +152,7 @@ def soft_music_spectrum(
     values, vectors, rest = decomposition(covariance)
     limits = torch.finfo(values.dtype)
     check_range("noise", noise, limits.tiny, limits.max)
+    check_batch("noise", noise, batch_of(covariance))
     level = torch.as_tensor(noise, dtype=values.dtype, device=values.device)
     weights = noise_weight(values, level, sharpness).sqrt()[..., None]
     inside = projected_power(weights * vectors.mH, steering)

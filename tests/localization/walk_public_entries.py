@@ -1,4 +1,5 @@
-"""Calls every public function of `scene` and `localization` with every argument made bad in turn.
+"""Calls every public function of `scene`, `spectral` and `localization` with every argument made
+bad in turn.
 
 Run by `test_public_entries.py` as a program of its own, without the type checks that pytest puts
 on: what comes out must be an answer or `InputError`. Prints one line for each call that does not.
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ris_pipeline import localization, scene
+from ris_pipeline import localization, scene, spectral
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._random import SceneRandom
@@ -30,10 +31,33 @@ ANGLE = torch.tensor([[0.1, -0.2]], dtype=torch.float64)
 ACTIVE = torch.ones(1, 2, dtype=torch.bool)
 FACTOR = torch.randn(2, 9, 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
 MATRIX = FACTOR @ FACTOR.mH + torch.eye(9)
+LOW_RANK = spectral.LowRankCovariance(FACTOR, 1.0)
 
 GOOD: dict[str, Any] = {
     "positions": torch.tensor([[-0.15, 0.0, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0]]),
     "azimuth_deg": (-60.0, 60.0),
+    "base": 0.01,
+    "basis": torch.linalg.qr(FACTOR).Q,
+    "beta": 0.5,
+    "diagonal_weight": 1.0,
+    "eigenvalues": torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64),
+    "estimate": MATRIX,
+    "factor": FACTOR,
+    "loading": 0.1,
+    "margin": 0.1,
+    "off_diagonal_weight": 1.0,
+    "power": None,
+    "prediction": LOW_RANK,
+    "ridge": 1e-3,
+    "sample": LOW_RANK,
+    "samples": 20,
+    "sharpness": 2.0,
+    "steering": FACTOR,
+    "truth": MATRIX,
+    "values": torch.ones(2, 9, dtype=torch.float64),
+    "weight": 0.1,
+    "windows": torch.tensor([[0, 1, 2], [1, 2, 3]]),
+    "x": FACTOR,
     "elevation_deg": (-30.0, 30.0),
     "noise_variance": None,
     "active": ACTIVE,
@@ -103,6 +127,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "whiten": {"dtype": torch.complex128},
     "ris_codes": {"dtype": torch.complex128},
     "summarise": {"snr_db": 0.0},
+    "soft_alignment": {"covariance": LOW_RANK},
+    "soft_music_spectrum": {"noise": 0.5},
+    "noise_weight": {"noise": torch.ones(2, dtype=torch.float64)},
     "own_scenario": {"distance": (0.5, 10.0)},
     "suppose_sources": {
         name: torch.full((2, 1), 0.7, dtype=torch.float64)
@@ -141,7 +168,7 @@ BAD: tuple[Any, ...] = (
 
 
 def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for module in (scene, localization):
+    for module in (scene, spectral, localization):
         for name in module.__all__:
             function = getattr(module, name)
             if inspect.isfunction(function):

@@ -53,6 +53,7 @@ from ris_pipeline.localization.least_squares.linearisation import (
     known_amplitude_information,
 )
 from ris_pipeline.localization.least_squares.refinement import FINAL_TOLERANCE, refine
+from ris_pipeline.localization.measurement.checks import check_no_gradient
 from ris_pipeline.localization.measurement.columns import model_columns, of_source, owner
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.noise import noise_estimate
@@ -121,6 +122,7 @@ def misspecified_cramer_rao_bound(scenes: SceneBatch) -> MisspecifiedBound:
         InputError: as `locate` for the receiver's part of the scenes, or a true panel that is not
             known.
     """
+    check_no_gradient(scenes)
     variance, bias, status = in_chunks(_bound, scenes)
     return MisspecifiedBound(variance, bias, status)
 

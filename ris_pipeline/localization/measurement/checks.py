@@ -9,6 +9,9 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
 from ris_pipeline.scene import Received, SceneBatch
 
+_ROUNDING = 1e-6
+"""Of a number that went through float32."""
+
 
 def check_measurement(snapshots: Tensor, channel: Tensor, codes: Tensor) -> None:
     """Raise `InputError` unless the three fit together as (B, T, L, M), (B, M, N), (T, L, N)."""
@@ -42,8 +45,25 @@ def check_scenes(scenes: Received) -> None:
     check_measurement(scenes.snapshots, scenes.channel, scenes.codes)
     check_shape("panel.positions", scenes.panel.positions, (scenes.channel.shape[-1], 3))
     check_finite("panel.positions", scenes.panel.positions)
-    if scenes.panel.positions.ndim != 2 or isinstance(scenes.panel.wavelength, Tensor):
+    wavelength = scenes.panel.wavelength
+    if scenes.panel.positions.ndim != 2 or isinstance(wavelength, Tensor):
         raise InputError("panel is drawn per scene: allowed is the one panel the receiver assumes")
+    if not math.isclose(wavelength, scenes.scenario.wavelength, rel_tol=_ROUNDING):
+        raise InputError(
+            f"panel.wavelength = {wavelength}: allowed is that of the scenario, "
+            f"{scenes.scenario.wavelength}"
+        )
+
+
+def check_no_gradient(scenes: Received) -> None:
+    """Raise `InputError` where somebody follows the data: estimates have no gradient, and none is
+    better than one that is cut in silence."""
+    for name in ("snapshots", "channel", "codes"):
+        if torch.is_grad_enabled() and getattr(scenes, name).requires_grad:
+            raise InputError(
+                f"{name} requires a gradient, which estimates do not have: allowed is "
+                f"{name}.detach(), or torch.no_grad()"
+            )
 
 
 def check_truth(scenes: SceneBatch) -> None:
