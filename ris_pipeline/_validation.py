@@ -10,9 +10,6 @@ from torch.autograd.forward_ad import unpack_dual
 
 from ris_pipeline._errors import InputError
 
-LARGEST = float(torch.finfo(torch.float64).max)
-"""Upper end of what is finite."""
-
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 

@@ -6,12 +6,14 @@ blend                 (1 - beta) R_1 + beta R_2
 NMSE                  ||R - T||_F^2 / ||T||_F^2
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_batch, check_range, check_real
+from ris_pipeline._validation import check_batch, check_range, check_real
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import AnyForm, Covariance, LowRankCovariance
@@ -75,9 +77,9 @@ def add_loading(covariance: AnyForm, loading: float | Tensor) -> AnyForm:
     """`R + loading I`, loading (...) >= 0; every eigenvalue rises by it.
 
     Raises:
-        InputError: a loading that is negative or infinite.
+        InputError: a negative loading.
     """
-    check_range("loading", loading, 0.0, LARGEST)
+    check_range("loading", loading, 0.0, math.inf)
     check_batch("loading", loading, batch_of(covariance))
     if isinstance(covariance, LowRankCovariance):
         return LowRankCovariance(covariance.factor, covariance.loading_column()[..., 0] + loading)

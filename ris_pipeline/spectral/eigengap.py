@@ -8,11 +8,13 @@ a descent step opens the gap; outside it is zero. It is finite at ties, where it
 subgradients.
 """
 
+import math
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import LARGEST, check_batch, check_order, check_range, numbers
+from ris_pipeline._validation import check_batch, check_order, check_range, numbers
 from ris_pipeline.spectral.covariance import (
     batch_of,
     eigenvalues_at,
@@ -61,7 +63,7 @@ def eigengap_loss(
     Raises:
         InputError: as `eigengap`, and a negative margin.
     """
-    check_range("margin", margin, 0.0, LARGEST)
+    check_range("margin", margin, 0.0, math.inf)
     check_batch("margin", margin, batch_of(covariance))
     return torch.relu(margin - eigengap(covariance, k)).mean()
 

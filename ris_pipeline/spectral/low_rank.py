@@ -8,6 +8,7 @@ With the Gram matrix `G = F^H F` (q x q) and its eigenvalues `g_1 >= ... >= g_q`
     R^-1 X              (X - F (delta I + G)^-1 F^H X) / delta                (Woodbury)
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_complex, check_finite, check_range, transformed
+from ris_pipeline._validation import check_complex, check_finite, check_range, transformed
 from ris_pipeline.spectral.hermitian import eigenvalues as dense_eigenvalues
 from ris_pipeline.spectral.hermitian import eigh_of_gram
 from ris_pipeline.spectral.norms import squared_norm
@@ -84,7 +85,7 @@ class LowRankCovariance:
             raise InputError(
                 f"factor has shape {tuple(self.factor.shape)}: allowed is (..., n, q), n and q >= 1"
             )
-        check_range("loading", self.loading, 0.0, LARGEST)
+        check_range("loading", self.loading, 0.0, math.inf)
 
     @property
     def size(self) -> int:
@@ -169,7 +170,7 @@ class LowRankCovariance:
         return self.factor @ (self.factor.mH @ x) + self.loading_column()[..., None] * x
 
 
-Dense = Complex[Tensor, "... n n"]
+Dense = Complex[Tensor, "... _ _"]
 """A covariance as a matrix."""
 
 Covariance = Dense | LowRankCovariance

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_finite, check_range, numbers
+from ris_pipeline._validation import check_finite, check_integer, numbers
 
 
 def eigenvalue_mdl(
@@ -73,7 +73,7 @@ def _likelihood(eigenvalues: Tensor, samples: int) -> Float[Tensor, "*batch m"]:
     if eigenvalues.ndim == 0 or eigenvalues.shape[-1] == 0:
         raise InputError(f"eigenvalues has shape {tuple(eigenvalues.shape)}: allowed is (..., m)")
     check_finite("eigenvalues", eigenvalues)
-    check_range("samples", samples, 2, LARGEST)
+    check_integer("samples", samples, 2, math.inf)
     m = eigenvalues.shape[-1]
     rounding = m * torch.finfo(eigenvalues.dtype).eps * eigenvalues.abs().amax(-1, keepdim=True)
     known = numbers(eigenvalues)

@@ -13,12 +13,14 @@ Sources: M. S. Bartlett, Nature 161, 1948; J. Capon, Proc. IEEE 57(8), 1969, eq.
 R. O. Schmidt, IEEE Trans. Antennas Propag. 34(3), 1986, eq. (6).
 """
 
+import math
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import LARGEST, check_batch, check_range, check_shape, numbers
+from ris_pipeline._validation import check_batch, check_range, check_shape, numbers
 from ris_pipeline.spectral.covariance import batch_of, order_of
 from ris_pipeline.spectral.hermitian import hermitize
 from ris_pipeline.spectral.low_rank import Covariance, LowRankCovariance
@@ -148,7 +150,7 @@ def soft_music_spectrum(
     """
     n = order_of(covariance)
     _check_steering(covariance, steering)
-    check_range("sharpness", sharpness, 0.0, LARGEST)
+    check_range("sharpness", sharpness, 0.0, math.inf)
     values, vectors, rest = decomposition(covariance)
     limits = torch.finfo(values.dtype)
     check_range("noise", noise, limits.tiny, limits.max)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import LARGEST, check_integer, check_range, check_shape, transformed
+from ris_pipeline._validation import check_integer, check_range, check_shape, transformed
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, Dense, LowRankCovariance
@@ -104,9 +104,9 @@ def soft_alignment(
     less than `ridge` of the power counts as noise.
 
     Raises:
-        InputError: a ridge that is negative or infinite.
+        InputError: a ridge outside 0..1, or a steering matrix of another height.
     """
-    check_range("ridge", ridge, 0.0, LARGEST)
+    check_range("ridge", ridge, 0.0, 1.0)
     check_shape("steering", steering, (covariance.size, None))
     factor = at_unit_scale(covariance.factor)
     return soft_share(factor.mH @ factor, factor.mH @ steering, ridge)

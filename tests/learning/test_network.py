@@ -197,3 +197,27 @@ def test_the_units_are_of_an_answer_that_knows_nothing() -> None:
     assert 0.5 < scales["nmse"] < 1
     # Six significant digits are kept in the preset.
     assert settings.loss.scales == pytest.approx(scales, rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [-14, 20])
+def test_features_have_no_units(scenes, power) -> None:
+    sector, unit = sector_of(scenes), 2.0**power
+    louder = replace(
+        scenes,
+        snapshots=scenes.snapshots * unit,
+        noise_variance=scenes.noise_variance * unit**2,
+    )
+    nearer = replace(scenes, channel=scenes.channel * unit)
+    for there in (louder, nearer):
+        assert torch.equal(make_features(there, sector).image, make_features(scenes, sector).image)
+
+
+def test_the_plain_filter_of_noise_alone_is_near_one(scenes) -> None:
+    # |z^H a|^2 / (sigma^2 a^H W a) is exponential of mean one: a mean over cells and scenes.
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(scenes.snapshots.shape, dtype=torch.complex64, generator=generator)
+    deviation = scenes.noise_variance.sqrt()[:, None, None, None]
+    alone = replace(scenes, snapshots=noise.to(scenes.snapshots) * deviation)
+    sector = sector_of(scenes)
+    plain = torch.expm1(make_features(alone, sector).image[:, : sector.depth.numel()])
+    assert 0.5 < float(plain.mean()) < 2

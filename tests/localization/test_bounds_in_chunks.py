@@ -1,11 +1,14 @@
 """Bounds of many scenes take the memory of a few, and are those of each scene."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from localization_helpers import draw
 from torch.profiler import ProfilerActivity, profile
 
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Impairments, Scenario
 from ris_pipeline.localization import (
     cramer_rao_bound,
@@ -63,3 +66,28 @@ def test_memory_is_that_of_a_chunk(bound: Callable[[SceneBatch], torch.Tensor]) 
     assert peak < WORK_SPACE * 16 * chunks._CHUNK_ENTRIES
     # All at once Phi^H Phi alone would be more.
     assert WORK_SPACE * chunks._CHUNK_ENTRIES < 512 * 144**2
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        (None, "noise_variance = None"),
+        (0.1, "noise_variance = 0.1"),
+        (torch.ones(7), r"noise_variance has shape \(7,\)"),
+        (-torch.ones(4), "noise_variance holds -1"),
+        (torch.zeros(4), "noise_variance holds 0"),
+        (torch.full((4,), torch.nan), "noise_variance has 4 non-finite"),
+    ],
+)
+def test_a_noise_variance_is_one_positive_number_a_scene(bound, noise, said) -> None:
+    with pytest.raises(InputError, match=said):
+        bound(replace(draw(4), noise_variance=noise))
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_sources_are_counted_in_their_slots(bound) -> None:
+    scenes = draw(2, sources=(1, 2))
+    sources = replace(scenes.sources, count=torch.tensor([1, 9]))
+    with pytest.raises(InputError, match="count holds 9"):
+        bound(replace(scenes, sources=sources))

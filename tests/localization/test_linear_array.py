@@ -14,6 +14,7 @@ from ris_pipeline.localization import (
     ula_mvdr,
     ula_steering,
 )
+from ris_pipeline.spectral import unordered_eigenvalues
 
 ANGLES = torch.tensor([-0.4, 0.2, 0.9], dtype=torch.float64)
 
@@ -65,3 +66,27 @@ def test_a_spacing_of_nothing_is_refused():
         ula_bartlett(_covariance(0.5), ANGLES, 0.0)
     with pytest.raises(InputError, match="k = 9"):
         esprit(_covariance(0.5), 9)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_root_music_of_a_matrix_without_direction_has_none(dtype, k):
+    a = ula_steering(5, ANGLES[:k].to(dtype.to_real())).to(dtype)
+    told = a @ a.mH + 0.1 * torch.eye(5)
+    white, diagonal = torch.eye(5, dtype=dtype), torch.diag(torch.arange(5.0, 0, -1)).to(dtype)
+    found = root_music(torch.stack((white, told, diagonal, 0 * white)), k)
+    assert torch.isnan(found[[0, 2, 3]]).all()
+    assert torch.allclose(found[1].double(), ANGLES[:k], atol=1e-2)
+
+
+@pytest.mark.parametrize("find", [esprit, root_music])
+@pytest.mark.parametrize("spacing", [0.0, -0.5, math.nan, math.inf])
+def test_a_spacing_is_a_positive_number(find, spacing):
+    with pytest.raises(InputError, match="spacing"):
+        find(_covariance(0.5), 3, spacing)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_eigenvalues_of_what_is_not_finite_are_refused(bad):
+    with pytest.raises(InputError, match="non-finite"):
+        unordered_eigenvalues(torch.full((3, 3), bad, dtype=torch.complex64))

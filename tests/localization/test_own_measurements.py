@@ -1,5 +1,6 @@
 """From own measurements, and from own covariances, to sources: no truth, no preset."""
 
+import dataclasses
 import json
 import math
 
@@ -235,3 +236,27 @@ def test_a_bound_is_read_as_a_table(untyped) -> None:
     assert read.to_dict()["sources"][0]["distance_std_m"] is None
     with pytest.raises(InputError, match=r"shape \(2, 3\): allowed is \(scenes, sources, 3\)"):
         BoundTable(bound[0])
+
+
+def test_positions_in_millimetres_are_one_line():
+    own = measured(jittered_grid())
+    scenes = Received.from_arrays(
+        own.snapshots,
+        own.channel,
+        own.codes,
+        positions=own.positions * 1000,
+        wavelength=WAVELENGTH,
+    )
+    for name in ("maximum_likelihood", "omp"):
+        with pytest.raises(InputError, match=r"wavelengths across.* metres"):
+            ESTIMATORS[name](scenes, 1)
+
+
+@pytest.mark.parametrize("wavelength", [0.0, -WAVELENGTH, math.nan, math.inf, 2 * WAVELENGTH])
+def test_a_panel_has_the_wavelength_of_its_scenario(wavelength):
+    scenes = received(measured(jittered_grid()))
+    wrong = dataclasses.replace(
+        scenes, panel=dataclasses.replace(scenes.panel, wavelength=wavelength)
+    )
+    with pytest.raises(InputError, match="wavelength"):
+        locate(wrong, 1)

@@ -6,9 +6,16 @@ import pytest
 import torch
 from localization_helpers import draw
 
+from ris_pipeline._errors import InputError
 from ris_pipeline.config import Scenario
 from ris_pipeline.evaluation.estimators import ESTIMATORS
-from ris_pipeline.localization import Status
+from ris_pipeline.localization import (
+    Status,
+    cramer_rao_bound,
+    locate,
+    misspecified_cramer_rao_bound,
+    stochastic_cramer_rao_bound,
+)
 from ris_pipeline.scene import simulate
 
 pytestmark = pytest.mark.no_shapes
@@ -91,3 +98,56 @@ def test_small_panels_and_empty_batches_are_answered(name, number, panel, size):
     assert found.count.shape == (size,)
     if 1 in panel:
         assert (found.status == Status.UNRESOLVED).all()
+
+
+@pytest.mark.parametrize("codebook", ["random", "dft"])
+@pytest.mark.parametrize("codes", [2, 8])
+@pytest.mark.parametrize("power", [-60, -13, 60])
+def test_the_units_of_the_codes_move_no_bit(codebook, codes, power):
+    # Of small codes none must look as if it were orthogonal to the others, or the same.
+    scenes = draw(4, **SMALL, codebook=codebook, codes=codes)
+    there = replace(scenes, codes=scenes.codes * 2.0**power)
+    found, far = locate(scenes), locate(there)
+    same(replace(far, power=far.power * 2.0 ** (2 * power)), found)
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        cramer_rao_bound,
+        stochastic_cramer_rao_bound,
+        lambda scenes: misspecified_cramer_rao_bound(scenes).variance,
+    ],
+)
+@pytest.mark.parametrize("part", ["channel", "codes", "snapshots"])
+@pytest.mark.parametrize("power", [-500, -40, 40, 500])
+def test_bounds_have_no_units(bound, part, power):
+    scenes = draw(3, sources=(2, 2), snr_db=(10, 20), codebook="random")
+    there = {part: getattr(scenes, part) * 2.0**power}
+    gains = replace(scenes.sources, gains=scenes.sources.gains * 2.0**-power)
+    if part == "snapshots":
+        noise = scenes.noise_variance * 2.0 ** (2 * power)
+        gains = replace(scenes.sources, gains=scenes.sources.gains * 2.0**power)
+        there["noise_variance"] = noise
+    moved = bound(replace(scenes, **there, sources=gains))
+    torch.testing.assert_close(moved, bound(scenes), rtol=0, atol=0, equal_nan=True)
+
+
+@estimators
+@pytest.mark.parametrize("part", ["snapshots", "channel", "codes"])
+def test_conjugate_views_are_tensors_like_others(name, part):
+    scenes = draw(2, **SMALL)
+    turned = replace(scenes, **{part: getattr(scenes, part).conj().resolve_conj().conj()})
+    same(ESTIMATORS[name](turned, 1), ESTIMATORS[name](scenes, 1))
+
+
+@estimators
+@pytest.mark.parametrize("part", ["snapshots", "channel", "codes"])
+def test_nobody_loses_a_gradient_in_silence(name, part):
+    scenes = draw(2, **SMALL)
+    followed = getattr(scenes, part).clone().requires_grad_()
+    followed_scenes = replace(scenes, **{part: followed})
+    with pytest.raises(InputError, match=f"{part} requires a gradient"):
+        ESTIMATORS[name](followed_scenes, 1)
+    with torch.no_grad():
+        same(ESTIMATORS[name](followed_scenes, 1), ESTIMATORS[name](scenes, 1))

@@ -234,7 +234,12 @@ def _check_memory(scenario: Scenario, density: float) -> None:
 
 
 def grid_size(scenario: Scenario) -> int:
-    """Points of `steering_grid`, without making it."""
+    """Points of `steering_grid`, without making it.
+
+    Raises:
+        InputError: as `steering_grid` for the aperture.
+    """
+    _check_memory(scenario, DEFAULT_DENSITY)
     directions, depths = (
         _directions(scenario, DEFAULT_DENSITY)[0],
         _depths(scenario, DEFAULT_DENSITY),

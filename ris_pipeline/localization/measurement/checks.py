@@ -71,7 +71,8 @@ def check_truth(scenes: SceneBatch) -> None:
     noise, sources = scenes.noise_variance, scenes.sources
     check_shape("noise_variance", noise, (scenes.size,))
     check_finite("noise_variance", noise)
-    check_range("noise_variance", noise, torch.finfo(torch.float64).tiny, math.inf)
+    if bool((noise <= 0).any()):
+        raise InputError(f"noise_variance holds {float(noise.min())}: allowed are positive numbers")
     for name in ("azimuth", "elevation", "distance", "gains"):
         check_shape(f"sources.{name}", getattr(sources, name), (scenes.size, None))
     check_range("sources.count", sources.count, 0, sources.gains.shape[1])
