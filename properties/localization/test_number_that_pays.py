@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.localization import Estimates, steering_grid
-from ris_pipeline.localization.source_number import source_costs
+from ris_pipeline.localization import Estimates, search_domain, steering_grid
+from ris_pipeline.localization.random_field import panel_sizes
+from ris_pipeline.localization.source_number import Searched, source_costs
 from ris_pipeline.scene import simulate
 from ris_pipeline.verification.checks import assert_true
 from ris_pipeline.verification.target import TARGET
@@ -47,8 +48,9 @@ gain half of it (`_WORTH_MOVING`), and each may stop that short."""
 def _cost(found: Estimates, number: Tensor) -> Tensor:
     shared = SCENARIO.blocks, SCENARIO.antennas * SCENARIO.codes
     samples = shared[0] * shared[1]
-    places = steering_grid(SCENARIO).size
-    costs = torch.tensor(source_costs("bic", *shared, COORDINATES, places, MOST))
+    grid, domain = steering_grid(SCENARIO), search_domain(SCENARIO)
+    searched = Searched(grid.size, panel_sizes(grid.panel, grid.wavefront, domain))
+    costs = torch.tensor(source_costs("bic", *shared, COORDINATES, searched, MOST))
     free = samples - number * (SCENARIO.blocks + COORDINATES / 2)
     return 2 * samples * (free * found.noise_variance).log() + costs[number]
 

@@ -35,6 +35,8 @@ from ris_pipeline.localization.maximum_likelihood.report import report
 from ris_pipeline.localization.measurement.measure import measure
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.whitening import amplitude_ridge
+from ris_pipeline.localization.random_field import panel_sizes
+from ris_pipeline.localization.source_number import Searched
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -223,7 +225,7 @@ def _propose(
     data: Measurement,
     domain: Domain,
     width: float,
-    places: int,
+    searched: Searched,
 ) -> tuple[Estimates, Tensor]:
     """Least squares from the network's places where that fits better, and where it does."""
     slots = found.azimuth.shape[1]
@@ -236,7 +238,7 @@ def _propose(
     before = linearise(data, _parameters(found, domain), found.active).objective
     worth = _WORTH_TAKING * found.noise_variance.double()
     better = mine & (refined.fit.objective < before - worth)
-    own = report(data, refined, active, domain, width, places, found.azimuth.dtype)
+    own = report(data, refined, active, domain, width, searched, found.azimuth.dtype)
     return _merged(better, own, found), better
 
 
@@ -264,7 +266,8 @@ def localise(
         data = replace(data, ridge=amplitude_ridge(data, data.outside()))
     width = max(beamwidths(scenes.scenario))
     places = grid_size(scenes.scenario) if grid is None else grid.size
-    estimates, taken = _propose(atoms, usable, found, data, domain, width, places)
+    searched = Searched(places, panel_sizes(data.panel, data.wavefront, domain))
+    estimates, taken = _propose(atoms, usable, found, data, domain, width, searched)
     learned = _narrowed(atoms, usable)
     fitted, error = fit_error(
         data,

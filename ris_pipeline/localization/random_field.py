@@ -195,12 +195,16 @@ def _density(j: int, level: Tensor, blocks: int, free: Tensor) -> Float[Tensor, 
 
 
 def alarm_level(
-    sizes: Float[Tensor, "b d"], blocks: int, free: float, false_alarm: float
+    sizes: Float[Tensor, "#b d"],
+    blocks: int,
+    free: float | Float[Tensor, " b"],
+    false_alarm: float,
 ) -> Float[Tensor, " b"]:
     """`-ln(1 - b)` of the part b that the best place explains with probability `false_alarm`: the
     largest of that `exceedance`, by bisection."""
-    low = torch.full_like(sizes[:, 0], -math.log1p(-1 / free))
-    high = torch.full_like(low, 700.0 / max(1.0, free - blocks))
+    numbers = torch.as_tensor(free, dtype=sizes.dtype, device=sizes.device)
+    low = (-torch.log1p(-1 / numbers)).expand(max(sizes.shape[0], numbers.numel()))
+    high = (700.0 / (numbers - blocks).clamp_min(1.0)).expand_as(low)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         above = exceedance(middle, sizes, blocks, free) > false_alarm

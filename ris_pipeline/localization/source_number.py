@@ -67,6 +67,15 @@ class Threshold:
             raise InputError(f"false_alarm = {self.false_alarm}: allowed is 0..1, both excluded")
 
 
+@dataclass(frozen=True)
+class Searched:
+    """Where sources are looked for: how many points a grid has, and the sizes of the domain,
+    (1, d + 1), in the panel's own metric (`random_field.panel_sizes`)."""
+
+    places: int
+    sizes: Tensor
+
+
 def check_criterion(criterion: str | Threshold, blocks: int, rows: int, elements: int) -> None:
     """Raise `InputError` unless there is such a criterion and the data allow it."""
     if isinstance(criterion, Threshold):
@@ -126,18 +135,13 @@ def false_alarm_anywhere(
     explained: Float[Tensor, "b k"],
     blocks: int,
     free: Float[Tensor, "b #k"],
-    places: int,
-    sizes: Float[Tensor, "1 d"],
+    searched: Searched,
 ) -> Float[Tensor, "b k"]:
-    """The same of the best place of the whole domain, on the grid or between its points.
-
-    Args:
-        sizes: of the domain that is searched, see `random_field`.
-    """
+    """The same of the best place of the whole domain, on the grid or between its points."""
     level = -torch.log1p(-explained.clamp(0, 1))
-    between = exceedance(level, sizes, blocks, free.clamp_min(blocks + 1.5))
+    between = exceedance(level, searched.sizes, blocks, free.clamp_min(blocks + 1.5))
     # At low levels the field's sum is not a probability, and the grid's bound is 1.
-    on_grid = false_alarm_probability(explained, blocks, free, places)
+    on_grid = false_alarm_probability(explained, blocks, free, searched.places)
     return torch.fmax(on_grid, between).clamp_max(1)
 
 
@@ -146,30 +150,27 @@ def source_costs(
     blocks: int,
     rows: int,
     coordinates: int,
-    places: int,
+    searched: Searched,
     most: int,
-    sizes: Float[Tensor, "1 d"] | None = None,
 ) -> tuple[float, ...]:
-    """What 0, 1, .. `most` sources cost by one of the `RESIDUAL_CRITERIA`, `most` identifiable.
-
-    Args:
-        sizes: of the domain that is searched, see `random_field`; None: `places` are all there is.
-    """
+    """What 0, 1, .. `most` sources cost by one of the `RESIDUAL_CRITERIA`, `most` identifiable."""
     if criterion == "aic":
         costs = [aic_penalty(blocks, coordinates)] * most
     else:
         test = criterion if isinstance(criterion, Threshold) else Threshold()
         least = bic_penalty(blocks, rows, coordinates) if criterion == "bic" else 0.0
         taken = blocks + coordinates / 2
+        places, samples = searched.places, blocks * rows
         costs = [
             max(least, threshold_penalty(blocks, rows, places, test.false_alarm, k * taken))
             for k in range(most)
         ]
-        if sizes is not None:
-            free = (blocks * rows - k * taken for k in range(most))
-            levels = (alarm_level(sizes, blocks, numbers, test.false_alarm) for numbers in free)
-            anywhere = (2 * blocks * rows * float(level) for level in levels)
-            costs = list(map(max, costs, anywhere))
+        free = samples - taken * torch.arange(most, dtype=torch.float64)
+        levels = torch.tensor(costs, dtype=torch.float64) / (2 * samples)
+        sizes = searched.sizes.cpu()
+        if bool((exceedance(levels, sizes, blocks, free) > test.false_alarm).any()):
+            anywhere = 2 * samples * alarm_level(sizes, blocks, free, test.false_alarm)
+            costs = list(map(max, costs, anywhere.tolist()))
     return tuple(accumulate(costs, initial=0.0))
 
 

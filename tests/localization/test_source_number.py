@@ -11,7 +11,9 @@ from scipy.stats import binom
 
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization import CRITERIA, Threshold, locate, measure
+from ris_pipeline.localization.random_field import exceedance
 from ris_pipeline.localization.source_number import (
+    Searched,
     aic_penalty,
     bic_penalty,
     eigenvalue_number,
@@ -27,14 +29,19 @@ BLOCKS = {**SMALL, "codebook": "random", "blocks": 12}
 RARE = 1e-6  # probability of a test that fails though the code is right
 
 
+def on_grid(places: int) -> Searched:
+    """Points with nothing between them."""
+    return Searched(places, torch.ones(1, 1, dtype=torch.float64))
+
+
 def test_penalties_are_those_of_the_papers():
     # T = 1, L M = 256: 3 coordinates and 2 real amplitudes of 512 real numbers.
     assert bic_penalty(1, 256) == pytest.approx(5 * math.log(512))
     assert aic_penalty(1) == 10
     assert aic_penalty(4, coordinates=2) == 20
-    assert source_costs("aic", 1, 256, 3, 1000, 3) == (0, 10, 20, 30)
+    assert source_costs("aic", 1, 256, 3, on_grid(1000), 3) == (0, 10, 20, 30)
     bic = bic_penalty(1, 256, 2)
-    assert source_costs("bic", 1, 256, 2, 1000, 2) == (0, bic, 2 * bic)
+    assert source_costs("bic", 1, 256, 2, on_grid(1000), 2) == (0, bic, 2 * bic)
 
 
 @pytest.mark.parametrize("found", [0, 2])
@@ -56,7 +63,7 @@ def test_one_place_of_white_noise_passes_as_often_as_stated(blocks: int, rows: i
 def test_more_places_and_fewer_false_alarms_cost_more():
     costs = [threshold_penalty(1, 256, places, p) for places, p in ((1, 0.1), (9, 0.1), (9, 0.01))]
     assert costs == sorted(costs)
-    assert source_costs("threshold", 1, 256, 3, 9, 1) == (0, costs[-1])
+    assert source_costs("threshold", 1, 256, 3, on_grid(9), 1) == (0, costs[-1])
 
 
 def test_the_threshold_of_one_block_is_a_power():
@@ -67,7 +74,7 @@ def test_the_threshold_of_one_block_is_a_power():
 
 
 def test_a_source_beside_others_costs_more():
-    steps = np.diff(source_costs(Threshold(0.1), 2, 8, 3, 9, 4))
+    steps = np.diff(source_costs(Threshold(0.1), 2, 8, 3, on_grid(9), 4))
     # Each has taken two amplitudes and half of three coordinates.
     alone = [threshold_penalty(2, 8, 9, 0.1, 3.5 * k) for k in range(4)]
     assert steps == pytest.approx(alone)
@@ -75,8 +82,8 @@ def test_a_source_beside_others_costs_more():
 
 
 def test_bic_of_few_numbers_costs_what_the_search_does():
-    few, many = (source_costs("bic", 1, rows, 3, 5000, 2) for rows in (16, 256))
-    assert few == source_costs(Threshold(0.01), 1, 16, 3, 5000, 2)
+    few, many = (source_costs("bic", 1, rows, 3, on_grid(5000), 2) for rows in (16, 256))
+    assert few == source_costs(Threshold(0.01), 1, 16, 3, on_grid(5000), 2)
     assert many == (0, bic_penalty(1, 256), 2 * bic_penalty(1, 256))
 
 
@@ -173,3 +180,15 @@ def test_codes_without_full_rank_have_no_eigenvalues():
     flat = replace(scenes, codes=torch.ones_like(scenes.codes))
     with pytest.raises(InputError, match="without full rank"):
         whitened_eigenvalues(measure(flat))
+
+
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_what_lies_between_the_points_costs_more(blocks: int):
+    # Few numbers and several blocks: the level of the whole domain is what is asked for.
+    sizes = torch.tensor([[1.0, 14.0, 59.0, 52.0]], dtype=torch.float64)
+    rows, test = 16 // blocks + 4, Threshold(0.01)
+    few = source_costs(test, blocks, rows, 3, on_grid(234), 2)
+    all_of_it = source_costs(test, blocks, rows, 3, Searched(234, sizes), 2)
+    assert (np.diff(all_of_it) > np.diff(few)).all()
+    level = torch.tensor([all_of_it[1] / (2 * blocks * rows)], dtype=torch.float64)
+    assert exceedance(level, sizes, blocks, blocks * rows).item() == pytest.approx(0.01, rel=1e-6)

@@ -31,7 +31,7 @@ from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.measurement.units import answer
 from ris_pipeline.localization.measurement.whitening import diffuse_ratio
 from ris_pipeline.localization.random_field import panel_sizes
-from ris_pipeline.localization.source_number import penalised_likelihood, source_costs
+from ris_pipeline.localization.source_number import Searched, penalised_likelihood, source_costs
 from ris_pipeline.localization.spectra.search import Positions
 from ris_pipeline.scene import Received
 from ris_pipeline.spectral import LowRankCovariance
@@ -131,8 +131,8 @@ def run_baseline(
     wavefront = "plane" if plane else scenes.scenario.wavefront
     free = free_coordinates(domain, wavefront)
     places = grid_size(scenes.scenario.replace(wavefront=wavefront))
-    sizes = panel_sizes(scenes.panel, wavefront, domain)
-    costs = source_costs("bic", blocks, rows, int(free.sum()), places, most, sizes)
+    searched = Searched(places, panel_sizes(scenes.panel, wavefront, domain))
+    costs = source_costs("bic", blocks, rows, int(free.sum()), searched, most)
     entries = at_once(_CHUNK_ENTRIES, scenes.snapshots.device)
     step = max(1, entries // (blocks * elements * min(elements, rows)))
 

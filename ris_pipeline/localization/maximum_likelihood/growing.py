@@ -24,7 +24,7 @@ from ris_pipeline.localization.maximum_likelihood.second_search import (
     search_again,
     unremarkable,
 )
-from ris_pipeline.localization.source_number import penalised_likelihood
+from ris_pipeline.localization.source_number import Searched, penalised_likelihood
 
 _PATIENCE = 2
 """Rises of the criterion in a row before a scene stops growing. One is not enough: of two equal
@@ -48,6 +48,7 @@ class Plan:
     half_cell: Tensor
     width: float
     """The larger beamwidth."""
+    searched: Searched
     one_more: bool
     """Whether the data could hold one source beyond `slots`."""
 

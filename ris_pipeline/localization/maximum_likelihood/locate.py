@@ -41,6 +41,7 @@ from ris_pipeline.localization.measurement.units import answer
 from ris_pipeline.localization.random_field import field_sizes, panel_sizes
 from ris_pipeline.localization.source_number import (
     EIGENVALUE_CRITERIA,
+    Searched,
     Threshold,
     check_criterion,
     eigenvalue_number,
@@ -72,6 +73,7 @@ def _plan(
         coordinates=int(free_coordinates(domain, scenario.wavefront).sum()),
         half_cell=resolution_cell(scenario, codes.device) / 2,
         width=max(beamwidths(scenario)),
+        searched=Searched(grid.size, panel_sizes(grid.panel, grid.wavefront, domain)),
         one_more=one_more,
     )
 
@@ -86,9 +88,8 @@ def _costs(
         test = criterion if isinstance(criterion, Threshold) else Threshold()
         sizes = field_sizes(measurement, plan.domain, 2 * plan.half_cell)
         return threshold_costs(measurement, sizes, plan.coordinates, test, plan.slots)
-    blocks, rows, places = measurement.blocks, measurement.rows, plan.detector.grid.size
-    sizes = panel_sizes(measurement.panel, measurement.wavefront, plan.domain)
-    costs = source_costs(criterion, blocks, rows, plan.coordinates, places, plan.slots, sizes)
+    blocks, rows = measurement.blocks, measurement.rows
+    costs = source_costs(criterion, blocks, rows, plan.coordinates, plan.searched, plan.slots)
     return measurement.energy.new_tensor(costs).repeat(measurement.scenes, 1)
 
 
@@ -123,9 +124,7 @@ def _locate_chunk(
     active = torch.arange(used, device=count.device) < count[:, None]
     refined = refine(search.white, places[:, :used], active, plan.domain)
     dtype = scenes.snapshots.real.dtype
-    estimates = report(
-        measurement, refined, active, plan.domain, plan.width, plan.detector.grid.size, dtype
-    )
+    estimates = report(measurement, refined, active, plan.domain, plan.width, plan.searched, dtype)
     return replace(estimates.padded(plan.slots), confidence=confidence.to(dtype))
 
 

@@ -14,8 +14,7 @@ from ris_pipeline.localization.least_squares.refinement import (
 from ris_pipeline.localization.levenberg_marquardt import slope_of
 from ris_pipeline.localization.measurement.noise import noise_estimate, rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
-from ris_pipeline.localization.random_field import panel_sizes
-from ris_pipeline.localization.source_number import Threshold, false_alarm_anywhere
+from ris_pipeline.localization.source_number import Searched, Threshold, false_alarm_anywhere
 
 
 def _status(refined: Refined, std: Tensor, real: Tensor, free: Tensor, width: float) -> Tensor:
@@ -42,7 +41,7 @@ def _false_alarm(
     refined: Refined,
     active: Tensor,
     domain: Domain,
-    places: int,
+    searched: Searched,
 ) -> Float[Tensor, "b k"]:
     """Probability that noise in the place of each source would have explained as much."""
     slots = range(active.shape[1])
@@ -54,8 +53,7 @@ def _false_alarm(
     taken = (active.sum(1) - 1) * (measurement.blocks + coordinates / 2)
     free = (measurement.samples - taken)[:, None]
     explained = 1 - rss / torch.maximum(more, rss)
-    sizes = panel_sizes(measurement.panel, measurement.wavefront, domain)
-    return false_alarm_anywhere(explained, measurement.blocks, free, places, sizes)
+    return false_alarm_anywhere(explained, measurement.blocks, free, searched)
 
 
 def report(
@@ -64,14 +62,14 @@ def report(
     active: Bool[Tensor, "b k"],
     domain: Domain,
     width: float,
-    places: int,
+    searched: Searched,
     dtype: torch.dtype,
 ) -> Estimates:
     """Read estimates off a fit, sorted by power, in real `dtype`.
 
     Args:
         width: standard deviation of an angle (rad) from which a source counts as unresolved.
-        places: where a source could have been found, points of the search grid.
+        searched: where a source could have been found.
     """
     free = free_coordinates(domain, measurement.wavefront)
     # Sources that coincide have no residual of their own; it is no more than all there is.
@@ -82,7 +80,7 @@ def report(
     std = std * distance_by_inverse(refined.parameters).abs()
     if measurement.wavefront == "plane":
         std[..., 2] = torch.inf
-    alarm = _false_alarm(measurement, refined, active, domain, places)
+    alarm = _false_alarm(measurement, refined, active, domain, searched)
     real = active & (alarm <= Threshold().false_alarm)
     status = _status(refined, std, real, free, width)
     return strongest_first(
