@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ris_pipeline.localization.cholesky import blind_coordinates, unit_diagonal
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
 from ris_pipeline.localization.estimates import Estimates, status_of, strongest_first
 from ris_pipeline.localization.least_squares.linearisation import linearise
@@ -21,6 +22,24 @@ def _status(refined: Refined, std: Tensor, real: Tensor, free: Tensor, width: fl
     sharp = (std[..., :2] < width).all(-1) & (std.isfinite() | ~free).all(-1)
     edge = (refined.held & free).any(-1)
     return status_of(edge, resolved=sharp & real & refined.converged[:, None])
+
+
+def _told_anywhere(
+    measurement: Measurement, refined: Refined, active: Tensor, std: Tensor, domain: Domain
+) -> Float[Tensor, "b k 3"]:
+    """The deviations, infinite also for what is told here alone: a coordinate that the data say
+    nothing about may be anywhere, and at elevation zero a row of elements seems to tell the
+    azimuth."""
+    blind = std.isinf()
+    if not bool(blind.any()):
+        return std
+    here = refined.parameters
+    far = torch.where(2 * here < domain.lower + domain.upper, domain.upper, domain.lower)
+    moved = torch.where(blind, here + (far - here) / 3, here)
+    there = linearise(measurement, moved, active)
+    unknown = free_coordinates(domain, measurement.wavefront).repeat(here.shape[1])
+    lost = blind_coordinates(*unit_diagonal(there.information, unknown, there.whole)) & unknown
+    return torch.where(lost.reshape_as(std), torch.inf, std)
 
 
 def _residual_without(
@@ -77,6 +96,7 @@ def report(
     noise = noise_estimate(measurement, rss, active.sum(1), int(free.sum()))
     power = refined.fit.amplitudes.abs().square().mean(1)
     std = standard_deviations(refined, noise, free)
+    std = _told_anywhere(measurement, refined, active, std, domain)
     std = std * distance_by_inverse(refined.parameters).abs()
     if measurement.wavefront == "plane":
         std[..., 2] = torch.inf

@@ -48,11 +48,16 @@ def check_scenes(scenes: Received) -> None:
     wavelength = scenes.panel.wavelength
     if scenes.panel.positions.ndim != 2 or isinstance(wavelength, Tensor):
         raise InputError("panel is drawn per scene: allowed is the one panel the receiver assumes")
-    if not math.isclose(wavelength, scenes.scenario.wavelength, rel_tol=_ROUNDING):
-        raise InputError(
-            f"panel.wavelength = {wavelength}: allowed is that of the scenario, "
-            f"{scenes.scenario.wavelength}"
-        )
+    if not 0 < wavelength < math.inf:
+        raise InputError(f"panel.wavelength = {wavelength}: allowed are positive numbers")
+
+
+def check_wavelength(scenes: Received) -> None:
+    """Raise `InputError` unless the panel has the wavelength of the scenario, by which the grid of
+    a search is made."""
+    mine, wanted = float(scenes.panel.wavelength), scenes.scenario.wavelength
+    if not math.isclose(mine, wanted, rel_tol=_ROUNDING):
+        raise InputError(f"panel.wavelength = {mine}: allowed is that of the scenario, {wanted}")
 
 
 def check_no_gradient(scenes: Received) -> None:

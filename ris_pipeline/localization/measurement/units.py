@@ -17,7 +17,7 @@ from torch import Tensor
 from ris_pipeline.localization.coordinates import search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
 from ris_pipeline.localization.measurement.binary import doubled, exponent, scaled
-from ris_pipeline.localization.measurement.checks import check_no_gradient
+from ris_pipeline.localization.measurement.checks import check_no_gradient, check_wavelength
 from ris_pipeline.scene import Received
 
 
@@ -94,6 +94,7 @@ def answer(
     whole batch: it has no source, or where their number is given unresolved ones.
     """
     check_no_gradient(scenes)
+    check_wavelength(scenes)
     able = answerable(scenes)
     index = torch.nonzero(able)[:, 0]
     if index.numel() == 0:
