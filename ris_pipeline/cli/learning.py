@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from ris_pipeline._errors import check_choice
-from ris_pipeline._files import json_text
+from ris_pipeline._files import check_output, json_text
 from ris_pipeline.cli._options import PRESET, Overrides, Preset, Seed, chosen, path, with_seed
 from ris_pipeline.config import preset_names
 
@@ -139,6 +139,7 @@ def tune(
     """
     from ris_pipeline.commands.tune import run_tune
 
+    check_output("--out", out, (".toml",), [study, preset])
     run_tune(Console(), study, out, chosen(preset, set_, seed), trials)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import check_output
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario
 from ris_pipeline.learning.calibration import calibrate, calibrated, self_calibrate
@@ -71,6 +72,7 @@ def run_calibrate(
     if not scenario.impairments.fixed:
         raise InputError("scenario.impairments.fixed = False: allowed is one panel for all scenes")
     check_range("scenes", scenes, 1, 10**6)
+    check_output("--out", out, (".safetensors",))
     ideal = scenario.replace(panel_file=None)
     training = SceneSet(ideal, seed, scenes, Split.TRAIN).scenes(0, scenes)
     found = self_calibrate(training, training.sources.count) if blind else calibrate(training)

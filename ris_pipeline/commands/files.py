@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline._files import json_text
+from ris_pipeline._files import check_output, json_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.data import (
     SUFFIXES,
@@ -57,8 +57,10 @@ def run_locate(
     chosen = [name for name, on in (("--json", as_json), ("--csv", csv), ("--mat", mat)) if on]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)}: allowed is one of --json, --csv and --mat")
-    if mat is not None and mat.suffix != ".mat":
-        raise InputError(f"--mat {str(mat)!r}: allowed are files named .mat")
+    if csv is not None:
+        check_output("--csv", csv, (".csv",), [path])
+    if mat is not None:
+        check_output("--mat", mat, (".mat",), [path])
     found = locate_file(path, number, estimator, method)
     if as_json:
         return json_text(found.to_dict())
@@ -81,6 +83,7 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
     check_range("scenes", scenes.size, 1, 10**9)
     if out.suffix:
         check_choice("suffix of OUT", out.suffix, (*SUFFIXES, "none (a folder)"))
+        check_output("OUT", out, SUFFIXES, [scenes.scenario.panel_file])
         if scenes.size > _MOST_IN_ONE_FILE:
             raise InputError(
                 f"scenes = {scenes.size}: allowed in one file are {_MOST_IN_ONE_FILE}; name a "

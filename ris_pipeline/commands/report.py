@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import write_text
+from ris_pipeline._files import check_output, write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.commands.look import Look, look_at
 from ris_pipeline.config import Scenario
@@ -57,8 +57,7 @@ def run_report(console: Console, folders: Sequence[Path], out: Path, draws: int)
         InputError: a folder that holds no run, or a page that cannot be written.
     """
     check_range("draws", draws, 0, 10**5)
-    if out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a folder: allowed is the name of a file")
+    check_output("--out", out, (".html", ".htm"))
     if not out.absolute().parent.is_dir():
         raise InputError(f"--out {str(out)!r}: allowed is a file in a folder that exists")
     records = read_records(folders)

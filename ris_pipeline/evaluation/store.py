@@ -10,6 +10,7 @@ from types import MappingProxyType
 import torch
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import remove_partial
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task, checked_records
@@ -65,6 +66,7 @@ class UnitStore:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
+        remove_partial(folder)
 
     def _key(self, task: Task) -> str:
         told = task.receiver_scenario

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+def check_scenes(settings: Settings) -> None:
+    """Raise `InputError` for a `training.scene_folder` as `open_scenes`, or a damaged one."""
+    if settings.training.scene_folder is not None:
+        open_scenes(settings).verify()
+
+
 def open_scenes(settings: Settings, device: str = "cpu") -> SceneStore:
-    """The folder `training.scene_folder`.
+    """The folder `training.scene_folder`; the sums of its files are not looked at.
 
     Raises:
         InputError: as `SceneStore`; scenes of another scenario or split, fewer than a batch, or

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import append_text, json_text, parse_json
+from ris_pipeline._files import append_text, json_text, open_to_append, parse_json
 
 NAME = "watch.jsonl"
 """The journal's file in the folder of a run."""
@@ -53,8 +53,8 @@ class Journal:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = path.read_bytes() if path.exists() else b""
-            with path.open("ab") as file:
+            with open_to_append(path) as file:
+                text = path.read_bytes()
                 if text and not text.endswith(b"\n"):
                     file.write(b"\n")
         except OSError as error:

@@ -28,7 +28,7 @@ from ris_pipeline.data import (
 )
 from ris_pipeline.data.measurements import NAMES
 from ris_pipeline.localization import locate, locate_from_covariance
-from ris_pipeline.scene import Received, simulate
+from ris_pipeline.scene import BelievedPanel, Panel, Received, save_panel, simulate
 
 OWN = measured(jittered_grid())
 DEGREES = pytest.approx(tuple(np.degrees(SOURCE[:2])), abs=0.2)
@@ -317,6 +317,44 @@ def test_bad_input_leaves_nothing_behind(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+OWN_FILES = {
+    "csv": ["locate", "own.npz", "--csv", "own.npz"],
+    "csv of another name": ["locate", "own.npz", "--csv", "thesis.tex"],
+    "csv, a folder": ["locate", "own.npz", "--csv", "."],
+    "csv, none": ["locate", "own.npz", "--csv", ""],
+    "mat": ["locate", "own.mat", "--mat", "own.mat"],
+    "mat by a link": ["locate", "own.mat", "--mat", "link.mat"],
+    "report": ["report", ".", "--out", "own.npz"],
+    "calibrate": ["calibrate", "--out", "own.npz"],
+    "calibrate, a folder": ["calibrate", "--out", "/"],
+    "tune": ["tune", "--study", "x.log", "--out", "own.npz"],
+    "tune its preset": ["tune", "--study", "x.log", "--out", "p.toml", "--preset", "p.toml"],
+    "scenes of a panel": [
+        "simulate",
+        "p.safetensors",
+        "--set",
+        "scenario.panel_file=p.safetensors",
+    ],
+}
+
+
+@pytest.mark.parametrize("arguments", OWN_FILES.values(), ids=OWN_FILES)
+def test_no_command_writes_over_what_it_reads_or_what_is_of_another_kind(
+    arguments: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_npz(Path("own.npz"), arrays())
+    save_v5(Path("own.mat"), arrays())
+    Path("link.mat").symlink_to("own.mat")
+    Path("p.toml").write_text("seed = 3\n")
+    save_panel(Path("p.safetensors"), BelievedPanel(Panel(torch.ones(4, 3), 0.3), torch.ones(4)))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "allowed" in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_command_line_from_simulate_to_tables(

@@ -301,7 +301,7 @@ def test_a_run_given_twice_is_refused(runs: Path) -> None:
 
 
 def test_a_page_in_the_place_of_a_folder_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="allowed are files named"):
         run_report(Console(quiet=True), [runs / "one"], tmp_path, draws=0)
     with pytest.raises(InputError, match="in a folder that exists"):
         run_report(Console(quiet=True), [runs / "one"], tmp_path / "none" / "page.html", draws=0)
