@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from ris_pipeline._errors import one_line
+
 
 def usage_line(error: typer.TyperException) -> str:
     """The parser's message on one line, with the options that exist when one does not."""
@@ -25,7 +27,7 @@ def usage_line(error: typer.TyperException) -> str:
         message += f"; allowed are {', '.join(sorted(context.command.commands))}"
     if isinstance(error.__cause__, ValidationError):
         message += f": got {error.__cause__.errors()[0]['input']!r}"
-    return message
+    return one_line(message)
 
 
 def say_what_can_be_said() -> None:

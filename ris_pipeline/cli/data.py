@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ris_pipeline._errors import check_choice
+from ris_pipeline._tables import plain_console
 from ris_pipeline.cli._options import (
     ESTIMATORS,
     METHODS,
@@ -74,7 +74,7 @@ def simulate(
     check_choice("matlab", matlab, ("5", "7.3"))
     settings = chosen(preset, set_, seed)
     asked = SceneSet(settings.scenario, settings.seed, scenes, Split[split.upper()])
-    run_simulate(Console(), out, asked, shard, matlab)
+    run_simulate(plain_console(), out, asked, shard, matlab)
 
 
 def calibrate(
@@ -98,4 +98,4 @@ def calibrate(
 
     check_used(set_ or (), "calibrate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
-    run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
+    run_calibrate(plain_console(), out, settings.scenario, settings.seed, scenes, blind, test)

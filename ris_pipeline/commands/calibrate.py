@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, printable
 from ris_pipeline._files import check_output
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario
@@ -78,7 +78,7 @@ def run_calibrate(
     found = self_calibrate(training, training.sources.count) if blind else calibrate(training)
     save_panel(out, found.believed)
     console.print(
-        f"{out}: residual over noise {found.costs[0]:.3f} -> {found.costs[-1]:.3f} in "
+        f"{printable(out)}: residual over noise {found.costs[0]:.3f} -> {found.costs[-1]:.3f} in "
         f"{len(found.costs)} steps",
         highlight=False,
     )

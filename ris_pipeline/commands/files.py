@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._errors import InputError, check_choice, printable
 from ris_pipeline._files import check_output, json_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.data import (
@@ -70,7 +70,7 @@ def run_locate(
         write_mat(mat, found)
     else:
         return repr(found)
-    return f"{csv or mat}: {found.summary()}"
+    return f"{printable(csv or mat)}: {found.summary()}"
 
 
 def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matlab: str) -> None:
@@ -90,7 +90,7 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
                 "folder"
             )
         write_scenes(out, list(scenes.batches(_AT_ONCE)), matlab)
-        console.print(f"{out}: {scenes.size} scenes", highlight=False, soft_wrap=True)
+        console.print(f"{printable(out)}: {scenes.size} scenes", highlight=False, soft_wrap=True)
         return
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -98,14 +98,14 @@ def run_simulate(console: Console, out: Path, scenes: SceneSet, shard: int, matl
             store = write_store(out, scenes, shard, lambda done: bar.advance(task, done))
     except KeyboardInterrupt:
         console.print(
-            f"stopped: the files in {out} are kept: the same command goes on",
+            f"stopped: the files in {printable(out)} are kept: the same command goes on",
             highlight=False,
             soft_wrap=True,
         )
         raise
     total = sum(entry["bytes"] for entry in store.manifest["shards"])
     console.print(
-        f"{out}: {store.size} scenes in {len(store.manifest['shards'])} files, "
+        f"{printable(out)}: {store.size} scenes in {len(store.manifest['shards'])} files, "
         f"{total / 1e6:.0f} MB",
         highlight=False,
         soft_wrap=True,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ris_pipeline._errors import printable
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import tuning
 
@@ -25,14 +26,15 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
         )
     except KeyboardInterrupt:
         console.print(
-            f"stopped: the trials that have ended are kept in {study}: the same command goes on",
+            f"stopped: the trials that have ended are kept in {printable(study)}: the same command "
+            "goes on",
             highlight=False,
             soft_wrap=True,
         )
         raise
     tuning.write_preset(out, best)
     console.print(
-        f"{out}: validation NMSE {value:.4f} of the best answer that ignores the data",
+        f"{printable(out)}: validation NMSE {value:.4f} of the best answer that ignores the data",
         highlight=False,
         soft_wrap=True,
     )

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file
+from ris_pipeline._files import is_file, whole_file
 from ris_pipeline.data import _matlab
 
 Arrays = dict[str, NDArray[Any]]
@@ -30,7 +30,7 @@ def read_arrays(path: Path) -> Arrays:
         InputError: no such file, another suffix, or a file that is not what its name says.
     """
     reader = _by_suffix(path, _READERS)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{str(path)!r}: no such file")
     try:
         return _joined(reader(path))

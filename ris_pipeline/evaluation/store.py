@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import remove_partial
+from ris_pipeline._files import is_file, remove_partial
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task, checked_records
@@ -82,11 +82,11 @@ class UnitStore:
 
     def __contains__(self, task: Task) -> bool:
         path = self._path(task)
-        return path.exists() and self._fault(path, task) is None
+        return is_file(path) and self._fault(path, task) is None
 
     def damaged(self, tasks: Iterable[Task]) -> list[str]:
         """Why a unit that is there cannot be used, a line for each."""
-        found = ((path, task) for task in tasks if (path := self._path(task)).exists())
+        found = ((path, task) for task in tasks if is_file(path := self._path(task)))
         return [why for path, task in found if (why := self._fault(path, task)) is not None]
 
     def _fault(self, path: Path, task: Task) -> str | None:

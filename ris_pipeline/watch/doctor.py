@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import is_file, is_folder
 from ris_pipeline.watch.alarms import kinds
 from ris_pipeline.watch.journal import NAME, Record, number, read_journal
 
@@ -62,14 +63,14 @@ def read_run(path: Path) -> Story:
     Raises:
         InputError: nothing there that can be read.
     """
-    if path.is_dir():
+    if is_folder(path):
         journals = sorted(path.glob("watch*.jsonl"))
         if journals:
             return story_of([r for journal in journals for r in read_journal(journal)])
-        if (path / METRICS).is_file():
+        if is_file(path / METRICS):
             return read_run(path / METRICS)
         raise InputError(f"RUN {str(path)!r} holds neither {NAME} nor {METRICS}")
-    if not path.exists():
+    if not is_file(path):
         raise InputError(f"RUN {str(path)!r}: no such file or folder")
     if path.suffix != ".jsonl":
         return _story_of_log(path)

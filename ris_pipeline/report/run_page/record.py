@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import parse_json
+from ris_pipeline._files import is_file, is_folder, parse_json
 from ris_pipeline.config import flattened
 from ris_pipeline.watch.doctor import METRICS, Check, checklist, read_run
 from ris_pipeline.watch.journal import NAME, Record, number, read_journal
@@ -97,12 +97,12 @@ def read_record(folder: Path, name: str) -> RunRecord:
     Raises:
         InputError: no folder, or nothing of a run in it, or a file of it that cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"RUN {str(folder)!r}: no such folder")
-    if (folder / PLAN).is_file():
+    if is_file(folder / PLAN):
         return _evaluated(folder, name)
     journals = sorted(folder.glob("watch*.jsonl"))
-    if not journals and not (folder / METRICS).is_file():
+    if not journals and not is_file(folder / METRICS):
         raise InputError(f"RUN {str(folder)!r} holds none of {METRICS}, {NAME}, {PLAN}")
     return _trained(folder, name, journals)
 
@@ -110,14 +110,14 @@ def read_record(folder: Path, name: str) -> RunRecord:
 def _trained(folder: Path, name: str, journals: Sequence[Path]) -> RunRecord:
     journal = [record for path in journals for record in read_journal(path)]
     metrics = folder / METRICS
-    curve = _metrics_curve(metrics) if metrics.is_file() else _journal_curve(journal)
+    curve = _metrics_curve(metrics) if is_file(metrics) else _journal_curve(journal)
     page = _optional_json(folder / "checkpoint.json")
     summary = _optional_json(folder / "summary.json")
     models = (folder / f"{kind}.safetensors" for kind in ("model", "checkpoint"))
-    model = next((path for path in models if path.is_file()), None)
+    model = next((path for path in models if is_file(path)), None)
     accuracy = {"SNR (dB)": [_of_summary(summary)]} if summary.get("accuracy") else {}
     absent = {
-        f"{METRICS}: loss terms and gradient norms": not metrics.is_file(),
+        f"{METRICS}: loss terms and gradient norms": not is_file(metrics),
         f"{NAME}: alarms": not journals,
         "checkpoint.json: settings and versions": not page,
         "model.safetensors: spectra, error ellipses, eigenvalues": model is None,
@@ -148,7 +148,7 @@ def _evaluated(folder: Path, name: str) -> RunRecord:
         raise InputError(f"{str(folder / PLAN)!r} is not the plan of an evaluation") from None
     tables, missing = {}, ["no training: losses, gradient norms, rates, alarms"]
     for table in cells:
-        if not (folder / f"{table}.csv").is_file():
+        if not is_file(folder / f"{table}.csv"):
             missing.append(f"{table}.csv: its errors over their bound")
         elif any(cell["second"] for cell in cells[table]):
             missing.append(f"a curve of {table}, which has two axes: see {table}.png")
@@ -265,7 +265,7 @@ def _curve_of(name: str, rows: Sequence[Mapping[str, str]]) -> Accuracy:
 
 
 def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return read_json(path) if is_file(path) else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
