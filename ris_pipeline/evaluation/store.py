@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,7 @@ class UnitStore:
 
     def damaged(self, tasks: Iterable[Task]) -> list[str]:
         """Why a unit that is there cannot be used, a line for each."""
-        found = ((path, task) for task in tasks if is_file(path := self._path(task)))
+        found = ((path, task) for task in tasks if os.path.lexists(path := self._path(task)))
         return [why for path, task in found if (why := self._fault(path, task)) is not None]
 
     def _fault(self, path: Path, task: Task) -> str | None:
