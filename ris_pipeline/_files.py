@@ -194,7 +194,7 @@ def read_bytes(path: Path, kind: str) -> bytes:
         InputError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return _place(path)[0].read_bytes()
     except FileNotFoundError:
         raise InputError(f"{kind} {str(path)!r}: no such file") from None
     except OSError as error:

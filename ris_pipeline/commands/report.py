@@ -219,12 +219,16 @@ def _learning(record: RunRecord) -> list[PageTable]:
     learning = record.summary.get("learning")
     if not learning:
         return []
-    caption = f"With the network and without, {learning['scenes']} unseen scenes of its own panel"
-    rows = [
-        (f"{what}, {name.replace('_', ' ')}", f"{value:.3g}")
-        for key, what in (("nmse", "NMSE of R"), ("found", "sources found"))
-        for name, value in learning[key].items()
-    ]
+    try:
+        unseen = f"{learning['scenes']} unseen scenes of its own panel"
+        rows = [
+            (f"{what}, {name.replace('_', ' ')}", f"{value:.3g}")
+            for key, what in (("nmse", "NMSE of R"), ("found", "sources found"))
+            for name, value in learning[key].items()
+        ]
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        raise InputError("summary.json holds a learning that is none of a demo") from None
+    caption = f"With the network and without, {unseen}"
     return [PageTable(caption, ("what", "measured"), rows)]
 
 

@@ -35,7 +35,11 @@ class _ConsoleHandler(logging.Handler):
         ends = line.startswith("Epoch")
         shown = self.epoch == 1 or record.levelno > logging.INFO
         if shown or (self.epoch % self.every == 0 and (ends or line.startswith("[OPT] step"))):
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            try:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            except OSError:
+                # A run goes on that nobody can read of; its files say the same.
+                self.console = Console(quiet=True)
         self.epoch += ends
 
 
