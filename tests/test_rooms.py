@@ -186,6 +186,7 @@ JSON = {
     "_sealed.py": "the header that safetensors wrote, in one order",
     "data/store.py": "the same header",
     "evaluation/store.py": "a key in one order; strict",
+    "learning/study_file.py": "Optuna's own format",
     "learning/tuning.py": "strings and finite numbers of TOML",
     "watch/doctor.py": "metrics of version 0.2, where NaN stands",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ris_pipeline._errors import printable
+from ris_pipeline._errors import InputError, printable
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import tuning
 
@@ -16,8 +16,8 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
     Raises:
         InputError: as `tuning.tune`, or a preset that cannot be written.
     """
-    # Where its journal says what became of every trial, a stopped one needs no traceback.
-    logging.getLogger("optuna.study._optimize").addFilter(_is_no_interrupt)
+    # A trial that is stopped, or cannot be written down, needs no traceback.
+    logging.getLogger("optuna.study._optimize").addFilter(_is_no_stop)
     # Its lines on each trial hold every parameter, far beyond the width of a terminal.
     logging.getLogger("optuna").setLevel(logging.WARNING)
     try:
@@ -40,5 +40,5 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
     )
 
 
-def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
+def _is_no_stop(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and record.exc_info[0] in (KeyboardInterrupt, InputError))
