@@ -164,8 +164,9 @@ def localize(
 
     check_choice("split", split, ("validation", "test"))
     trained = load_model(find_model(model))
-    scenario = override_settings(trained.settings, set_ or []).scenario
-    run_localize(plain_console(), trained, scenario, seed, scenes, Split[split.upper()], number)
+    asked = override_settings(trained.settings, with_seed(set_, seed))
+    family = Split[split.upper()]
+    run_localize(plain_console(), trained, asked.scenario, asked.seed, scenes, family, number)
 
 
 def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) -> None:

@@ -117,6 +117,14 @@ def test_every_form_gives_the_same_measurement(form) -> None:
     assert found.panel.wavelength == WAVELENGTH
 
 
+def test_an_estimator_of_measurements_is_none_of_a_covariance(tmp_path: Path, capsys) -> None:
+    content = {"covariance": np.eye(144) + 0j, "positions": OWN.positions}
+    save_npz(tmp_path / "x.npz", {**content, "wavelength": np.array(WAVELENGTH)})
+    words = ["locate", str(tmp_path / "x.npz"), "--number", "1"]
+    assert "allowed with measurements" in run(capsys, *words, "--estimator", "omp")[2]
+    assert run(capsys, *words, "--method", "bartlett")[0] == 0
+
+
 def test_limits_and_noise_are_read(form) -> None:
     write, path = form
     more = {"distance": np.array([1.0, 4.0]), "noise_variance": np.array([OWN.noise_variance])}
@@ -299,6 +307,14 @@ def test_h5py_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["locate", "own.npz", "--estimator", "best"], "estimator = 'best': allowed are maximum"),
         (["locate", "own.npz", "--number", "9"], "number = 9: allowed is 1..5"),
         (["locate", "own.npz", "--csv", "no/such/x.csv"], "cannot be written"),
+        (["locate", "own.npz", "--method", "nonsense"], "method = 'nonsense': allowed with"),
+        (["locate", "own.npz", "--method", "music"], "method = 'music': allowed with a covariance"),
+        (["simulate", "x.npz", "--shard", "-1"], "shard = -1: allowed with a folder"),
+        (["simulate", "x.npz", "--matlab", "7.3"], "matlab = '7.3': allowed with a file named"),
+        (["simulate", "x", "--matlab", "5"], "matlab = '5': allowed with a file named .mat"),
+        (["simulate", "x.npz", "--seed", "-1"], "seed = -1"),
+        (["localize", "--seed", "-1"], "seed = -1"),
+        (["localize", "--seed", "18446744073709551616"], "seed = 18446744073709551616"),
         (["simulate", "x.hdf"], "suffix of OUT = '.hdf': allowed are .safetensors"),
         (["simulate", "x.mat", "--matlab", "6"], "matlab = '6': allowed are 5, 7.3"),
         (["simulate", "x.npz", "--scenes", "0"], "scenes = 0: allowed is 1"),
