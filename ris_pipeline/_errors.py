@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_LONGEST = 1500
+_LONGEST = 1000
 """Characters of an error."""
 
 _LONG_WORD = re.compile(r"(\S{90})\S{40,}(\S{90})")

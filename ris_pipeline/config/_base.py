@@ -28,7 +28,7 @@ Interval = tuple[Real, Real]
 _SHOWN = 60
 """Characters of a value that an error shows."""
 
-_LISTED = 8
+_LISTED = 3
 """Faults that one line lists."""
 
 _M = TypeVar("_M", bound=BaseModel)

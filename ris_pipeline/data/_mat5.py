@@ -102,8 +102,14 @@ def _variable(parts: list[tuple[int, memoryview]], order: str) -> tuple[str, NDA
     if own.kind != "f" and any(value.size and value.dtype.kind == "f" for value in values):
         raise ValueError(f"{name} holds other numbers than {own}")
     real, *imaginary = (value.astype(own).reshape(shape, order="F") for value in values)
-    with np.errstate(invalid="ignore"):
-        return name, real + 1j * imaginary[0] if imaginary else real
+    return name, joined(real, imaginary[0]) if imaginary else real
+
+
+def joined(real: NDArray[Any], imaginary: NDArray[Any]) -> NDArray[Any]:
+    """One complex array of two real ones; as a sum, an infinity would make its other part NaN."""
+    value = np.empty(real.shape, np.result_type(real, imaginary, np.complex64))
+    value.real, value.imag = real, imaginary
+    return value
 
 
 def _numbers(part: tuple[int, memoryview], order: str) -> NDArray[Any]:

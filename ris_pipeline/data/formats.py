@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import is_file, parse_json, shown_path, whole_file
-from ris_pipeline.data import _matlab
+from ris_pipeline.data import _mat5, _matlab
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -88,7 +88,7 @@ def _joined(arrays: Arrays) -> Arrays:
         for part in (real, imaginary):
             if part.dtype.kind not in "iuf":
                 raise InputError(f"{name} has dtype {part.dtype}: allowed are real numbers")
-        found[stem] = real + 1j * imaginary
+        found[stem] = _mat5.joined(real, imaginary)
     return {name: value for name, value in found.items() if not _is_part(name, found)}
 
 

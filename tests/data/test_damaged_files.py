@@ -164,6 +164,24 @@ def test_truth_values_are_no_numbers_in_matlab_either(
     assert name in refusal(path)
 
 
+def test_infinite_parts_stay_as_they_are_and_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    real, imaginary = np.full((1, 16, 144), np.inf), np.ones((1, 16, 144))
+    content = {name: x for name, x in CONTENT.items() if name != "codes"}
+    np.savez(path, **content, codes_real=real, codes_imag=imaginary)
+    assert np.array_equal(read_arrays(path)["codes"].imag, imaginary)
+    assert "codes has 2304 non-finite entries" in refusal(path)
+
+
+def test_names_of_arrays_are_cut_and_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    content: dict[str, Any] = {f"a\n\x1b[31m{place}": np.ones(1) for place in range(3000)}
+    np.savez(path, **content)
+    said = refusal(path)
+    assert said.isprintable()
+    assert said.endswith("and 2980 more")
+
+
 def test_positions_beyond_any_size(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, **{**CONTENT, "positions": OWN.positions * 1e300})
