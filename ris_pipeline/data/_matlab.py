@@ -85,8 +85,15 @@ def _read_hdf5(path: Path) -> Arrays:
     reader = Path(__file__).with_name("_hdf5.py")
     # What this process can import, that one can.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-P", str(reader), str(path.absolute())]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    # An interpreter inside of another program has no name of its own.
+    command = [sys.executable or "python3", "-P", str(reader), str(path.absolute())]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    except OSError as error:
+        raise InputError(
+            f"MATLAB 7.3 needs a process of {command[0]!r}, which cannot be started "
+            f"({error.strerror}): save with -v7"
+        ) from None
     if done.returncode:
         # The last line is the reason, of ours or of a traceback; a process that was ended has none.
         said = done.stderr.decode(errors="replace").strip().splitlines()
