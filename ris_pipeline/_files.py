@@ -3,10 +3,15 @@
 Free of torch.
 """
 
+import errno
 import json
 import os
+import re
+import secrets
+import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -32,29 +37,102 @@ _UNREADABLE = (ValueError, RecursionError)
 """What a parser raises at text that is not of its language; a stack that ends is one of them."""
 
 
+_PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial")
+"""Names of files under way: drawn, so that two writers never share one, and no file of anybody's
+else has it."""
+
+_ABANDONED = 3600.0
+"""Seconds after which nobody still writes such a file."""
+
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _place(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Where a file of this name is, behind its links, and what is there: a regular file or None.
+
+    Raises:
+        OSError: a folder, a device, a FIFO or a socket; links in a circle; a name that none has.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        found = place.stat()
+    except FileNotFoundError:
+        return place, None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    for is_kind, kind in _KINDS:
+        if is_kind(found.st_mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, allowed is a regular file")
+    return place, found
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, moved into its place at the end: no reader ever meets half
-    a file, and a writer that fails leaves what was there.
+    a file, and a writer that fails leaves what was there. Links are followed, and a file that is
+    there keeps its mode.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or is there and no regular file.
     """
-    temporary = path.with_name(path.name + ".partial")
+    temporary = None
     try:
+        place, there = _place(path)
+        if there is not None:
+            # A file that may not be written is not replaced either, though the folder would let us.
+            os.close(os.open(place, os.O_WRONLY))
+        temporary = place.with_name(f".{secrets.token_hex(8)}.partial")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
-        os.replace(temporary, path)
+        if there is not None:
+            temporary.chmod(stat.S_IMODE(there.st_mode))
+        os.replace(temporary, place)
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
         # Here only after a failure, which may be one of the folder.
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what writers left in a folder that were killed."""
+    for path in folder.glob(".*.partial"):
         with suppress(OSError):
-            temporary.unlink()
+            if _PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def check_output(
+    name: str, path: Path, suffixes: Sequence[str], read: Iterable[Path | str | None] = ()
+) -> None:
+    """Raise `InputError` unless a file that a command writes is named as one of its kind, can be
+    one, and is none that the command reads."""
+    if path.suffix not in suffixes:
+        raise InputError(
+            f"{name} {shown_path(path)}: allowed are files named {', '.join(suffixes)}"
+        )
+    try:
+        _place(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    for other in read:
+        with suppress(OSError):
+            if other is not None and os.path.samefile(path, other):
+                raise InputError(
+                    f"{name} {shown_path(path)} is the file that is read: allowed is another"
+                )
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The line of a file that cannot be written."""
-    return InputError(f"{str(path)!r} cannot be written: {error.strerror or error}")
+    return InputError(f"{shown_path(path)} cannot be written: {error.strerror or error}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -83,7 +161,7 @@ def append_text(path: Path, text: str) -> None:
         InputError: it cannot be written.
     """
     try:
-        with path.open("ab", buffering=0) as file:
+        with open_to_append(path) as file:
             before, data = os.fstat(file.fileno()).st_size, text.encode("utf-8")
             try:
                 _write_all(file, data)
@@ -92,6 +170,15 @@ def append_text(path: Path, text: str) -> None:
                 raise
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def open_to_append(path: Path) -> Any:
+    """A file without a buffer, opened at its end.
+
+    Raises:
+        OSError: it cannot be opened, or is there and no regular file.
+    """
+    return _place(path)[0].open("ab", buffering=0)
 
 
 def _write_all(file: Any, data: bytes) -> None:
@@ -107,17 +194,28 @@ def read_bytes(path: Path, kind: str) -> bytes:
         InputError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return _place(path)[0].read_bytes()
     except FileNotFoundError:
         raise InputError(f"{kind} {str(path)!r}: no such file") from None
     except OSError as error:
         said = error.strerror or error
-        raise InputError(f"{kind} {_short(path)} cannot be read: {said}") from None
+        raise InputError(f"{kind} {shown_path(path)} cannot be read: {said}") from None
     except ValueError as error:
-        raise InputError(f"{kind} {_short(path)} cannot be read: {error}") from None
+        raise InputError(f"{kind} {shown_path(path)} cannot be read: {error}") from None
 
 
-def _short(path: Path) -> str:
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have, which pathlib raises at, is none."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; as `is_file`."""
+    return os.path.isdir(path)
+
+
+def shown_path(path: Path) -> str:
+    """A path in an error, cut in its middle where it is long."""
     text = repr(str(path))
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]} ({len(text)} characters)"
 
@@ -197,6 +295,7 @@ def only_run_in(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK
     with _locked(path):
+        remove_partial(folder)
         try:
             yield
         finally:
@@ -208,7 +307,7 @@ def only_run_in(folder: Path) -> Iterator[None]:
 def _locked(path: Path) -> IO[bytes]:
     while True:
         try:
-            file = path.open("ab")
+            file = open_to_append(path)
         except OSError as error:
             raise cannot_write(path, error) from None
         try:

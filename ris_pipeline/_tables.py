@@ -1,4 +1,5 @@
-"""Results that can be read: as a table, a dictionary, a data frame. Free of torch.
+"""Results that can be read: as a table, a dictionary, a data frame; and where they are printed.
+Free of torch.
 
 Angles in degrees, lengths in metres, sources counted from 0 as tensors are; slots without a source
 have no row, and what is not known is None.
@@ -9,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rich.console import Console
+
 from ris_pipeline._errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +21,11 @@ Row: TypeAlias = dict[str, float | int | str | None]
 
 SHOWN = 20
 """Rows of a `repr`; the rest is counted."""
+
+
+def plain_console(**options: Any) -> Console:
+    """A console that prints text as it is: `[b]` and `:x:` in what a user named are letters."""
+    return Console(markup=False, emoji=False, **options)
 
 
 class Tabular(ABC):

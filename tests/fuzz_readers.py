@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 import torch
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline.config import Scenario, load_settings, preset_names
+from ris_pipeline.data import (
+    SceneStore,
+    read_measurements,
+    scene_arrays,
+    write_arrays,
+    write_store,
+)
 from ris_pipeline.evaluation import Task, UnitStore
 from ris_pipeline.evaluation.plan import Evaluation, Series, check_folder
 from ris_pipeline.evaluation.records import Records
@@ -26,12 +34,13 @@ from ris_pipeline.evaluation.tables import sweep
 from ris_pipeline.learning import load_checkpoint, save_checkpoint, tuning
 from ris_pipeline.learning.checkpoint import Checkpoint
 from ris_pipeline.learning.records import Counters, EpochRecord
-from ris_pipeline.scene import ideal_panel
+from ris_pipeline.scene import SceneSet, Split, ideal_panel, simulate
 from ris_pipeline.scene.believed import BelievedPanel, load_panel, save_panel
 from ris_pipeline.verification.golden import read_curve, read_page
-from ris_pipeline.watch.doctor import read_run
+from ris_pipeline.watch.doctor import checklist, read_run
 from ris_pipeline.watch.journal import Journal, read_journal
 
+MEASURED = scene_arrays([simulate(Scenario(panel=(2, 3), antennas=2, codes=2), 0, torch.arange(1))])
 ROOT = Path(__file__).parents[1]
 TINY = Scenario(panel=(2, 3), antennas=2, codes=2, sources=(1, 2))
 TASK = Task(TINY, "omp", True, 0, 0, 3)
@@ -130,6 +139,33 @@ def use_study(path: Path) -> None:
     tuning.open_study(path, load_settings("golden"))
 
 
+def save_packed(path: Path) -> None:
+    """As MATLAB's -v7 and `numpy.savez_compressed` do."""
+    if path.suffix == ".npz":
+        np.savez_compressed(path, **MEASURED)  # type: ignore[arg-type]
+    else:
+        words = {name: str(x) if x.dtype.kind == "U" else x for name, x in MEASURED.items()}
+        scipy.io.savemat(path, words, do_compression=True)
+
+
+def save_manifest(path: Path) -> None:
+    write_store(path.parent / "scenes", SceneSet(TINY, 0, 5, Split.TRAIN), shard=2)
+    path.write_bytes((path.parent / "scenes" / "manifest.json").read_bytes())
+
+
+def load_scenes(path: Path) -> None:
+    (path.parent / "scenes" / "manifest.json").write_bytes(path.read_bytes())
+    SceneStore(path.parent / "scenes").scenes(0, 5)
+
+
+LOG = """[DEBUG] total loss pre-backward = 0.806142
+[OPT] batch=1 g_back=1.23e-02 g_head=2.45e-02 LRs=[2.00e-04, 8.00e-04]
+[GRAD] no-grad count=0 (sample)=[]
+[OPT] step 12 / batch 12
+Epoch 001/030: train 0.806  val 1.921
+Epoch 002/030: train 0.706  val 1.721
+"""
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -151,6 +187,14 @@ READERS = {
         Reader("run/watch.jsonl", save_journal, read_run),
         Reader("metrics.jsonl", save_metrics, read_run),
         Reader("study.journal", use_study, use_study),
+        *(
+            Reader(name, lambda p: write_arrays(p, MEASURED), read_measurements)
+            for name in ("m.npz", "m.safetensors", "m5.mat")
+        ),
+        *(Reader(name, save_packed, read_measurements) for name in ("packed.npz", "m7.mat")),
+        Reader("m73.mat", lambda p: write_arrays(p, MEASURED, "7.3"), read_measurements),
+        Reader("the_manifest.json", save_manifest, load_scenes),
+        Reader("train.log", lambda p: p.write_text(LOG), lambda p: checklist(read_run(p))),
     )
 }
 

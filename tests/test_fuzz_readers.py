@@ -15,7 +15,10 @@ from ris_pipeline.scene.believed import load_panel
 def test_nothing_but_input_error(name: str, tmp_path: Path) -> None:
     if name.startswith("study"):
         pytest.importorskip("optuna")
-    assert not fuzz(READERS[name], tmp_path, 60, 0)
+    if name == "m73.mat":
+        pytest.importorskip("h5py")
+    # Each file of version 7.3 takes a process.
+    assert not fuzz(READERS[name], tmp_path, 5 if name == "m73.mat" else 60, 0)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,7 @@ JSON = {
     "_sealed.py": "the header that safetensors wrote, in one order",
     "data/store.py": "the same header",
     "evaluation/store.py": "a key in one order; strict",
+    "learning/study_file.py": "Optuna's own format",
     "learning/tuning.py": "strings and finite numbers of TOML",
     "watch/doctor.py": "metrics of version 0.2, where NaN stands",
 }
@@ -207,7 +208,34 @@ def test_json_is_strict(path: Path) -> None:
     assert name not in JSON or found, f"{name} needs no exception"
 
 
+CONSOLES = {"_tables.py": "prints text as it is", "commands/train.py": "prints nothing"}
+"""Files that may make a console; rich reads markup in what others print."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_console_prints_text_as_it_is(path: Path) -> None:
+    made = called(ast.parse(path.read_text(encoding="utf-8")), "Console")
+    assert bool(made) == (path.relative_to(PACKAGE).as_posix() in CONSOLES)
+
+
+def called(tree: ast.AST, *names: str) -> list[str]:
+    """Calls of functions or methods of these names."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [ast.unparse(c) for c in calls if ast.unparse(c.func).rpartition(".")[2] in names]
+
+
+OURS = [path for path in FILES if room_of(path) != "verification"]
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_name_that_no_file_can_have_is_no_error(path: Path) -> None:
+    """As pathlib makes of it; `_files.is_file` and `is_folder` do not."""
+    found = called(ast.parse(path.read_text(encoding="utf-8")), "is_dir", "exists", "is_file")
+    assert not [call for call in found if not call.startswith("is_file(")]
+
+
 def test_the_scans_see_what_they_forbid() -> None:
     assert exponentials(ast.parse("a = torch.polar(one, phase)"))
     assert decompositions(ast.parse("w = torch.linalg.eigvalsh(R)"))
     assert lenient(ast.parse("json.dumps({'x': 1})"))
+    assert called(ast.parse("(a / b).exists() or rich.Console()"), "exists", "Console")

@@ -1,6 +1,7 @@
 """One run a folder, no port for strangers, and whatever stops a run stops it in one line."""
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -8,16 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ris_pipeline import _files
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import LOCK, append_text, only_run_in, parse_json, write_text
 from ris_pipeline._sealed import write_sealed
 from ris_pipeline.cli import main
+from ris_pipeline.commands.train import _ConsoleHandler
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer
 from ris_pipeline.report.run_folder import RunFolder
@@ -171,6 +175,44 @@ def test_ctrl_c_with_two_workers_is_one_line_and_no_port_is_open(tmp_path: Path)
     assert err == ""
     left = psutil.wait_procs(family, timeout=60)[1]
     assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["presets"], ["--help"], ["simulate", "--help"]])
+def test_a_standard_output_that_takes_nothing(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ris_pipeline", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == ("error: standard output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_run_goes_on_that_nobody_can_read_of() -> None:
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        handler = _ConsoleHandler(Console(file=full), 1)
+        for _ in range(2):
+            handler.emit(logging.LogRecord("x", logging.INFO, "x", 1, "Epoch", (), None))
+        assert handler.epoch == 3
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_NTASKS"])
+@pytest.mark.parametrize("value", ["abc", "", "-1", "9" * 5000, "1.5"])
+def test_a_rank_that_is_no_number(
+    name: str, value: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stop:
+        main([*TRAIN, "--out", "x"])
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {name} = ")
+    assert (err.count("\n"), len(err) < 200) == (1, True)
 
 
 def test_ascii_terminals_and_folders_without_a_name() -> None:

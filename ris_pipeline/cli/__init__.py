@@ -15,7 +15,14 @@ import typer
 from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline._version import __version__
 from ris_pipeline.cli import checking, data, evaluating, learning
-from ris_pipeline.cli._process import fail, say_what_can_be_said, stopped_by_sigterm, usage_line
+from ris_pipeline.cli._process import (
+    check_ranks,
+    fail,
+    fail_if_deaf,
+    say_what_can_be_said,
+    stopped_by_sigterm,
+    usage_line,
+)
 
 __all__ = ["app", "main"]
 
@@ -65,18 +72,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say_what_can_be_said()
     command = typer.main.get_command(app)
     try:
+        check_ranks()
         with stopped_by_sigterm() as received:
             code = command.main(
                 args=list(arguments) if arguments is not None else None,
                 prog_name="ris-pipeline",
                 standalone_mode=False,
             )
+        sys.stdout.flush()
     except InputError as error:
         fail(str(error))
     except RunFailed as error:
         fail(str(error), code=1)
     except typer.TyperException as error:
         fail(usage_line(error))
+    except OSError:
+        fail_if_deaf()
+        raise
     else:
         stopped = 128 + signal.SIGTERM if received else code
         sys.exit(stopped if isinstance(stopped, int) else 0)

@@ -1,5 +1,6 @@
 """What the process of a command owes its caller: one line for an error, an exit code, signals."""
 
+import errno
 import io
 import os
 import signal
@@ -11,6 +12,8 @@ from typing import Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+
+from ris_pipeline._errors import InputError, one_line, shown
 
 
 def usage_line(error: typer.TyperException) -> str:
@@ -25,7 +28,7 @@ def usage_line(error: typer.TyperException) -> str:
         message += f"; allowed are {', '.join(sorted(context.command.commands))}"
     if isinstance(error.__cause__, ValidationError):
         message += f": got {error.__cause__.errors()[0]['input']!r}"
-    return message
+    return one_line(message)
 
 
 def say_what_can_be_said() -> None:
@@ -55,6 +58,35 @@ def stopped_by_sigterm() -> Iterator[list[int]]:
         yield received
     finally:
         signal.signal(signal.SIGTERM, old)
+
+
+_RANKS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"),
+)
+
+
+def check_ranks() -> None:
+    """Raise `InputError` for a launcher's variable that is no number; Lightning reads some of them
+    when it is imported."""
+    for name in _RANKS:
+        value = os.environ.get(name, "0")
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise InputError(f"{name} = {shown(value)} in the environment: allowed is a number")
+
+
+def fail_if_deaf() -> None:
+    """End with one line if standard output takes nothing."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left would be tried again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            # Who reads has enough: `ris-pipeline ... | head`.
+            sys.exit(1)
+        fail(f"standard output cannot be written: {error.strerror}")
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from ris_pipeline._tables import plain_console
 from ris_pipeline._verified import VERIFIED
 from ris_pipeline.cli._options import DOMAINS, completed
 
@@ -68,7 +68,7 @@ def verify(
         processes=processes,
         as_json=as_json,
     )
-    code = command.run(Console(), asked)
+    code = command.run(plain_console(), asked)
     if code:
         raise typer.Exit(code)
 
@@ -86,7 +86,7 @@ def doctor(
     """
     from ris_pipeline.commands.doctor import run_doctor
 
-    if not run_doctor(Console(), run, as_json):
+    if not run_doctor(plain_console(), run, as_json):
         raise typer.Exit(1)
 
 
@@ -105,4 +105,4 @@ def report(
     """
     from ris_pipeline.commands.report import run_report
 
-    run_report(Console(), runs, out, draws)
+    run_report(plain_console(), runs, out, draws)

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ris_pipeline._errors import check_choice
+from ris_pipeline._tables import plain_console
 from ris_pipeline.cli._options import (
     ESTIMATORS,
     METHODS,
@@ -27,17 +27,19 @@ def locate(
     ],
     number: Annotated[int | None, typer.Option(help="Sources, where it is known.")] = None,
     estimator: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help=f"For measurements: {', '.join(ESTIMATORS)}.", autocompletion=completed(ESTIMATORS)
+            help=f"For measurements: {', '.join(ESTIMATORS)}; the first where none is given.",
+            autocompletion=completed(ESTIMATORS),
         ),
-    ] = "maximum_likelihood",
+    ] = None,
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help=f"For a covariance: {', '.join(METHODS)}.", autocompletion=completed(METHODS)
+            help=f"For a covariance: {', '.join(METHODS)}; the first where none is given.",
+            autocompletion=completed(METHODS),
         ),
-    ] = "music",
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write a table instead.")] = None,
     mat: Annotated[Path | None, typer.Option(help="Write a MATLAB file instead.")] = None,
@@ -60,8 +62,12 @@ def simulate(
     seed: Seed = None,
     scenes: Annotated[int, typer.Option(help="How many.")] = 100,
     split: Annotated[str, typer.Option(help="Family of scenes: train, validation, test.")] = "test",
-    shard: Annotated[int, typer.Option(help="Scenes of each file in a folder.")] = 4096,
-    matlab: Annotated[str, typer.Option(help="Version of a .mat file: 5 or 7.3.")] = "5",
+    shard: Annotated[
+        int | None, typer.Option(help="Scenes of each file in a folder, by default 4096.")
+    ] = None,
+    matlab: Annotated[
+        str | None, typer.Option(help="Version of a .mat file: 5, the default, or 7.3.")
+    ] = None,
 ) -> None:
     """Write simulated scenes, with their truth.
 
@@ -71,10 +77,10 @@ def simulate(
     from ris_pipeline.scene import SceneSet, Split
 
     check_choice("split", split, ("train", "validation", "test"))
-    check_choice("matlab", matlab, ("5", "7.3"))
+    check_choice("matlab", matlab or "5", ("5", "7.3"))
     settings = chosen(preset, set_, seed)
     asked = SceneSet(settings.scenario, settings.seed, scenes, Split[split.upper()])
-    run_simulate(Console(), out, asked, shard, matlab)
+    run_simulate(plain_console(), out, asked, shard, matlab)
 
 
 def calibrate(
@@ -98,4 +104,4 @@ def calibrate(
 
     check_used(set_ or (), "calibrate", ("scenario", "seed"))
     settings = chosen(preset, set_, seed)
-    run_calibrate(Console(), out, settings.scenario, settings.seed, scenes, blind, test)
+    run_calibrate(plain_console(), out, settings.scenario, settings.seed, scenes, blind, test)

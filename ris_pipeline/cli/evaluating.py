@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._tables import plain_console
 from ris_pipeline.cli._options import (
     ESTIMATORS,
     SWEEPS,
@@ -88,7 +88,7 @@ def evaluate(
     evaluation = Evaluation(tables, series, settings.seed, scenes, known)
     if workers is None:
         workers = 2 if find_spec("distributed") else 1
-    if not run_evaluation(Console(), out, evaluation, workers, scheduler, resume):
+    if not run_evaluation(plain_console(), out, evaluation, workers, scheduler, resume):
         raise typer.Exit(1)
 
 

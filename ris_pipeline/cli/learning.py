@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ris_pipeline._errors import check_choice
-from ris_pipeline._files import json_text
+from ris_pipeline._files import check_output, json_text
+from ris_pipeline._tables import plain_console
 from ris_pipeline.cli._options import PRESET, Overrides, Preset, Seed, chosen, path, with_seed
 from ris_pipeline.config import preset_names
 
@@ -33,7 +33,7 @@ def demo(
     from ris_pipeline.commands.demo import run_demo
 
     settings = chosen("small", [f"training.epochs={epochs}", *(set_ or [])], seed)
-    run_demo(Console(), out, settings, scenes)
+    run_demo(plain_console(), out, settings, scenes)
 
 
 def overfit(
@@ -50,7 +50,7 @@ def overfit(
     from ris_pipeline.learning import OVERFIT_LOSS, overfit_settings
 
     settings = overfit_settings(chosen(preset, set_, seed), epochs)
-    console = Console()
+    console = plain_console()
     loss = train_with_progress(console, settings, every=10).history[-1].train
     verdict = "below" if loss < OVERFIT_LOSS else "NOT below"
     console.print(f"overfit: loss {loss:.4f} after {epochs} steps, {verdict} {OVERFIT_LOSS}")
@@ -102,7 +102,7 @@ def train(
 
     stored = [] if scenes is None else [f"training.scene_folder={json_text(str(scenes))}"]
     run_train(
-        Console(),
+        plain_console(),
         out,
         preset,
         [*with_seed(set_, seed), *stored],
@@ -139,7 +139,8 @@ def tune(
     """
     from ris_pipeline.commands.tune import run_tune
 
-    run_tune(Console(), study, out, chosen(preset, set_, seed), trials)
+    check_output("--out", out, (".toml",), [study, preset])
+    run_tune(plain_console(), study, out, chosen(preset, set_, seed), trials)
 
 
 def localize(
@@ -163,8 +164,9 @@ def localize(
 
     check_choice("split", split, ("validation", "test"))
     trained = load_model(find_model(model))
-    scenario = override_settings(trained.settings, set_ or []).scenario
-    run_localize(Console(), trained, scenario, seed, scenes, Split[split.upper()], number)
+    asked = override_settings(trained.settings, with_seed(set_, seed))
+    family = Split[split.upper()]
+    run_localize(plain_console(), trained, asked.scenario, asked.seed, scenes, family, number)
 
 
 def scales(preset: Preset = "small", set_: Overrides = None, seed: Seed = None) -> None:

@@ -7,7 +7,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, printable
+from ris_pipeline._files import check_output
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import Scenario
 from ris_pipeline.learning.calibration import calibrate, calibrated, self_calibrate
@@ -71,12 +72,13 @@ def run_calibrate(
     if not scenario.impairments.fixed:
         raise InputError("scenario.impairments.fixed = False: allowed is one panel for all scenes")
     check_range("scenes", scenes, 1, 10**6)
+    check_output("--out", out, (".safetensors",))
     ideal = scenario.replace(panel_file=None)
     training = SceneSet(ideal, seed, scenes, Split.TRAIN).scenes(0, scenes)
     found = self_calibrate(training, training.sources.count) if blind else calibrate(training)
     save_panel(out, found.believed)
     console.print(
-        f"{out}: residual over noise {found.costs[0]:.3f} -> {found.costs[-1]:.3f} in "
+        f"{printable(out)}: residual over noise {found.costs[0]:.3f} -> {found.costs[-1]:.3f} in "
         f"{len(found.costs)} steps",
         highlight=False,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, printable
 from ris_pipeline._files import LOCK
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
@@ -109,16 +109,22 @@ def run_demo(console: Console, out: Path | None, settings: Settings, scenes: int
 
 def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) -> None:
     start = time.perf_counter()
-    console.print("[bold]1. Train the covariance network on small scenes[/bold]")
+    console.print("1. Train the covariance network on small scenes", style="bold", highlight=False)
     trainer = train_with_progress(console, settings, folder)
     name, weights = trainer.best_weights()
     trained = time.perf_counter()
-    console.print("[bold]2. What the estimator does alone, on unseen reference scenes[/bold]")
+    console.print(
+        "2. What the estimator does alone, on unseen reference scenes",
+        style="bold",
+        highlight=False,
+    )
     scenario = demo_scenario()
     results = accuracy_by_snr(console, scenario, settings.seed, scenes)
     _print_accuracy(console, results)
     located = time.perf_counter()
-    console.print("[bold]3. What the network adds, on unseen scenes of its own panel[/bold]")
+    console.print(
+        "3. What the network adds, on unseen scenes of its own panel", style="bold", highlight=False
+    )
     unseen = SceneSet(settings.scenario, settings.seed, scenes, Split.TEST)
     with console.status(f"locating the sources of {scenes} scenes with and without the network"):
         comparison = compare(load_model(folder.path / "model.safetensors"), unseen)
@@ -148,5 +154,7 @@ def _demo(console: Console, folder: RunFolder, settings: Settings, scenes: int) 
         }
     )
     files = ", ".join(sorted(p.name for p in folder.path.iterdir() if p.name != LOCK))
-    console.print(f"[bold]4. Written to {folder.path}[/bold]:", soft_wrap=True)
+    console.print(
+        f"4. Written to {printable(folder.path)}:", style="bold", highlight=False, soft_wrap=True
+    )
     console.print(prose(files), highlight=False, soft_wrap=True)

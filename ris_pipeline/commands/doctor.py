@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ris_pipeline._files import json_text
+from ris_pipeline._files import is_file, json_text
 from ris_pipeline.config import load_settings
 from ris_pipeline.learning import Trainer, history_curve
 from ris_pipeline.report.tables import prose
@@ -76,7 +76,7 @@ def _threads() -> Check:
 
 def _golden() -> Check:
     name = f"{GOLDEN_EPOCHS} epochs in double precision give the stored curve"
-    if not GOLDEN.is_file():
+    if not is_file(GOLDEN):
         return Check(name, UNKNOWN, "the curve comes with a clone, not with the package")
     trainer = Trainer(load_settings("golden"))
     for _ in range(GOLDEN_EPOCHS):

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from ris_pipeline._errors import InputError
-from ris_pipeline._files import write_text
+from ris_pipeline._errors import InputError, printable
+from ris_pipeline._files import check_output, is_file, is_folder, write_text
 from ris_pipeline._validation import check_range
 from ris_pipeline.commands.look import Look, look_at
 from ris_pipeline.config import Scenario
@@ -57,9 +57,8 @@ def run_report(console: Console, folders: Sequence[Path], out: Path, draws: int)
         InputError: a folder that holds no run, or a page that cannot be written.
     """
     check_range("draws", draws, 0, 10**5)
-    if out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a folder: allowed is the name of a file")
-    if not out.absolute().parent.is_dir():
+    check_output("--out", out, (".html", ".htm"))
+    if not is_folder(out.absolute().parent):
         raise InputError(f"--out {str(out)!r}: allowed is a file in a folder that exists")
     records = read_records(folders)
     with page_style():
@@ -78,7 +77,8 @@ def run_report(console: Console, folders: Sequence[Path], out: Path, draws: int)
     pictures = sum(len(section.pictures) for section in sections)
     size = len(text.encode()) / 1e6
     console.print(
-        f"{out}: {len(records)} run{'s' * (len(records) > 1)}, {pictures} figures, {size:.1f} MB",
+        f"{printable(out)}: {len(records)} run{'s' * (len(records) > 1)}, {pictures} figures, "
+        f"{size:.1f} MB",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -159,7 +159,7 @@ def _scene(console: Console, record: RunRecord, draws: int) -> list[Section]:
     title = f"A scene of {record.name}"
     if record.model is None and record.scenario is None:
         return [Section(title, notes=["Not drawn: neither a model nor a scenario is there."])]
-    said = escape(f"locating the sources of {draws} draws of one scene of {record.name}")
+    said = Text(f"locating the sources of {draws} draws of one scene of {record.name}")
     try:
         with console.status(said):
             look = _looked_at(record, draws)
@@ -219,18 +219,22 @@ def _learning(record: RunRecord) -> list[PageTable]:
     learning = record.summary.get("learning")
     if not learning:
         return []
-    caption = f"With the network and without, {learning['scenes']} unseen scenes of its own panel"
-    rows = [
-        (f"{what}, {name.replace('_', ' ')}", f"{value:.3g}")
-        for key, what in (("nmse", "NMSE of R"), ("found", "sources found"))
-        for name, value in learning[key].items()
-    ]
+    try:
+        unseen = f"{learning['scenes']} unseen scenes of its own panel"
+        rows = [
+            (f"{what}, {name.replace('_', ' ')}", f"{value:.3g}")
+            for key, what in (("nmse", "NMSE of R"), ("found", "sources found"))
+            for name, value in learning[key].items()
+        ]
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        raise InputError("summary.json holds a learning that is none of a demo") from None
+    caption = f"With the network and without, {unseen}"
     return [PageTable(caption, ("what", "measured"), rows)]
 
 
 def _post_mortem() -> Section:
     title = "The post-mortem, before and after"
-    missing = [name for name in POST_MORTEM_CURVES if not (CURVES / f"{name}.csv").is_file()]
+    missing = [name for name in POST_MORTEM_CURVES if not is_file(CURVES / f"{name}.csv")]
     if missing:
         note = "Not drawn: the stored curves come with a clone, not with the package."
         return Section(title, notes=[note])

@@ -1,6 +1,7 @@
 """Training seen from a terminal: a progress bar with the log lines above it."""
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -10,7 +11,8 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ris_pipeline._errors import InputError, RunFailed, check_choice
+from ris_pipeline._errors import InputError, RunFailed, check_choice, printable
+from ris_pipeline._files import is_file
 from ris_pipeline.config import Settings, load_settings, override_settings
 from ris_pipeline.learning import Trainer, failures, health_alarms, load_checkpoint, make_fabric
 from ris_pipeline.learning.averaging import Weights
@@ -33,7 +35,11 @@ class _ConsoleHandler(logging.Handler):
         ends = line.startswith("Epoch")
         shown = self.epoch == 1 or record.levelno > logging.INFO
         if shown or (self.epoch % self.every == 0 and (ends or line.startswith("[OPT] step"))):
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            try:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            except OSError:
+                # A run goes on that nobody can read of; its files say the same.
+                self.console = Console(quiet=True)
         self.epoch += ends
 
 
@@ -103,7 +109,7 @@ def run_train(
     """
     if tensorboard:
         check_tensorboard()
-    going_on = resume and (out / CHECKPOINT).is_file()
+    going_on = resume and is_file(out / CHECKPOINT)
     settings = (
         override_settings(load_checkpoint(out / CHECKPOINT).settings, overrides)
         if going_on and preset is None
@@ -113,18 +119,20 @@ def run_train(
         open_scenes(settings)
     folder = RunFolder(out)
     with folder.held():
-        if folder.checkpoint.exists() and not resume:
+        if is_file(folder.checkpoint) and not resume:
             raise InputError(
                 f"--out {str(out)!r} holds a checkpoint: add --resume, or name another"
             )
         if resume and not going_on:
-            console.print(f"{out} holds no checkpoint: a new run", soft_wrap=True, highlight=False)
+            console.print(
+                f"{printable(out)} holds no checkpoint: a new run", soft_wrap=True, highlight=False
+            )
         trainer = train_with_progress(
             console, settings, folder=folder, resume=going_on, tensorboard=tensorboard, **machine
         )
     if trainer.fabric.is_global_zero:
         console.print(
-            f"{out}: validation {trainer.history[-1].validation:.3f}",
+            f"{printable(out)}: validation {trainer.history[-1].validation:.3f}",
             soft_wrap=True,
             highlight=False,
         )
@@ -195,8 +203,8 @@ def train_with_progress(
 def _kept(folder: RunFolder | None, trainer: Trainer) -> str:
     """What a run that is broken off leaves, and how to go on."""
     done = trainer.counters.epoch
-    if folder is None or not folder.checkpoint.is_file():
+    if folder is None or not is_file(folder.checkpoint):
         return "stopped: nothing is kept"
     total = trainer.settings.training.epochs
-    command = f"`ris-pipeline train --out {folder.path} --resume`"
+    command = f"`ris-pipeline train --out {shlex.quote(str(folder.path))} --resume`"
     return f"stopped: {done} of {total} epochs are kept: {command} goes on"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ris_pipeline._errors import InputError, printable
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import tuning
 
@@ -15,8 +16,8 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
     Raises:
         InputError: as `tuning.tune`, or a preset that cannot be written.
     """
-    # Where its journal says what became of every trial, a stopped one needs no traceback.
-    logging.getLogger("optuna.study._optimize").addFilter(_is_no_interrupt)
+    # A trial that is stopped, or cannot be written down, needs no traceback.
+    logging.getLogger("optuna.study._optimize").addFilter(_is_no_stop)
     # Its lines on each trial hold every parameter, far beyond the width of a terminal.
     logging.getLogger("optuna").setLevel(logging.WARNING)
     try:
@@ -25,18 +26,19 @@ def run_tune(console: Console, study: Path, out: Path, settings: Settings, trial
         )
     except KeyboardInterrupt:
         console.print(
-            f"stopped: the trials that have ended are kept in {study}: the same command goes on",
+            f"stopped: the trials that have ended are kept in {printable(study)}: the same command "
+            "goes on",
             highlight=False,
             soft_wrap=True,
         )
         raise
     tuning.write_preset(out, best)
     console.print(
-        f"{out}: validation NMSE {value:.4f} of the best answer that ignores the data",
+        f"{printable(out)}: validation NMSE {value:.4f} of the best answer that ignores the data",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
+def _is_no_stop(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and record.exc_info[0] in (KeyboardInterrupt, InputError))

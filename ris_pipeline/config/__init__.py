@@ -4,7 +4,7 @@ Angles are stored in degrees here, because people write presets, and become radi
 `scene`.
 """
 
-from ris_pipeline.config._base import Interval, shown_value
+from ris_pipeline.config._base import Count, Frozen, Interval, validated
 from ris_pipeline.config._sizes import LARGEST, check_training_memory
 from ris_pipeline.config.learning import (
     CurriculumPhase,
@@ -39,7 +39,9 @@ __all__ = [
     "K_MAX",
     "LARGEST",
     "CodebookName",
+    "Count",
     "CurriculumPhase",
+    "Frozen",
     "Impairments",
     "Interval",
     "LossConfig",
@@ -61,5 +63,5 @@ __all__ = [
     "parse_settings",
     "parse_value",
     "preset_names",
-    "shown_value",
+    "validated",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, shown
 
 
 def _plain(value: Any) -> Any:
@@ -28,7 +28,7 @@ Interval = tuple[Real, Real]
 _SHOWN = 60
 """Characters of a value that an error shows."""
 
-_LISTED = 8
+_LISTED = 3
 """Faults that one line lists."""
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -78,22 +78,12 @@ def _fault(model: Any, detail: ErrorDetails) -> str:
         )
     if detail["type"] == "value_error":
         return f"{key + ': ' if key else ''}{message}"
-    return f"{shown_key(key)} = {shown_value(detail['input'])}: {message}"
+    return f"{shown_key(key)} = {shown(detail['input'])}: {message}"
 
 
 def shown_key(key: str) -> str:
     """A key, cut where it is longer than any key is."""
     return key if len(key) <= 2 * _SHOWN else f"{key[: 2 * _SHOWN]}..."
-
-
-def shown_value(value: Any) -> str:
-    """A value in an error, cut where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        # Integers of thousands of digits have no text, and nests of thousands of levels none.
-        return f"a {type(value).__name__} beyond any size"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _allowed_keys(model: Any, path: Sequence[str | int], leaf: str) -> str:

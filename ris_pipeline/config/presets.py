@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ris_pipeline._errors import InputError
+from ris_pipeline._errors import InputError, shown
 from ris_pipeline._files import read_text
-from ris_pipeline.config._base import shown_key, shown_value, validated
+from ris_pipeline.config._base import shown_key, validated
 from ris_pipeline.config.learning import Settings
 
 _UNITS_OF = "scenario.", "model.cells", "model.depths"
@@ -67,7 +67,7 @@ def _read_toml(preset: str) -> dict[str, Any]:
             close = get_close_matches(preset[:60], preset_names(), 1)
             meant = f"did you mean {close[0]}? " if close else ""
             raise InputError(
-                f"preset = {shown_value(preset)}: {meant}allowed are {', '.join(preset_names())}, "
+                f"preset = {shown(preset)}: {meant}allowed are {', '.join(preset_names())}, "
                 "or the path of a .toml file"
             )
         folder = resources.files("ris_pipeline") / "presets"
@@ -90,14 +90,14 @@ def parse_value(text: str) -> Any:
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise InputError(f"override {shown_value(override)}: allowed is key=value")
+        raise InputError(f"override {shown(override)}: allowed is key=value")
     value = parse_value(text)
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise InputError(
-                f"override {shown_value(override)}: {shown_key(parent)} is a value, not a table"
+                f"override {shown(override)}: {shown_key(parent)} is a value, not a table"
             )
     tree[leaf] = value
 
@@ -108,8 +108,7 @@ def check_used(overrides: Sequence[str], command: str, used: Sequence[str]) -> N
         key = override.partition("=")[0].strip()
         if key.partition(".")[0] not in used and key.partition(".")[0] in Settings.model_fields:
             raise InputError(
-                f"--set {shown_value(override)}: {command} does not use it; allowed are "
-                f"{', '.join(used)}"
+                f"--set {shown(override)}: {command} does not use it; allowed are {', '.join(used)}"
             )
 
 

@@ -8,9 +8,10 @@ from ris_pipeline.data.measurements import (
     scene_arrays,
     write_scenes,
 )
-from ris_pipeline.data.store import SceneStore, write_store
+from ris_pipeline.data.store import SHARD, SceneStore, write_store
 
 __all__ = [
+    "SHARD",
     "SUFFIXES",
     "OwnCovariance",
     "SceneStore",

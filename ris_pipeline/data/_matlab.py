@@ -1,10 +1,17 @@
-"""MATLAB's .mat files: version 5 by scipy, version 7.3 (HDF5) by h5py.
+"""MATLAB's .mat files: version 4 is read by scipy, version 5 by `_mat5`, version 7.3 (HDF5) by
+h5py in a process of its own; versions 5 and 7.3 are written.
 
 Version 7.3 stores arrays with their axes in reverse, complex numbers as pairs (real, imag), and
 says in the attribute MATLAB_class what it is: only with it is the order of axes known. Both drop
 trailing axes of length one and have no fewer than two axes.
 """
 
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.io.matlab import MatReadError
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline.data import _mat5
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -22,24 +30,35 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512
 """Bytes before the HDF5 part, where MATLAB has its header."""
 
-_NUMBERS = (
-    "double",
-    "single",
-    "logical",
-    *(f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32, 64)),
+UNREADABLE = (
+    ArithmeticError,
+    LookupError,
+    MatReadError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
 )
+"""What readers raise at files that are not what they say: struct and zlib those of version 5, the
+rest scipy's of version 4."""
 
 
 def read(path: Path) -> Arrays:
-    """Arrays of numbers and words; cells, structures and what else there is are left out."""
-    with path.open("rb") as file:
-        head = file.read(_USER_BLOCK + len(_HDF5))
-    if head.startswith(_HDF5) or head[_USER_BLOCK:] == _HDF5:
+    """Arrays of numbers and words; cells, structures and what else there is are left out.
+
+    Raises:
+        UNREADABLE: a file that is not what it says.
+    """
+    data = path.read_bytes()
+    if data.startswith(_HDF5) or data[_USER_BLOCK:].startswith(_HDF5):
         return _read_hdf5(path)
-    try:
-        found = scipy.io.loadmat(path, chars_as_strings=True)
-    except (MatReadError, NotImplementedError, TypeError, IndexError) as error:
-        raise InputError(f"cannot be read: {' '.join(str(error).split())}") from None
+    # Version 4 has no header: one of its first bytes is zero, where later ones say what they are.
+    if 0 not in data[:4]:
+        return _mat5.read(data)
+    found = scipy.io.loadmat(io.BytesIO(data), chars_as_strings=True)
     return {
         name: _word(value) if value.dtype.kind == "U" else value
         for name, value in found.items()
@@ -62,34 +81,26 @@ def _h5py() -> Any:
 
 
 def _read_hdf5(path: Path) -> Arrays:
-    h5py = _h5py()
-    with h5py.File(path, "r") as file:
-        return {
-            name: _hdf5_array(name, item)
-            for name, item in file.items()
-            if isinstance(item, h5py.Dataset) and _kind(name, item) in (*_NUMBERS, "char")
-        }
-
-
-def _kind(name: str, item: Any) -> str:
-    kind = item.attrs.get("MATLAB_class")
-    if kind is None:
+    _h5py()
+    reader = Path(__file__).with_name("_hdf5.py")
+    # What this process can import, that one can.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # An interpreter inside of another program has no name of its own.
+    command = [sys.executable or "python3", "-P", str(reader), str(path.absolute())]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    except OSError as error:
         raise InputError(
-            f"{name} has no attribute MATLAB_class, so that the order of its axes is not known: "
-            "save with MATLAB's -v7.3, or as .npz"
-        )
-    return kind.decode() if isinstance(kind, bytes) else str(kind)
-
-
-def _hdf5_array(name: str, item: Any) -> NDArray[Any]:
-    if item.attrs.get("MATLAB_empty"):
-        return np.empty(0)
-    value: NDArray[Any] = item[()]
-    if _kind(name, item) == "char":
-        return np.array("".join(map(chr, value.T.ravel().tolist())))
-    if value.dtype.names == ("real", "imag"):
-        value = value["real"] + 1j * value["imag"]
-    return value.T
+            f"MATLAB 7.3 needs a process of {command[0]!r}, which cannot be started "
+            f"({error.strerror}): save with -v7"
+        ) from None
+    if done.returncode:
+        # The last line is the reason, of ours or of a traceback; a process that was ended has none.
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        ended = done.returncode < 0 or not said
+        raise ValueError("HDF5 cannot follow it" if ended else said[-1])
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
+        return {name: file[f"array {place}"] for place, name in enumerate(file["names"].tolist())}
 
 
 def writer(version: str) -> Callable[[Path, Mapping[str, NDArray[Any]]], None]:
@@ -109,21 +120,25 @@ def write_5(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def write_73(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     h5py = _h5py()
-    with h5py.File(path, "w", userblock_size=_USER_BLOCK) as file:
+    # In memory: where a disk fills up, HDF5 ends the process.
+    content = io.BytesIO()
+    with h5py.File(content, "w", userblock_size=_USER_BLOCK) as file:
         for name, value in arrays.items():
             _put(file, name, value)
     text = b"MATLAB 7.3 MAT-file, written by ris-pipeline".ljust(116) + bytes(8) + b"\x00\x02IM"
-    with path.open("r+b") as head:
-        head.write(text)
+    content.seek(0)
+    content.write(text)
+    path.write_bytes(content.getbuffer())
 
 
 def _put(file: Any, name: str, value: NDArray[Any]) -> None:
     if value.dtype.kind == "U":
         kind, stored = "char", np.array([[ord(letter)] for letter in str(value)], np.uint16)
     else:
-        stored = np.atleast_2d(value).T
+        stored = np.atleast_2d(value.astype(np.uint8) if value.dtype == bool else value).T
         single = value.dtype in (np.float32, np.complex64)
         kind = ("single" if single else "double") if value.dtype.kind in "fc" else value.dtype.name
+        kind = "logical" if value.dtype == bool else kind
         if value.dtype.kind == "c":
             part = stored.real.dtype
             pairs = np.empty(stored.shape, [("real", part), ("imag", part)])
@@ -131,5 +146,5 @@ def _put(file: Any, name: str, value: NDArray[Any]) -> None:
             stored = pairs
     dataset = file.create_dataset(name, data=stored)
     dataset.attrs["MATLAB_class"] = np.bytes_(kind)
-    if kind == "char":
-        dataset.attrs["MATLAB_int_decode"] = np.int32(2)
+    if kind in ("char", "logical"):
+        dataset.attrs["MATLAB_int_decode"] = np.int32(stored.itemsize)

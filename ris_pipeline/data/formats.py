@@ -4,6 +4,10 @@ Axes are those of numpy, whatever the file; a complex array may also stand there
 NAME_real and NAME_imag, which is how safetensors gets complex128. Words are arrays of no axes.
 """
 
+import lzma
+import struct
+import tokenize
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +15,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import whole_file
-from ris_pipeline.data import _matlab
+from ris_pipeline._files import is_file, parse_json, shown_path, whole_file
+from ris_pipeline.data import _mat5, _matlab
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -29,16 +33,16 @@ def read_arrays(path: Path) -> Arrays:
     Raises:
         InputError: no such file, another suffix, or a file that is not what its name says.
     """
-    reader = _by_suffix(path, _READERS)
-    if not path.is_file():
-        raise InputError(f"{str(path)!r}: no such file")
+    read, unreadable = _by_suffix(path, _READERS)
+    if not is_file(path):
+        raise InputError(f"{shown_path(path)}: no such file")
     try:
-        return _joined(reader(path))
+        return _joined(read(path))
     except InputError as error:
-        raise InputError(f"{str(path)!r}: {error}") from None
-    except (OSError, BadZipFile, SafetensorError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{shown_path(path)}: {error}") from None
+    except unreadable as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{str(path)!r} is no {path.suffix} file: {reason}") from None
+        raise InputError(f"{shown_path(path)} is no {path.suffix} file: {reason:.200}") from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], matlab: str = "5") -> None:
@@ -60,9 +64,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], matlab: str = "
         raise InputError(f"{str(path)!r} cannot be written: {error}") from None
 
 
-def _by_suffix(path: Path, table: Mapping[str, Any]) -> Callable[..., Any]:
+def _by_suffix(path: Path, table: Mapping[str, Any]) -> Any:
     if path.suffix not in table:
-        raise InputError(f"{str(path)!r}: allowed are files named {', '.join(table)}")
+        raise InputError(f"{shown_path(path)}: allowed are files named {', '.join(table)}")
     return table[path.suffix]
 
 
@@ -70,7 +74,7 @@ def _joined(arrays: Arrays) -> Arrays:
     """The same with each NAME_real and NAME_imag as one complex NAME.
 
     Raises:
-        InputError: one without the other, or of another shape.
+        InputError: one without the other, of another shape, or no real numbers.
     """
     found = dict(arrays)
     for name in [name for name in arrays if name.endswith(_PARTS)]:
@@ -81,7 +85,10 @@ def _joined(arrays: Arrays) -> Arrays:
         real, imaginary = parts
         if real is None or imaginary is None or real.shape != imaginary.shape:
             raise InputError(f"{name}: allowed are {stem}_real and {stem}_imag, of one shape")
-        found[stem] = real + 1j * imaginary
+        for part in (real, imaginary):
+            if part.dtype.kind not in "iuf":
+                raise InputError(f"{name} has dtype {part.dtype}: allowed are real numbers")
+        found[stem] = _mat5.joined(real, imaginary)
     return {name: value for name, value in found.items() if not _is_part(name, found)}
 
 
@@ -89,10 +96,30 @@ def _is_part(name: str, arrays: Arrays) -> bool:
     return name.endswith(_PARTS) and name[: -len("_real")] in arrays
 
 
+_DTYPES = {
+    **{f"F{8 * n}": f"<f{n}" for n in (2, 4, 8)},
+    **{f"I{8 * n}": f"<i{n}" for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": f"<u{n}" for n in (1, 2, 4, 8)},
+    "C64": "<c8",
+    "BOOL": "?",
+}
+"""Of numpy, by safetensors' names; it knows more."""
+
+
 def _read_safetensors(path: Path) -> Arrays:
-    with safe_open(path, framework="np") as file:
-        words = {name: np.array(text) for name, text in (file.metadata() or {}).items()}
-        return {**words, **{name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+    data = path.read_bytes()
+    entries = deserialize(data)
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
+    words = {name: np.array(text) for name, text in header.get("__metadata__", {}).items()}
+    return {**words, **{name: _array(entry) for name, entry in entries}}
+
+
+def _array(entry: dict[str, Any]) -> NDArray[Any]:
+    """An array; of a type that numpy lacks its shape, and the name of the type as the dtype."""
+    kind = _DTYPES.get(entry["dtype"])
+    if kind is None:
+        return np.zeros(entry["shape"], [(entry["dtype"], "V1")])
+    return np.frombuffer(entry["data"], kind).reshape(entry["shape"])
 
 
 def _write_safetensors(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -118,7 +145,17 @@ def _read_npz(path: Path) -> Arrays:
         if not isinstance(content, np.lib.npyio.NpzFile):
             raise InputError("holds one array without a name: allowed is numpy.savez")
         with content as file:
-            return {name: file[name] for name in file.files}
+            assert file.zip is not None
+            members = [name for name in file.zip.namelist() if name.endswith(".npy")]
+            found = {name.removesuffix(".npy"): file[name] for name in members}
+    for name, value in found.items():
+        # What does not begin as an array does comes back as bytes.
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{name} is no array")
+    if len(found) < len(members):
+        twice = next(name for name in members if members.count(name) > 1)
+        raise ValueError(f"{twice} is there twice")
+    return found
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -126,10 +163,33 @@ def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-_READERS: dict[str, Callable[[Path], Arrays]] = {
-    ".safetensors": _read_safetensors,
-    ".npz": _read_npz,
-    ".mat": _matlab.read,
+_UNREADABLE_NPZ = (
+    BadZipFile,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zlib.error,
+)
+"""What numpy and zipfile raise at files that are not what they say: their parts, compressed in any
+way, encrypted (RuntimeError), or with headers that are no Python or larger than memory."""
+
+_UNREADABLE_SAFETENSORS = AttributeError, MemoryError, OSError, SafetensorError, ValueError
+"""The same of safetensors; AttributeError where the metadata are no table."""
+
+_READERS: dict[str, tuple[Callable[[Path], Arrays], tuple[type[Exception], ...]]] = {
+    ".safetensors": (_read_safetensors, _UNREADABLE_SAFETENSORS),
+    ".npz": (_read_npz, _UNREADABLE_NPZ),
+    ".mat": (_matlab.read, _matlab.UNREADABLE),
 }
 _WRITERS: dict[str, Callable[[Path, Mapping[str, NDArray[Any]]], None]] = {
     ".safetensors": _write_safetensors,

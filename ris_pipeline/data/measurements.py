@@ -43,6 +43,10 @@ _ALIASES = {
 """What people call them: named in the error, never taken for them."""
 
 
+_LISTED = 20
+"""Names of a file that an error lists."""
+
+
 @dataclass(frozen=True)
 class OwnCovariance:
     """covariance (B, N, N) and the panel it is of, as `locate_from_covariance` takes them."""
@@ -77,7 +81,9 @@ def _check_names(arrays: Arrays) -> None:
         likely = [alias for alias in _ALIASES[name] if alias in arrays]
         likely += get_close_matches(name, [x for x in arrays if x not in NAMES], 1, 0.6)
         fix = f"; {likely[0]} has to be called {name}, if it is that" if likely else ""
-        held = ", ".join(sorted(arrays)) or "nothing"
+        names = sorted(arrays)
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        held = f"{', '.join(names[:_LISTED])}{more}" if names else "nothing"
         raise InputError(f"{name} is missing: the file holds {held}{fix}")
     if "covariance" in arrays and any(name in arrays for name in MEASURED):
         raise InputError("covariance and snapshots: allowed is one of them")

@@ -19,15 +19,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import json_text, parse_json, whole_file, write_text
+from ris_pipeline._files import (
+    LOCK,
+    cannot_write,
+    is_file,
+    json_text,
+    only_run_in,
+    shown_path,
+    write_bytes,
+    write_text,
+)
 from ris_pipeline._validation import check_range
 from ris_pipeline._version import __version__
-from ris_pipeline.config import Scenario
+from ris_pipeline.data._manifest import FORMAT, NAME, Manifest, read_manifest, shard_name
 from ris_pipeline.scene import (
     SceneBatch,
     SceneSet,
@@ -38,13 +46,9 @@ from ris_pipeline.scene import (
     true_panel,
 )
 
-FORMAT = 1
-"""Version of the layout; another one is refused."""
-
 SHARD = 4096
 """Scenes of a shard: 84 MB of reference scenes."""
 
-_MANIFEST = "manifest.json"
 _SOURCES = "azimuth", "elevation", "distance", "gains", "symbols", "count"
 _SCENE = "snapshots", "channel", "noise_variance", "snr_db"
 _COMPLEX = {"snapshots", "channel", "gains", "symbols"}
@@ -69,27 +73,34 @@ def write_store(
         progress: called with the number of scenes of each shard that is there.
 
     Raises:
-        InputError: a folder that holds another set, or cannot be written.
+        InputError: a folder that holds another set, is in use by another run, or cannot be
+            written.
     """
     check_range("shard", shard, 1, 10**6)
     check_range("scenes", scenes.size, 1, 10**9)
     if scenes.dtype != torch.float32:
         raise InputError(f"dtype = {scenes.dtype}: allowed is torch.float32")
-    manifest = _manifest(scenes, shard)
-    there = _written(folder, manifest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{str(folder)!r} cannot be written: {error.strerror or error}") from None
+        raise cannot_write(folder, error) from None
+    with only_run_in(folder):
+        _write_shards(folder, scenes, shard, progress or (lambda done: None))
+    return SceneStore(folder)
+
+
+def _write_shards(
+    folder: Path, scenes: SceneSet, shard: int, progress: Callable[[int], None]
+) -> None:
+    manifest = _manifest(scenes, shard)
+    there = _written(folder, manifest)
     for number, start in enumerate(range(0, scenes.size, shard)):
         stop = min(start + shard, scenes.size)
         if number >= len(there) or not _is_whole(folder, there[number]):
             there[number : number + 1] = [_write_shard(folder, number, scenes.scenes(start, stop))]
             page = json_text({**manifest, "shards": there})
-            write_text(folder / _MANIFEST, page + "\n")
-        if progress is not None:
-            progress(stop - start)
-    return SceneStore(folder)
+            write_text(folder / NAME, page + "\n")
+        progress(stop - start)
 
 
 def _manifest(scenes: SceneSet, shard: int) -> dict[str, Any]:
@@ -106,54 +117,38 @@ def _manifest(scenes: SceneSet, shard: int) -> dict[str, Any]:
 
 def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
     path = folder / entry["file"]
-    return path.is_file() and _checksum(path) == entry["sha256"]
+    return is_file(path) and _checksum(path) == entry["sha256"]
 
 
 def _written(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Shards that an earlier run of the same set has written."""
-    if not (folder / _MANIFEST).exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{str(folder)!r} holds other files: allowed is an empty folder")
+    if not is_file(folder / NAME):
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise InputError(f"{shown_path(folder)} holds other files: allowed is an empty folder")
         return []
-    earlier = _read_manifest(folder)
+    earlier = _page(read_manifest(folder))
     for name, value in manifest.items():
-        if earlier.get(name) != value:
+        if earlier[name] != value:
             raise InputError(
-                f"{str(folder)!r} holds another set: its {name} is {earlier.get(name)!r}, not "
+                f"{shown_path(folder)} holds another set: its {name} is {earlier[name]!r}, not "
                 f"{value!r}; name another folder"
             )
     shards: list[dict[str, Any]] = earlier["shards"]
     return shards
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
-    try:
-        manifest = parse_json(path.read_text(encoding="utf-8"))
-        found = manifest["format"]
-        names = [(e["file"], int(e["bytes"]) > 0, bool(e["sha256"])) for e in manifest["shards"]]
-        if names != [(_shard_name(i), True, True) for i in range(len(names))]:
-            raise ValueError("its shards are not numbered")
-    except FileNotFoundError:
-        raise InputError(f"{str(folder)!r} holds no {_MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(path)!r} is no manifest: {error}") from None
-    if found != FORMAT:
-        raise InputError(f"{str(path)!r} has format {found!r}: allowed is {FORMAT}")
-    return dict(manifest)
-
-
-def _shard_name(number: int) -> str:
-    return f"{number:05d}.safetensors"
+def _page(manifest: Manifest) -> dict[str, Any]:
+    """As it is written: of the scenario, what is not the default."""
+    scenario = manifest.scenario.model_dump(mode="json", exclude_defaults=True)
+    return {**manifest.model_dump(mode="json"), "scenario": scenario}
 
 
 def _write_shard(folder: Path, number: int, scenes: SceneBatch) -> dict[str, Any]:
     values = {name: getattr(scenes, name) for name in _SCENE}
     values |= {name: getattr(scenes.sources, name) for name in _SOURCES}
     content = save({name: _stored(value) for name, value in values.items()})
-    path = folder / _shard_name(number)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
+    path = folder / shard_name(number)
+    write_bytes(path, content)
     return {
         "file": path.name,
         "scenes": scenes.size,
@@ -208,27 +203,24 @@ class SceneStore:
             InputError: no such set, one that is not complete, or a shard of another size.
         """
         self.folder, self.device = folder, device
-        self.manifest = _read_manifest(folder)
-        try:
-            self.scenario = Scenario.model_validate(self.manifest["scenario"])
-            self.size, self.shard = int(self.manifest["size"]), int(self.manifest["shard"])
-            self.seed = int(self.manifest["seed"])
-            self.split = Split[self.manifest["split"].upper()]
-            shards = [(entry["file"], entry["bytes"]) for entry in self.manifest["shards"]]
-        except (KeyError, ValueError, TypeError, ValidationError) as error:
-            line = " ".join(str(error).split())
-            raise InputError(f"{str(folder / _MANIFEST)!r} is no manifest: {line}") from None
-        missing = -(-self.size // self.shard) - len(shards)
-        if missing:
+        found = read_manifest(folder)
+        self.manifest = _page(found)
+        self.scenario, self.seed, self.split = (
+            found.scenario,
+            found.seed,
+            Split[found.split.upper()],
+        )
+        self.size, self.shard = found.size, found.shard
+        if found.missing:
             raise InputError(
-                f"{str(folder)!r} lacks {missing} of {missing + len(shards)} shards: the same "
-                "`simulate` goes on with it"
+                f"{shown_path(folder)} lacks {found.missing} of "
+                f"{found.missing + len(found.shards)} shards: the same `simulate` goes on with it"
             )
-        for name, length in shards:
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != length:
-                raise InputError(f"{str(path)!r}: allowed is a file of {length} bytes")
-        self._paths = [folder / name for name, _ in shards]
+        for entry in found.shards:
+            path = folder / entry.file
+            if not is_file(path) or path.stat().st_size != entry.bytes:
+                raise InputError(f"{shown_path(path)}: allowed is a file of {entry.bytes} bytes")
+        self._paths = [folder / entry.file for entry in found.shards]
         self._open: OrderedDict[int, _Shard] = OrderedDict()
 
     def __len__(self) -> int:

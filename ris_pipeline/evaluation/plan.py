@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline._files import parse_json, read_text
+from ris_pipeline._files import is_file, parse_json, read_text
 from ris_pipeline.evaluation.estimators import ESTIMATORS, Estimator
 from ris_pipeline.evaluation.records import Task, units
 from ris_pipeline.evaluation.store import SUFFIX, software
@@ -109,7 +109,7 @@ def check_folder(folder: Path, evaluation: Evaluation, resume: bool) -> None:
     """
     path, shown = folder / "plan.json", repr(str(folder))
     # A plan without a unit is one that never began.
-    begun = path.exists() and any((folder / "units").glob(f"*{SUFFIX}"))
+    begun = is_file(path) and any((folder / "units").glob(f"*{SUFFIX}"))
     if begun and not resume:
         raise InputError(f"--out {shown} holds an evaluation: add --resume, or name another")
     if not begun:

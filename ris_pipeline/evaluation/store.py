@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import MappingProxyType
 import torch
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import is_file, remove_partial
 from ris_pipeline._sealed import read_sealed, write_sealed
 from ris_pipeline._version import __version__
 from ris_pipeline.evaluation.records import Records, Task, checked_records
@@ -65,6 +67,7 @@ class UnitStore:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{str(folder)!r} cannot be made: {error.strerror}") from None
+        remove_partial(folder)
 
     def _key(self, task: Task) -> str:
         told = task.receiver_scenario
@@ -80,11 +83,11 @@ class UnitStore:
 
     def __contains__(self, task: Task) -> bool:
         path = self._path(task)
-        return path.exists() and self._fault(path, task) is None
+        return is_file(path) and self._fault(path, task) is None
 
     def damaged(self, tasks: Iterable[Task]) -> list[str]:
         """Why a unit that is there cannot be used, a line for each."""
-        found = ((path, task) for task in tasks if (path := self._path(task)).exists())
+        found = ((path, task) for task in tasks if os.path.lexists(path := self._path(task)))
         return [why for path, task in found if (why := self._fault(path, task)) is not None]
 
     def _fault(self, path: Path, task: Task) -> str | None:

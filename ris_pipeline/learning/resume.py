@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ris_pipeline._errors import InputError
-from ris_pipeline.config import Settings, changed_settings, shown_value
+from ris_pipeline._errors import InputError, shown
+from ris_pipeline.config import Settings, changed_settings
 from ris_pipeline.learning.averaging import Weights, copy_weights
 from ris_pipeline.learning.checkpoint import Checkpoint
 
@@ -96,7 +96,7 @@ def resumed_settings(mine: Settings, saved: Settings) -> Settings:
     differing = changed_settings(saved, mine)
     fewer = mine.training.epochs < saved.training.epochs
     told = [
-        f"{key} = {shown_value(old)}, not {shown_value(new)}"
+        f"{key} = {shown(old)}, not {shown(new)}"
         for key, (old, new) in differing.items()
         if not key.startswith(_MAY_CHANGE) or (fewer and key == "training.epochs")
     ]

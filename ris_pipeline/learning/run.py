@@ -25,6 +25,7 @@ from ris_pipeline.learning.resume import (
 )
 from ris_pipeline.learning.schedule import make_optimiser
 from ris_pipeline.learning.sector import make_sector
+from ris_pipeline.learning.stored import check_scenes
 from ris_pipeline.learning.watching import make_watch
 from ris_pipeline.watch import Watch
 
@@ -43,6 +44,7 @@ class Run:
     ) -> None:
         training = settings.training
         check_training_memory(settings)
+        check_scenes(settings)
         self.settings = with_scales(settings)
         self.fabric = fabric or make_fabric(training.precision)
         if training.batch_size % self.fabric.world_size:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ris_pipeline._errors import InputError
-from ris_pipeline.config import Settings, changed_settings, shown_value
+from ris_pipeline._errors import InputError, shown
+from ris_pipeline.config import Settings, changed_settings
 from ris_pipeline.data import SceneStore
 from ris_pipeline.scene import SceneBatch, Split
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+def check_scenes(settings: Settings) -> None:
+    """Raise `InputError` for a `training.scene_folder` as `open_scenes`, or a damaged one."""
+    if settings.training.scene_folder is not None:
+        open_scenes(settings).verify()
+
+
 def open_scenes(settings: Settings, device: str = "cpu") -> SceneStore:
-    """The folder `training.scene_folder`.
+    """The folder `training.scene_folder`; the sums of its files are not looked at.
 
     Raises:
         InputError: as `SceneStore`; scenes of another scenario or split, fewer than a batch, or
@@ -32,9 +38,7 @@ def open_scenes(settings: Settings, device: str = "cpu") -> SceneStore:
     store, name = SceneStore(folder, device), f"training.scene_folder = {str(folder)!r}"
     differing = changed_settings(settings, settings.replace(scenario=store.scenario))
     if differing:
-        told = (
-            f"{key} = {shown_value(b)}, not {shown_value(a)}" for key, (a, b) in differing.items()
-        )
+        told = (f"{key} = {shown(b)}, not {shown(a)}" for key, (a, b) in differing.items())
         raise InputError(f"{name} holds scenes of {'; '.join(told)}")
     if store.split is not Split.TRAIN:
         raise InputError(f"{name} holds {store.split.name.lower()} scenes: allowed are train")

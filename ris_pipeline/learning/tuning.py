@@ -80,7 +80,8 @@ def open_study(path: Path, settings: Settings) -> "optuna.Study":
     try:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+
+        from ris_pipeline.learning.study_file import StudyFile
     except ModuleNotFoundError as error:
         raise InputError("tune needs optuna: pip install 'ris-pipeline[tune]'") from error
     if settings.loss.weights.nmse == 0:
@@ -90,13 +91,15 @@ def open_study(path: Path, settings: Settings) -> "optuna.Study":
         path.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
             study_name=_STUDY,
-            storage=JournalStorage(JournalFileBackend(str(path))),
+            storage=JournalStorage(StudyFile(path)),
             pruner=optuna.pruners.MedianPruner(_WARM_TRIALS),
             load_if_exists=True,
         )
         held = study.user_attrs.get(_SETTINGS, mine)
         if held == mine:
             study.set_user_attr(_SETTINGS, mine)
+    except InputError:
+        raise
     except (OSError, *CALL_ERRORS) as error:
         # Optuna replays the journal without a look at it.
         said = " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import append_text, json_text, only_run_in, write_text
+from ris_pipeline._files import append_text, is_file, json_text, only_run_in, write_text
 from ris_pipeline.config import Settings
 from ris_pipeline.learning import (
     EpochRecord,
@@ -65,7 +65,7 @@ class RunFolder:
         # Only the last epoch, where the file is what the epochs before it left there.
         path = self.path / "metrics.jsonl"
         told, size = self._metrics
-        if told == len(history) - 1 and path.is_file() and path.stat().st_size == size:
+        if told == len(history) - 1 and is_file(path) and path.stat().st_size == size:
             append_text(path, _line(history[-1]))
         else:
             write_text(path, "".join(map(_line, history)))

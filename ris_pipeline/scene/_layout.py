@@ -121,12 +121,18 @@ def _noise(value: Array | float | None, snapshots: Tensor) -> Tensor | None:
     if value is None:
         return None
     real, scenes = snapshots.real.dtype, snapshots.shape[0]
-    given = torch.tensor(value) if isinstance(value, int | float) else to_tensor("noise", value)
-    if given.is_complex() or given.shape not in ((), (scenes,)):
+    given = (
+        torch.tensor(value)
+        if isinstance(value, int | float)
+        else to_tensor("noise_variance", value)
+    )
+    if given.is_complex() or given.dtype == torch.bool or given.shape not in ((), (scenes,)):
         raise InputError(
             f"noise_variance is {given.dtype} of shape {tuple(given.shape)}: allowed are real "
             f"numbers, one or ({scenes},)"
         )
+    # Of wide whole numbers torch knows neither sums nor an order.
+    given = given if given.is_floating_point() else given.double()
     check_finite("noise_variance", given)
     if bool((given <= 0).any()):
         raise InputError(f"noise_variance holds {float(given.min())}: allowed are positive numbers")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import write_bytes
+from ris_pipeline._files import is_file, shown_path, write_bytes
 from ris_pipeline._validation import check_finite, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.array import Panel, ideal_panel
@@ -69,12 +69,12 @@ def load_panel(path: Path) -> BelievedPanel:
     Raises:
         InputError: no such file, or not a panel file.
     """
+    if not is_file(path):
+        raise InputError(f"panel file {shown_path(path)}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
             positions, response = (file.get_tensor(name) for name in ("positions", "response"))
             wavelength = float((file.metadata() or {})["wavelength"])
-    except FileNotFoundError:
-        raise InputError(f"panel file {str(path)!r}: no such file") from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"panel file {str(path)!r} is not a panel file: {error}") from None
     named = f"panel file {str(path)!r}"
@@ -113,7 +113,7 @@ def believed_panel(
         return BelievedPanel(ideal_panel(scenario, dtype, device))
     path = Path(scenario.panel_file)
     # A file that is written again is read again.
-    found = _read(str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    found = _read(str(path), path.stat().st_mtime_ns if is_file(path) else 0)
     assert found.response is not None
     if (found.panel.elements, found.panel.wavelength) != (scenario.elements, scenario.wavelength):
         raise InputError(

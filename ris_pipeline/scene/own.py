@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import Array, to_tensor
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_finite
+from ris_pipeline._validation import check_finite, check_range
 from ris_pipeline.config import K_MAX, Interval, Scenario, Wavefront
 from ris_pipeline.scene.array import Panel
 
@@ -55,14 +55,15 @@ def own_scenario(
         azimuth_deg, elevation_deg, distance: limits of the search, degrees and metres.
 
     Raises:
-        InputError: positions of another shape, not finite or not around the origin; fewer than two
+        InputError: positions of another shape, not finite, not around the origin or beyond 2e6
+            wavelengths; fewer than two
             elements; a wavelength or limit outside its range.
     """
-    places = _checked(positions)
+    settings = Scenario().replace(wavelength=wavelength)
+    places = _checked(positions, 2 * _FAR * wavelength)
     radius = float(np.linalg.norm(places, axis=1).max())
     grid = _even_grid(places)
     (n_h, n_v), (d_h, d_v) = grid or ((len(places), 1), (0.5 * wavelength, 0.5 * wavelength))
-    settings = Scenario().replace(wavelength=wavelength)
     return settings.replace(
         panel=(n_h, n_v),
         spacing=(d_h / wavelength, d_v / wavelength),
@@ -96,7 +97,7 @@ def on_even_grid(scenario: Scenario) -> bool:
     return _misfit(places, scenario.panel, step) <= JITTER
 
 
-def _checked(positions: Array) -> NDArray[np.float64]:
+def _checked(positions: Array, farthest: float) -> NDArray[np.float64]:
     values = to_tensor("positions", positions)
     if values.ndim != 2 or values.shape[1] != 3:
         turned = values.ndim == 2 and values.shape[0] == 3
@@ -107,6 +108,7 @@ def _checked(positions: Array) -> NDArray[np.float64]:
     if values.is_complex():
         raise InputError(f"positions is {values.dtype}: allowed are real numbers, metres")
     check_finite("positions", values)
+    check_range("positions", values, -farthest, farthest)
     if values.shape[0] < 2:
         raise InputError(f"positions has {values.shape[0]} elements: allowed are 2 or more")
     return values.detach().to("cpu", torch.float64).numpy()

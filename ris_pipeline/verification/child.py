@@ -10,9 +10,8 @@ import os
 import sys
 from typing import Any
 
-from rich.console import Console
-
 from ris_pipeline._errors import InputError
+from ris_pipeline._tables import plain_console
 from ris_pipeline.verification.adapters import Stopped
 from ris_pipeline.verification.implementation import Options
 from ris_pipeline.verification.verdict_table import print_verdicts
@@ -58,7 +57,7 @@ def _answer(request: dict[str, Any], report: Any) -> dict[str, Any]:
             json.dumps(report_json(request["target"], verdicts), indent=2, allow_nan=False) + "\n"
         )
     else:
-        console = Console(
+        console = plain_console(
             file=text,
             width=request["width"],
             force_terminal=request["colour"],

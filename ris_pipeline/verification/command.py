@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._tables import plain_console
 from ris_pipeline._version import __version__
 from ris_pipeline.verification.supervisor import supervise
 from ris_pipeline.verification.titles import plain
@@ -97,7 +99,7 @@ class _Progress:
     """What is running, on standard error, where a person looks at it."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = plain_console(stderr=True)
         self._status = self._console.status("starting")
 
     def __enter__(self) -> "_Progress":
@@ -109,4 +111,4 @@ class _Progress:
         self._status.stop()
 
     def __call__(self, what: str) -> None:
-        self._status.update(plain(what.partition("::")[2]) or what)
+        self._status.update(Text(plain(what.partition("::")[2]) or what))

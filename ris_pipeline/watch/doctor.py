@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import is_file, is_folder, read_bytes, read_text
 from ris_pipeline.watch.alarms import kinds
 from ris_pipeline.watch.journal import NAME, Record, number, read_journal
 
@@ -23,7 +25,11 @@ FALLS = 1e-2
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 
-NUMBER = r"[-+]?(?:nan|inf|[\d.]+(?:[eE][-+]?\d+)?)"
+NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+"""What `float` takes."""
+
+COUNT = r"\d{1,18}(?!\d)"
+"""What `int` takes, of any count there is."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +68,14 @@ def read_run(path: Path) -> Story:
     Raises:
         InputError: nothing there that can be read.
     """
-    if path.is_dir():
+    if is_folder(path):
         journals = sorted(path.glob("watch*.jsonl"))
         if journals:
             return story_of([r for journal in journals for r in read_journal(journal)])
-        if (path / METRICS).is_file():
+        if is_file(path / METRICS):
             return read_run(path / METRICS)
         raise InputError(f"RUN {str(path)!r} holds neither {NAME} nor {METRICS}")
-    if not path.exists():
+    if not os.path.lexists(path):
         raise InputError(f"RUN {str(path)!r}: no such file or folder")
     if path.suffix != ".jsonl":
         return _story_of_log(path)
@@ -90,7 +96,7 @@ def story_of(records: Sequence[Record]) -> Story:
             story.norms += [norm for norm in norms if norm is not None]
         if kind == "epoch":
             _add_epoch(story, record)
-            story.steps = max(story.steps or 0, int(record.get("step") or 0))
+            story.steps = max(story.steps or 0, record.get("step") or 0)
             rates = [number(rate) for rate in record.get("rates") or ()]
             story.rates += [rate for rate in rates if rate is not None]
         elif kind == "alarm":
@@ -113,7 +119,7 @@ def _add_epoch(story: Story, record: Record) -> None:
 def _story_of_metrics(path: Path) -> Story:
     story = Story(norms=[], rates=[], steps=0)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, "metrics").splitlines()
         # Metrics of version 0.2 and before write NaN as Python's json does.
         records = [json.loads(line) for line in lines]
         for record in records:
@@ -136,10 +142,7 @@ def _story_of_metrics(path: Path) -> Story:
 
 
 def _story_of_log(path: Path) -> Story:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"RUN {str(path)!r} cannot be read ({error.strerror})") from None
+    text = read_bytes(path, "RUN").decode("utf-8", errors="replace")
     story = Story()
     for train, validation in re.findall(
         rf"^.*Epoch.*train ({NUMBER})\s+val ({NUMBER})", text, re.M
@@ -152,11 +155,11 @@ def _story_of_log(path: Path) -> Story:
     story.first_loss = float(first[1]) if first else None
     norms = re.findall(rf"g_(?:back|head)=({NUMBER})", text)
     story.norms = [float(norm) for norm in norms] or None
-    idle = re.findall(r"no-grad count=(\d+)", text)
+    idle = re.findall(rf"no-grad count=({COUNT})", text)
     story.idle = max(map(int, idle)) if idle else None
-    steps = re.findall(r"\[OPT\] step (\d+)", text)
+    steps = re.findall(rf"\[OPT\] step ({COUNT})", text)
     story.steps = max(map(int, steps)) if steps else None
-    rates = re.search(r"LRs=\[([^\]]*)\]", text)
+    rates = re.search(rf"LRs=\[({NUMBER}(?:, *{NUMBER})*)\]", text)
     story.rates = [float(rate) for rate in rates[1].split(",")] if rates else None
     return story
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._files import append_text, json_text, parse_json
+from ris_pipeline._files import append_text, json_text, open_to_append, parse_json, read_bytes
 
 NAME = "watch.jsonl"
 """The journal's file in the folder of a run."""
@@ -53,8 +53,8 @@ class Journal:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = path.read_bytes() if path.exists() else b""
-            with path.open("ab") as file:
+            with open_to_append(path) as file:
+                text = path.read_bytes()
                 if text and not text.endswith(b"\n"):
                     file.write(b"\n")
         except OSError as error:
@@ -81,10 +81,7 @@ def read_journal(path: Path) -> list[Record]:
     Raises:
         InputError: no such file, no record, or a line elsewhere that is no record.
     """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise InputError(f"journal {str(path)!r} cannot be read ({error.strerror})") from None
+    lines = read_bytes(path, "journal").decode("utf-8", errors="replace").splitlines()
     records, torn = [], 0
     for place, line in enumerate(lines, start=1):
         record = _parse(line)
@@ -107,4 +104,15 @@ def _parse(line: str) -> Record | None:
         record = parse_json(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+    return record if isinstance(record, dict) and _is_record(record) else None
+
+
+def _is_record(page: Record) -> bool:
+    """Whether what everybody reads of a record is of the kind that is written."""
+    lists = (page.get(key) for key in ("norms", "rates"))
+    counts = (page.get(key) for key in ("step", "epoch"))
+    return (
+        isinstance(page.get("kind"), str)
+        and all(value is None or isinstance(value, list) for value in lists)
+        and all(value is None or type(value) is int for value in counts)
+    )

@@ -28,7 +28,7 @@ from ris_pipeline.data import (
 )
 from ris_pipeline.data.measurements import NAMES
 from ris_pipeline.localization import locate, locate_from_covariance
-from ris_pipeline.scene import Received, simulate
+from ris_pipeline.scene import BelievedPanel, Panel, Received, save_panel, simulate
 
 OWN = measured(jittered_grid())
 DEGREES = pytest.approx(tuple(np.degrees(SOURCE[:2])), abs=0.2)
@@ -115,6 +115,14 @@ def test_every_form_gives_the_same_measurement(form) -> None:
         assert torch.equal(getattr(found, name), given if name == "codes" else given[None])
     assert np.array_equal(found.panel.positions, OWN.positions)
     assert found.panel.wavelength == WAVELENGTH
+
+
+def test_an_estimator_of_measurements_is_none_of_a_covariance(tmp_path: Path, capsys) -> None:
+    content = {"covariance": np.eye(144) + 0j, "positions": OWN.positions}
+    save_npz(tmp_path / "x.npz", {**content, "wavelength": np.array(WAVELENGTH)})
+    words = ["locate", str(tmp_path / "x.npz"), "--number", "1"]
+    assert "allowed with measurements" in run(capsys, *words, "--estimator", "omp")[2]
+    assert run(capsys, *words, "--method", "bartlett")[0] == 0
 
 
 def test_limits_and_noise_are_read(form) -> None:
@@ -299,6 +307,14 @@ def test_h5py_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["locate", "own.npz", "--estimator", "best"], "estimator = 'best': allowed are maximum"),
         (["locate", "own.npz", "--number", "9"], "number = 9: allowed is 1..5"),
         (["locate", "own.npz", "--csv", "no/such/x.csv"], "cannot be written"),
+        (["locate", "own.npz", "--method", "nonsense"], "method = 'nonsense': allowed with"),
+        (["locate", "own.npz", "--method", "music"], "method = 'music': allowed with a covariance"),
+        (["simulate", "x.npz", "--shard", "-1"], "shard = -1: allowed with a folder"),
+        (["simulate", "x.npz", "--matlab", "7.3"], "matlab = '7.3': allowed with a file named"),
+        (["simulate", "x", "--matlab", "5"], "matlab = '5': allowed with a file named .mat"),
+        (["simulate", "x.npz", "--seed", "-1"], "seed = -1"),
+        (["localize", "--seed", "-1"], "seed = -1"),
+        (["localize", "--seed", "18446744073709551616"], "seed = 18446744073709551616"),
         (["simulate", "x.hdf"], "suffix of OUT = '.hdf': allowed are .safetensors"),
         (["simulate", "x.mat", "--matlab", "6"], "matlab = '6': allowed are 5, 7.3"),
         (["simulate", "x.npz", "--scenes", "0"], "scenes = 0: allowed is 1"),
@@ -317,6 +333,44 @@ def test_bad_input_leaves_nothing_behind(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+OWN_FILES = {
+    "csv": ["locate", "own.npz", "--csv", "own.npz"],
+    "csv of another name": ["locate", "own.npz", "--csv", "thesis.tex"],
+    "csv, a folder": ["locate", "own.npz", "--csv", "."],
+    "csv, none": ["locate", "own.npz", "--csv", ""],
+    "mat": ["locate", "own.mat", "--mat", "own.mat"],
+    "mat by a link": ["locate", "own.mat", "--mat", "link.mat"],
+    "report": ["report", ".", "--out", "own.npz"],
+    "calibrate": ["calibrate", "--out", "own.npz"],
+    "calibrate, a folder": ["calibrate", "--out", "/"],
+    "tune": ["tune", "--study", "x.log", "--out", "own.npz"],
+    "tune its preset": ["tune", "--study", "x.log", "--out", "p.toml", "--preset", "p.toml"],
+    "scenes of a panel": [
+        "simulate",
+        "p.safetensors",
+        "--set",
+        "scenario.panel_file=p.safetensors",
+    ],
+}
+
+
+@pytest.mark.parametrize("arguments", OWN_FILES.values(), ids=OWN_FILES)
+def test_no_command_writes_over_what_it_reads_or_what_is_of_another_kind(
+    arguments: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_npz(Path("own.npz"), arrays())
+    save_v5(Path("own.mat"), arrays())
+    Path("link.mat").symlink_to("own.mat")
+    Path("p.toml").write_text("seed = 3\n")
+    save_panel(Path("p.safetensors"), BelievedPanel(Panel(torch.ones(4, 3), 0.3), torch.ones(4)))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "allowed" in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_command_line_from_simulate_to_tables(

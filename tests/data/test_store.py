@@ -1,6 +1,7 @@
 """Scene sets on disk: the same scenes as simulated, whole or not there, gone on with, checked."""
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def test_a_run_that_was_cut_off_goes_on(folder: Path, monkeypatch: pytest.Monkey
     manifest["shards"] = manifest["shards"][:3]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     # Cut off after the shard was written, and in the middle of the one after it.
-    (folder / "00004.safetensors").rename(folder / "00004.safetensors.partial")
+    half = (folder / "00004.safetensors").rename(folder / f".{'0' * 16}.partial")
+    os.utime(half, (0, 0))
     with pytest.raises(InputError, match="lacks 2 of 5 shards"):
         SceneStore(folder)
     made: list[int] = []
@@ -181,6 +183,42 @@ DAMAGE = {
     "shard short": (lambda f: (f / "00002.safetensors").write_bytes(b""), "allowed is a file of"),
     "header": (damage_header, "is no shard of this set"),
 }
+
+
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "seed": ({"seed": 7.9}, "seed = 7.9"),
+    "size": ({"size": 22.9}, "size = 22.9"),
+    "size, a flag": ({"size": True}, "size = True"),
+    "split": ({"split": 3}, "split = 3"),
+    "shard 0": ({"shard": 0}, "shard = 0"),
+    "shard 6": ({"shard": 6}, "00000.safetensors holds 5 scenes: allowed are 6"),
+    "size 24": ({"size": 24}, "00004.safetensors holds 3 scenes: allowed are 4"),
+    "size 3": ({"size": 3}, "00000.safetensors holds 5 scenes: allowed are 3"),
+    "versions": ({"versions": [1]}, "versions = [1]"),
+    "more": ({"sizes": 23}, "did you mean size?"),
+    "entry": ({"shards": [{"file": "00000.safetensors"}]}, "shards.0.scenes"),
+    "long": ({"split": "x" * 9000}, "split = 'xxx"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_a_manifest_is_as_it_was_written(change, message: str, folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | change))
+    for use in (SceneStore, lambda folder: write_store(folder, SET, shard=5)):
+        with pytest.raises(InputError, match="is no manifest: ") as refused:
+            use(folder)
+        assert message in str(refused.value)
+        assert len(str(refused.value)) < 1000
+
+
+def test_one_writer_a_folder(tmp_path: Path) -> None:
+    def meanwhile(_: int) -> None:
+        with pytest.raises(InputError, match="in use by another run"):
+            write_store(tmp_path / "set", SET, shard=5)
+
+    write_store(tmp_path / "set", SET, shard=5, progress=meanwhile)
+    assert not (tmp_path / "set" / ".lock").exists()
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)

@@ -1,5 +1,6 @@
 """Training on a folder of scenes: every scene once a pass, by rank, and the same when resumed."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,18 @@ def test_scenes_of_another_split_and_fixed_ones_are_refused(tmp_path: Path) -> N
         seen(settings_for(tmp_path / "s"), 0)
     with pytest.raises(InputError, match="fixed_scenes and scene_folder: allowed is one"):
         settings_for(tmp_path / "s", "training.fixed_scenes=true")
+
+
+def test_nothing_is_trained_on_a_damaged_folder(folder: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(folder, tmp_path / "damaged")
+    shard = tmp_path / "damaged" / "00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="another checksum than the manifest"):
+        Trainer(settings_for(tmp_path / "damaged"))
+    words = ["train", "--preset", "golden", *(w for s in TINY for w in ("--set", s)), "--out"]
+    assert run(*words, str(tmp_path / "out"), "--scenes", str(tmp_path / "damaged")) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def run(*words: str) -> int:

@@ -1,7 +1,9 @@
 """The search of settings: shared, resumable, and its result is a preset."""
 
 import io
+import os
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from rich.console import Console
 from ris_pipeline._errors import InputError
 from ris_pipeline.commands.tune import run_tune
 from ris_pipeline.config import load_settings
-from ris_pipeline.learning.tuning import HEADS_TIMES, preset_text, tune, write_preset
+from ris_pipeline.learning.tuning import HEADS_TIMES, open_study, preset_text, tune, write_preset
 
 TINY = (
     "training.epochs=1",
@@ -55,3 +57,28 @@ def test_a_trial_is_a_line_and_fits_a_terminal(tmp_path: Path, capfd) -> None:
     assert re.fullmatch(r"trial 1: \d\.\d{4}, the best is \d\.\d{4} of trial [01]", second)
     assert "validation NMSE" in last
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("room", [10, 200, 1000])
+def test_a_disk_that_fills_up_leaves_a_study_that_goes_on(room: int, tmp_path: Path, capfd) -> None:
+    pytest.importorskip("optuna")
+    settings, path = load_settings("golden", TINY), tmp_path / "s"
+    open_study(path, settings)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, old[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written: File too large"):
+            run_tune(Console(quiet=True), path, tmp_path / "p.toml", settings, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes().endswith(b"\n")
+    tune(settings, path, 1)
+
+
+def test_a_study_that_is_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    os.mkfifo(tmp_path / "s")
+    with pytest.raises(InputError, match="it is a FIFO"):
+        open_study(tmp_path / "s", load_settings("golden", TINY))

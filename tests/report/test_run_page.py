@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from ris_pipeline import load_settings
 from ris_pipeline._errors import InputError
+from ris_pipeline._files import parse_json
 from ris_pipeline.commands import report as command
 from ris_pipeline.commands.look import _scatters, _with_new_noise
 from ris_pipeline.commands.report import run_report
@@ -290,6 +292,59 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not out.exists()
 
 
+DAMAGE: list[tuple[str, str, dict[str, Any]]] = [
+    ("snr", "plan.json", {"seed": "x"}),
+    ("snr", "plan.json", {"seed": None}),
+    ("snr", "plan.json", {"seed": True}),
+    ("snr", "plan.json", {"items": {"snr": [{}]}}),
+    ("snr", "plan.json", {"items": {"snr": [{"scenario": {}}]}}),
+    ("snr", "plan.json", {"items": {"snr": [{"scenario": 3, "second": ""}]}}),
+    ("snr", "plan.json", {"items": 3}),
+    ("one", "checkpoint.json", {"settings": None}),
+    ("one", "checkpoint.json", {"settings": [1]}),
+    ("one", "summary.json", {"accuracy": [1]}),
+    ("one", "summary.json", {"accuracy": {"a": None}}),
+    ("one", "summary.json", {"learning": [1]}),
+    ("one", "summary.json", {"learning": {"scenes": 3}}),
+    ("one", "summary.json", {"learning": {"scenes": 3, "nmse": {"a": "b"}, "found": {}}}),
+]
+ACCURACY = {"snr_db": 0.0, "detected": 1.0} | {
+    key: [1.0, 1.0, 1.0] for key in ("rmse", "bound", "normalized")
+}
+
+
+@pytest.mark.parametrize(("run", "name", "change"), DAMAGE)
+def test_a_page_of_a_run_that_is_damaged(
+    run: str, name: str, change: dict[str, Any], runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs / run, tmp_path / run)
+    path = tmp_path / run / name
+    page = parse_json(path.read_text()) if path.exists() else {"accuracy": {"0": ACCURACY}}
+    path.write_text(json.dumps({**page, **change}))
+    with pytest.raises(InputError):
+        run_report(Console(quiet=True), [tmp_path / run], tmp_path / "page.html", draws=0)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_table_whose_rows_are_cut(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "snr", tmp_path / "snr")
+    table = (runs / "snr" / "snr.csv").read_text()
+    head = table.index("\n") + 1
+    ends = [head + 1, (head + len(table)) // 2, table.rindex(",")]
+    for end in ends:
+        (tmp_path / "snr" / "snr.csv").write_text(table[:end])
+        with pytest.raises(InputError, match="is not a table of an evaluation"):
+            read_records([tmp_path / "snr"])
+
+
+def test_links_in_a_circle_and_names_beyond_any(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for folder in (tmp_path / "a", tmp_path / ("x" * 300), tmp_path / "a" / "x"):
+        with pytest.raises(InputError, match="no such folder"):
+            read_records([folder])
+
+
 def _file(folder: Path, name: str, text: str) -> Path:
     (folder / name).write_text(text)
     return folder
@@ -301,7 +356,7 @@ def test_a_run_given_twice_is_refused(runs: Path) -> None:
 
 
 def test_a_page_in_the_place_of_a_folder_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="allowed are files named"):
         run_report(Console(quiet=True), [runs / "one"], tmp_path, draws=0)
     with pytest.raises(InputError, match="in a folder that exists"):
         run_report(Console(quiet=True), [runs / "one"], tmp_path / "none" / "page.html", draws=0)

@@ -1,6 +1,7 @@
 """`ris-pipeline doctor`: the checklist of a run, from whatever it left behind."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,59 @@ def test_our_metrics_are_read_without_a_watch(tmp_path: Path) -> None:
     lines.append(json.dumps({**record, "train": float("nan"), "validation": 1.0}))
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     assert wrong(tmp_path) == ["training loss falls"]
+
+
+ODD_LINES = [
+    "LRs=[]",
+    "LRs=[lr=2e-4]",
+    "LRs=[2e-4, ]",
+    "LRs=[1.2.3]",
+    f"LRs=[{'9' * 5000}]",
+    "Epoch 003/030: train 0.8.06  val 1.9",
+    "Epoch 003/030: train ...  val ...",
+    "Epoch 003/030: train .  val 1",
+    f"Epoch 003/030: train {'9' * 5000}  val 1.9",
+    f"[OPT] step {'9' * 5000} / batch 1",
+    f"[GRAD] no-grad count={'9' * 5000}",
+    "[DEBUG] total loss pre-backward = ..",
+    "[OPT] batch=1 g_back=1.2.3 g_head=.e5",
+]
+
+
+@pytest.mark.parametrize("line", ODD_LINES, ids=lambda line: line[:30])
+def test_a_log_with_numbers_that_are_none(line: str, tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_text(f"{line}\nEpoch 001/030: train 0.5  val 1.5\n")
+    story = read_run(tmp_path / "run.log")
+    assert 0.5 in story.train
+    checklist(story)
+
+
+ODD_RECORDS = [
+    {"kind": "epoch", "step": "abc"},
+    {"kind": "epoch", "step": 1.5},
+    {"kind": "epoch", "step": True},
+    {"kind": "step", "norms": 1},
+    {"kind": "epoch", "rates": True},
+    {"kind": "epoch", "epoch": []},
+]
+
+
+@pytest.mark.parametrize("record", ODD_RECORDS, ids=str)
+def test_a_journal_with_records_that_are_none(record: dict, tmp_path: Path) -> None:
+    lines = map(json.dumps, ({"kind": "start"}, record, {"kind": "end"}))
+    (tmp_path / "watch.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="line 2 is no record of a watch"):
+        read_run(tmp_path)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path, capsys) -> None:
+    for name in ("run.log", "watch.jsonl", "metrics.jsonl", "x.jsonl"):
+        os.mkfifo(tmp_path / name)
+        assert run_cli(str(tmp_path / name)) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "p.toml").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="it is a device"):
+        load_settings(str(tmp_path / "p.toml"))
 
 
 def test_the_installation(capsys) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ris_pipeline._errors import InputError
-from ris_pipeline._files import parse_json
+from ris_pipeline._errors import InputError, shown
+from ris_pipeline._files import is_file, is_folder, parse_json, read_text, shown_path
 from ris_pipeline.config import flattened
 from ris_pipeline.watch.doctor import METRICS, Check, checklist, read_run
 from ris_pipeline.watch.journal import NAME, Record, number, read_journal
@@ -77,7 +78,8 @@ def read_records(folders: Sequence[Path]) -> list[RunRecord]:
     """
     if not folders:
         raise InputError("RUN is missing: allowed are folders of train, demo or evaluate")
-    resolved = [folder.resolve() for folder in folders]
+    # As `Path.resolve`, which raises what it likes where links go round in a circle.
+    resolved = [Path(os.path.realpath(folder)) for folder in folders]
     for folder, place in zip(folders, resolved, strict=True):
         if resolved.count(place) > 1:
             raise InputError(f"RUN {str(folder)!r} is given twice: allowed is once")
@@ -97,12 +99,12 @@ def read_record(folder: Path, name: str) -> RunRecord:
     Raises:
         InputError: no folder, or nothing of a run in it, or a file of it that cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"RUN {str(folder)!r}: no such folder")
-    if (folder / PLAN).is_file():
+    if is_file(folder / PLAN):
         return _evaluated(folder, name)
     journals = sorted(folder.glob("watch*.jsonl"))
-    if not journals and not (folder / METRICS).is_file():
+    if not journals and not is_file(folder / METRICS):
         raise InputError(f"RUN {str(folder)!r} holds none of {METRICS}, {NAME}, {PLAN}")
     return _trained(folder, name, journals)
 
@@ -110,14 +112,14 @@ def read_record(folder: Path, name: str) -> RunRecord:
 def _trained(folder: Path, name: str, journals: Sequence[Path]) -> RunRecord:
     journal = [record for path in journals for record in read_journal(path)]
     metrics = folder / METRICS
-    curve = _metrics_curve(metrics) if metrics.is_file() else _journal_curve(journal)
+    curve = _metrics_curve(metrics) if is_file(metrics) else _journal_curve(journal)
     page = _optional_json(folder / "checkpoint.json")
     summary = _optional_json(folder / "summary.json")
     models = (folder / f"{kind}.safetensors" for kind in ("model", "checkpoint"))
-    model = next((path for path in models if path.is_file()), None)
+    model = next((path for path in models if is_file(path)), None)
     accuracy = {"SNR (dB)": [_of_summary(summary)]} if summary.get("accuracy") else {}
     absent = {
-        f"{METRICS}: loss terms and gradient norms": not metrics.is_file(),
+        f"{METRICS}: loss terms and gradient norms": not is_file(metrics),
         f"{NAME}: alarms": not journals,
         "checkpoint.json: settings and versions": not page,
         "model.safetensors: spectra, error ellipses, eigenvalues": model is None,
@@ -128,13 +130,22 @@ def _trained(folder: Path, name: str, journals: Sequence[Path]) -> RunRecord:
         curve=curve,
         alarms=[record for record in journal if record["kind"] == "alarm"],
         checks=checklist(read_run(folder)),
-        settings=dict(flattened(page.get("settings", {}))),
+        settings=_settings(folder / "checkpoint.json", page),
         versions={key: str(page[key]) for key in ("ris_pipeline", "torch") if key in page},
         accuracy=accuracy,
         summary=summary,
         model=model,
         missing=[what for what, is_absent in absent.items() if is_absent],
     )
+
+
+def _settings(path: Path, page: Mapping[str, Any]) -> dict[str, Any]:
+    settings = page.get("settings", {})
+    if not isinstance(settings, Mapping):
+        raise InputError(
+            f"{shown_path(path)} holds settings = {shown(settings)}: allowed is a table"
+        )
+    return dict(flattened(settings))
 
 
 def _evaluated(folder: Path, name: str) -> RunRecord:
@@ -144,13 +155,16 @@ def _evaluated(folder: Path, name: str) -> RunRecord:
         scenario = next(rows[len(rows) // 2]["scenario"] for rows in cells.values() if rows)
         software = {str(key): str(value) for key, value in plan["software"].items()}
         asked = {key: plan[key] for key in ("seed", "scenes", "series")}
+        crossed = {table for table, rows in cells.items() if any(row["second"] for row in rows)}
+        if type(asked["seed"]) is not int or not isinstance(scenario, Mapping):
+            raise TypeError
     except (AttributeError, KeyError, IndexError, StopIteration, TypeError):
-        raise InputError(f"{str(folder / PLAN)!r} is not the plan of an evaluation") from None
+        raise InputError(f"{shown_path(folder / PLAN)} is not the plan of an evaluation") from None
     tables, missing = {}, ["no training: losses, gradient norms, rates, alarms"]
     for table in cells:
-        if not (folder / f"{table}.csv").is_file():
+        if not is_file(folder / f"{table}.csv"):
             missing.append(f"{table}.csv: its errors over their bound")
-        elif any(cell["second"] for cell in cells[table]):
+        elif table in crossed:
             missing.append(f"a curve of {table}, which has two axes: see {table}.png")
         else:
             tables[_axis(table)] = _read_table(folder / f"{table}.csv")
@@ -173,7 +187,7 @@ def _axis(table: str) -> str:
 def _metrics_curve(path: Path) -> dict[str, Column]:
     rows: list[dict[str, float]] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path, "metrics").splitlines():
             record = parse_json(line)
             row = {key: record[key] for key in ("train", "validation")}
             row |= {f"train_{key}": value for key, value in record["terms"].items()}
@@ -211,8 +225,6 @@ def _float(value: Any) -> float:
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Accuracy:
-    rows = list(summary["accuracy"].values())
-
     def column(quantity: str, *older: str) -> dict[str, Column]:
         triples = np.array(
             [[_float(x) for x in row[_spelt(row, quantity, *older)]] for row in rows]
@@ -220,6 +232,7 @@ def _of_summary(summary: Mapping[str, Any]) -> Accuracy:
         return {axis: triples[:, place] for place, (axis, _) in enumerate(AXES)}
 
     try:
+        rows = list(summary["accuracy"].values())
         return Accuracy(
             "maximum likelihood, number estimated",
             [f"{row['snr_db']:g}" for row in rows],
@@ -228,7 +241,7 @@ def _of_summary(summary: Mapping[str, Any]) -> Accuracy:
             column("normalized", "normalised"),
             np.array([_float(row["detected"]) for row in rows]),
         )
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         raise InputError("summary.json holds an accuracy that is none of a demo") from None
 
 
@@ -237,12 +250,14 @@ def _read_table(path: Path) -> list[Accuracy]:
     groups: dict[str, list[dict[str, str]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+            for row in csv.DictReader(file, strict=True):
+                if None in row.values():
+                    raise ValueError("a row is cut")
                 name = f"{row['estimator'].replace('_', ' ')}, number {row['number']}"
                 groups.setdefault(name, []).append(row)
         return [_curve_of(name, rows) for name, rows in groups.items()]
     except (OSError, KeyError, ValueError, csv.Error):
-        raise InputError(f"{str(path)!r} is not a table of an evaluation") from None
+        raise InputError(f"{shown_path(path)} is not a table of an evaluation") from None
 
 
 def _spelt(row: Mapping[str, Any], *spellings: str) -> str:
@@ -265,7 +280,7 @@ def _curve_of(name: str, rows: Sequence[Mapping[str, str]]) -> Accuracy:
 
 
 def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return read_json(path) if is_file(path) else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -275,9 +290,9 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is none.
     """
     try:
-        page = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error}") from None
+        page = parse_json(read_text(path, "page"))
+    except ValueError as error:
+        raise InputError(f"{shown_path(path)} cannot be read: {error}") from None
     if not isinstance(page, dict):
         raise InputError(f"{str(path)!r} holds no JSON object")
     return page
