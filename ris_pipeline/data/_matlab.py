@@ -1,5 +1,5 @@
-"""MATLAB's .mat files: version 4 is read by scipy, version 5 by `_mat5`, version 7.3 (HDF5) by
-h5py in a process of its own; versions 5 and 7.3 are written.
+"""MATLAB's .mat files: versions 4 and 5 by scipy, version 7.3 (HDF5) by h5py, both in a process of
+their own where they read (`_mat_process`); versions 5 and 7.3 are written.
 
 Version 7.3 stores arrays with their axes in reverse, complex numbers as pairs (real, imag), and
 says in the attribute MATLAB_class what it is: only with it is the order of axes known. Both drop
@@ -8,10 +8,8 @@ trailing axes of length one and have no fewer than two axes.
 
 import io
 import os
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,8 @@ from typing import Any
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
-from scipy.io.matlab import MatReadError
 
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline.data import _mat5
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -30,44 +26,37 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512
 """Bytes before the HDF5 part, where MATLAB has its header."""
 
-UNREADABLE = (
-    ArithmeticError,
-    LookupError,
-    MatReadError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What readers raise at files that are not what they say: struct and zlib those of version 5, the
-rest scipy's of version 4."""
-
 
 def read(path: Path) -> Arrays:
     """Arrays of numbers and words; cells, structures and what else there is are left out.
 
     Raises:
-        UNREADABLE: a file that is not what it says.
+        InputError: version 7.3 without h5py, or the process that reads cannot be started.
+        ValueError: a file that is not what it says.
     """
-    data = path.read_bytes()
-    if data.startswith(_HDF5) or data[_USER_BLOCK:].startswith(_HDF5):
-        return _read_hdf5(path)
-    # Version 4 has no header: one of its first bytes is zero, where later ones say what they are.
-    if 0 not in data[:4]:
-        return _mat5.read(data)
-    found = scipy.io.loadmat(io.BytesIO(data), chars_as_strings=True)
-    return {
-        name: _word(value) if value.dtype.kind == "U" else value
-        for name, value in found.items()
-        if not name.startswith("__") and isinstance(value, np.ndarray) and value.dtype.kind != "O"
-    }
-
-
-def _word(value: NDArray[Any]) -> NDArray[Any]:
-    return np.array("".join(value.ravel().tolist()))
+    with path.open("rb") as file:
+        head = file.read(_USER_BLOCK + len(_HDF5))
+    hdf5 = head.startswith(_HDF5) or head[_USER_BLOCK:] == _HDF5
+    library = _h5py().__name__ if hdf5 else "scipy"
+    reader = Path(__file__).with_name("_mat_process.py")
+    # What this process can import, that one can.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # An interpreter inside of another program has no name of its own.
+    command = [sys.executable or "python3", "-P", str(reader), library, str(path.absolute())]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    except OSError as error:
+        raise InputError(
+            f"MATLAB's files are read by a process of {command[0]!r}, which cannot be started "
+            f"({error.strerror}): save as .npz"
+        ) from None
+    if done.returncode:
+        # The last line is the reason, of ours or of a traceback; a process that was ended has none.
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        ended = done.returncode < 0 or not said
+        raise ValueError("nobody can follow it" if ended else said[-1])
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
+        return {name: file[f"array {place}"] for place, name in enumerate(file["names"].tolist())}
 
 
 def _h5py() -> Any:
@@ -78,29 +67,6 @@ def _h5py() -> Any:
             "MATLAB 7.3 needs h5py: the extra `matlab` brings it, or save with -v7"
         ) from None
     return h5py
-
-
-def _read_hdf5(path: Path) -> Arrays:
-    _h5py()
-    reader = Path(__file__).with_name("_hdf5.py")
-    # What this process can import, that one can.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    # An interpreter inside of another program has no name of its own.
-    command = [sys.executable or "python3", "-P", str(reader), str(path.absolute())]
-    try:
-        done = subprocess.run(command, capture_output=True, env=environment, check=False)
-    except OSError as error:
-        raise InputError(
-            f"MATLAB 7.3 needs a process of {command[0]!r}, which cannot be started "
-            f"({error.strerror}): save with -v7"
-        ) from None
-    if done.returncode:
-        # The last line is the reason, of ours or of a traceback; a process that was ended has none.
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        ended = done.returncode < 0 or not said
-        raise ValueError("HDF5 cannot follow it" if ended else said[-1])
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        return {name: file[f"array {place}"] for place, name in enumerate(file["names"].tolist())}
 
 
 def writer(version: str) -> Callable[[Path, Mapping[str, NDArray[Any]]], None]:

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import is_file, parse_json, shown_path, whole_file
-from ris_pipeline.data import _mat5, _matlab
+from ris_pipeline.data import _matlab
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -88,8 +88,15 @@ def _joined(arrays: Arrays) -> Arrays:
         for part in (real, imaginary):
             if part.dtype.kind not in "iuf":
                 raise InputError(f"{name} has dtype {part.dtype}: allowed are real numbers")
-        found[stem] = _mat5.joined(real, imaginary)
+        found[stem] = _complex(real, imaginary)
     return {name: value for name, value in found.items() if not _is_part(name, found)}
+
+
+def _complex(real: NDArray[Any], imaginary: NDArray[Any]) -> NDArray[Any]:
+    """One complex array of two real ones; as a sum, an infinity would make its other part NaN."""
+    value = np.empty(real.shape, np.result_type(real, imaginary, np.complex64))
+    value.real, value.imag = real, imaginary
+    return value
 
 
 def _is_part(name: str, arrays: Arrays) -> bool:
@@ -189,7 +196,7 @@ _UNREADABLE_SAFETENSORS = AttributeError, MemoryError, OSError, SafetensorError,
 _READERS: dict[str, tuple[Callable[[Path], Arrays], tuple[type[Exception], ...]]] = {
     ".safetensors": (_read_safetensors, _UNREADABLE_SAFETENSORS),
     ".npz": (_read_npz, _UNREADABLE_NPZ),
-    ".mat": (_matlab.read, _matlab.UNREADABLE),
+    ".mat": (_matlab.read, (OSError, ValueError)),
 }
 _WRITERS: dict[str, Callable[[Path, Mapping[str, NDArray[Any]]], None]] = {
     ".safetensors": _write_safetensors,

@@ -6,8 +6,8 @@ import resource
 import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from safetensors.numpy import save
 
 from ris_pipeline import InputError
 from ris_pipeline.data import read_arrays, read_measurements, write_arrays
-from ris_pipeline.data._mat5 import read as read_mat5
 from ris_pipeline.scene import Received
 
 OWN = measured(jittered_grid())
@@ -209,10 +208,12 @@ ARRAYS: dict[str, np.ndarray] = {
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_version_5_is_read_as_scipy_reads_it(packed: bool) -> None:
+def test_version_5_is_read_as_scipy_reads_it(packed: bool, tmp_path: Path) -> None:
     others = {"cell": np.array([1, "a"], object), "structure": {"a": 1.0}, "word": "plane", "w": ""}
     data = mat5({**ARRAYS, **others}, packed)
-    found, theirs = read_mat5(data), scipy.io.loadmat(io.BytesIO(data))
+    path = tmp_path / "x.mat"
+    path.write_bytes(data)
+    found, theirs = read_arrays(path), scipy.io.loadmat(io.BytesIO(data))
     assert set(found) == {*ARRAYS, "word", "w"}
     assert (str(found["word"]), str(found["w"])) == ("plane", "")
     for name in ARRAYS:
@@ -220,38 +221,20 @@ def test_version_5_is_read_as_scipy_reads_it(packed: bool) -> None:
         assert found[name].dtype == (bool if name == "flags" else theirs[name].dtype)
 
 
-def element(order: str, kind: int, data: bytes) -> bytes:
-    return struct.pack(f"{order}II", kind, len(data)) + data + bytes(-len(data) % 8)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_version_5_of_either_byte_order_and_numbers_stored_small(order: str) -> None:
-    flags = element(order, 6, struct.pack(f"{order}II", 6, 0))
-    shape = element(order, 5, struct.pack(f"{order}2i", 2, 3))
-    name = struct.pack(f"{order}I4s", 1 << 16 | 1, b"x")
-    numbers = element(order, 3, struct.pack(f"{order}6h", -1, 2, 3, 4, 5, 600))
-    head = bytes(124) + struct.pack(f"{order}H", 0x100) + (b"IM" if order == "<" else b"MI")
-    found = read_mat5(head + element(order, 14, flags + shape + name + numbers))
-    assert found["x"].dtype == np.float64
-    assert found["x"].tolist() == [[-1, 3, 5], [2, 4, 600]]
-
-
 @pytest.mark.parametrize("packed", [False, True])
-def test_no_byte_of_a_version_5_file_ends_the_process(packed: bool) -> None:
-    """Every type, size and flag in it with a bit set that it had not, and all of its beginnings."""
-    data = mat5(
-        {"x": np.arange(3.0) + 1j, "word": "plane", "cell": np.array([1.0], object)}, packed
-    )
-    damaged = [data[:end] for end in range(len(data))]
-    for at in range(len(data)):
+def test_no_part_of_a_version_5_file_ends_the_process(packed: bool, tmp_path: Path) -> None:
+    """Beginnings of it, and bytes of types and sizes with a bit set that they had not."""
+    data = mat5({"x": np.arange(3.0) + 1j, "word": "plane"}, packed)
+    damaged = [data[:end] for end in range(0, len(data), len(data) // 6)]
+    for at in range(128, len(data), max(1, (len(data) - 128) // 8)):
         changed = bytearray(data)
         changed[at] ^= 0x40
         damaged.append(bytes(changed))
+    path = tmp_path / "x.mat"
     for one in damaged:
-        try:
-            read_mat5(one)
-        except (ValueError, struct.error, zlib.error, MemoryError):
-            continue
+        path.write_bytes(one)
+        with suppress(InputError):
+            read_arrays(path)
 
 
 def test_half_a_version_4_file(tmp_path: Path) -> None:
@@ -264,16 +247,16 @@ def test_half_a_version_4_file(tmp_path: Path) -> None:
         assert "is no .mat file" in refusal(path)
 
 
-def test_a_process_that_hdf5_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_a_reader_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("h5py")
     path, killed = tmp_path / "x.mat", tmp_path / "killed"
     write_arrays(path, CONTENT, "7.3")
     killed.write_text("#!/bin/sh\nkill -SEGV $$\n")
     killed.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(killed))
-    assert "is no .mat file: HDF5 cannot follow it" in refusal(path)
+    assert "is no .mat file: nobody can follow it" in refusal(path)
     killed.unlink()
-    assert "which cannot be started (No such file or directory): save with -v7" in refusal(path)
+    assert "which cannot be started (No such file or directory): save as .npz" in refusal(path)
 
 
 @pytest.mark.parametrize("name", ["x.mat", "x.npz", "x.safetensors"])
