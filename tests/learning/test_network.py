@@ -219,5 +219,5 @@ def test_the_plain_filter_of_noise_alone_is_near_one(scenes) -> None:
     deviation = scenes.noise_variance.sqrt()[:, None, None, None]
     alone = replace(scenes, snapshots=noise.to(scenes.snapshots) * deviation)
     sector = sector_of(scenes)
-    plain = torch.expm1(make_features(alone, sector).image[:, : sector.depth.numel()])
+    plain = torch.expm1(4 * make_features(alone, sector).image[:, : sector.depth.numel()])
     assert 0.5 < float(plain.mean()) < 2
