@@ -42,9 +42,13 @@ class Progress(_Strict):
 
 
 class Page(_Strict):
-    """The JSON of a checkpoint; settings as `parse_settings` takes them."""
+    """The JSON of a checkpoint; settings as `parse_settings` takes them.
 
-    format: Literal[2] = 2
+    format: 3; up to 2 the network saw its plain filter in the units of the snapshots, so that its
+    weights mean something else.
+    """
+
+    format: Literal[3] = 3
     ris_pipeline: str
     torch: str
     settings: dict[str, Any]
