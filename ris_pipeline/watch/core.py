@@ -220,6 +220,7 @@ class Watch:
 
     def _write_end(self) -> None:
         seen = self._observers
+        seen.close()
         self.journal.write("end", epochs=seen.epochs_done, alarms=len(self.alarms))
 
     def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:

@@ -136,6 +136,7 @@ class Observers:
         loss = total if loss is None else loss
         if self.batches == 0:
             self._start()
+        self._rates.settle()
         self.batches += 1
         block = make_block(self.batches, self._sampling.due(), held, weights, loss)
         self._block, self._open = block, True
@@ -186,7 +187,7 @@ class Observers:
             self._check_values(values)
             self._optimisers.epoch()
             self._parameters.epoch(moved)
-            self._rates.epoch(self.epochs_done + 1)
+            self._rates.epoch(self.epochs_done + 1, len(self._blocks))
             # Each process knows its own losses only.
             if train is not None and self._whole and not distributed():
                 self._books.train(float(train), self._losses(values))
@@ -205,6 +206,10 @@ class Observers:
         self._optimisers.forget_epoch()
         self._blocks, self._whole = [], True
         self._validated_in, self._shown_in = set(), set()
+
+    def close(self) -> None:
+        """The run is over."""
+        self._rates.settle()
 
     # What the hooks call.
 

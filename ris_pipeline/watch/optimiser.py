@@ -7,6 +7,7 @@ steps. A norm is the 2-norm over all gradients of an optimiser.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -90,6 +91,11 @@ class Held:
     def parameters(self) -> list[Tensor]:
         """Of all its groups as they are now: one may be added."""
         return [p for group in self.optimiser.param_groups for p in group["params"]]
+
+    @property
+    def group_rates(self) -> list[tuple[float, ...]]:
+        """The rates at the steps of this epoch, group by group; 0 before a group was added."""
+        return list(zip_longest(*self.rates, fillvalue=0.0))
 
 
 class Optimisers:

@@ -232,6 +232,15 @@ def steps_by_batch(recipe: Recipe) -> None:
     recipe.after_epoch = lambda run: None
 
 
+@bug("schedule-per-epoch", OWN_ORDER)
+def cycle_by_epoch(recipe: Recipe) -> None:
+    """One cycle over all steps, stepped once an epoch."""
+    recipe.make_scheduler = lambda o: torch.optim.lr_scheduler.OneCycleLR(
+        o, recipe.rate, total_steps=recipe.epochs * recipe.train_rows // recipe.size
+    )
+    recipe.watch = {**recipe.watch, "epochs": recipe.epochs}
+
+
 @bug("weights-still")
 def weights_restored(recipe: Recipe) -> None:
     """A head loaded from a checkpoint after every step."""

@@ -1,0 +1,88 @@
+"""More loops of people who never read our pages, into the lists of `watch_outsiders`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.optim import lr_scheduler
+from watch_outsiders import BUGS, RUNS, Loop, Options, Run
+
+from ris_pipeline.watch import Watch
+
+__all__ = ["BUGS", "RUNS", "Run"]
+
+
+# Schedules.
+
+
+def below_the_epoch(make: Callable[[Any], Any], stepped: bool = True, epochs: int = 3) -> Run:
+    """`scheduler.step()` is the last line of the epoch, below `watch.epoch()`."""
+
+    def run(options: Options) -> Watch:
+        loop = Loop(options, epochs=epochs)
+        schedule = make(loop.optimizer)
+        for _ in range(epochs):
+            for x, y in loop.batches():
+                loop.common(x, y)
+            loop.watch.epoch()
+            if stepped:
+                schedule.step()
+        loop.watch.close()
+        return loop.watch
+
+    return run
+
+
+RUNS["cosine below the epoch"] = below_the_epoch(lambda o: lr_scheduler.CosineAnnealingLR(o, 3))
+RUNS["decay below the epoch"] = below_the_epoch(lambda o: lr_scheduler.ExponentialLR(o, 0.9))
+RUNS["decay below the only epoch"] = below_the_epoch(lambda o: lr_scheduler.StepLR(o, 1), epochs=1)
+for _epochs in (1, 2):
+    BUGS[f"schedule never stepped, {_epochs} epochs"] = (
+        ("schedule-not-stepped",),
+        below_the_epoch(lambda o: lr_scheduler.StepLR(o, 2), False, _epochs),
+    )
+
+
+def of_a_length(make: Callable[[Any], Any], by_step: bool = False, epochs: int = 4) -> Run:
+    """A schedule of a length of its own under a stated number of epochs, of 12 steps each."""
+
+    def run(options: Options) -> Watch:
+        loop = Loop({**options, "epochs": epochs}, epochs=epochs)
+        schedule = make(loop.optimizer)
+
+        def batch(x: Tensor, y: Tensor) -> Tensor:
+            loss = loop.common(x, y)
+            if by_step:
+                schedule.step()
+            return loss
+
+        return loop.run(batch, lambda epoch: None if by_step else schedule.step())
+
+    return run
+
+
+RUNS["half a cosine"] = of_a_length(lambda o: lr_scheduler.CosineAnnealingLR(o, 8))
+RUNS["cosine of a longer run"] = of_a_length(lambda o: lr_scheduler.CosineAnnealingLR(o, 100))
+RUNS["a milestone out of reach"] = of_a_length(lambda o: lr_scheduler.MultiStepLR(o, [2, 3, 9]))
+RUNS["one cycle"] = of_a_length(lambda o: lr_scheduler.OneCycleLR(o, 1e-3, 48), by_step=True)
+BUGS["milestones of steps, stepped by the epoch"] = (
+    ("schedule-per-epoch",),
+    of_a_length(lambda o: lr_scheduler.MultiStepLR(o, [30, 42])),
+)
+
+
+def at_the_head_of_an_epoch(options: Options) -> Watch:
+    """Not before the first epoch, and not after the last."""
+    loop = Loop(options)
+    schedule = lr_scheduler.ExponentialLR(loop.optimizer, 0.9)
+    for epoch in range(3):
+        if epoch:
+            schedule.step()
+        for x, y in loop.batches():
+            loop.common(x, y)
+        loop.watch.epoch()
+    loop.watch.close()
+    return loop.watch
+
+
+RUNS["schedule at the head of an epoch"] = at_the_head_of_an_epoch
