@@ -169,8 +169,11 @@ class Parameters:
             self.tell("no-gradient", held.label + said)
 
     def _still(self, held: Held, samples: Mapping[str, Tensor], moved: float) -> None:
+        # A schedule may have set another rate since the last step.
         rates = {
-            id(p): group["lr"] for group in held.optimiser.param_groups for p in group["params"]
+            id(p): max(rates)
+            for group, rates in zip(held.optimiser.param_groups, held.group_rates, strict=False)
+            for p in group["params"]
         }
         still = [
             name

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
-from watch_outsiders import BUGS, RUNS, Loop, Options, Run
+from watch_outsiders import BUGS, RUNS, Loop, Options, Run, healthy, net
 
 from ris_pipeline.watch import Watch
 
@@ -86,3 +87,33 @@ def at_the_head_of_an_epoch(options: Options) -> Watch:
 
 
 RUNS["schedule at the head of an epoch"] = at_the_head_of_an_epoch
+
+
+@healthy
+def head_first(options: Options) -> Watch:
+    """The body rests at rate zero for two epochs, which its owner means."""
+    model = net()
+    groups = [{"params": model[0].parameters()}, {"params": model[3].parameters()}]
+    optimizer = torch.optim.Adam(groups, 1e-3)
+    rates = [lambda epoch: float(epoch >= 2), lambda epoch: 0.9**epoch]
+    schedule = lr_scheduler.LambdaLR(optimizer, rates)
+    loop = Loop({**options, "ignore": ["rate-zero"]}, model, optimizer, epochs=4)
+    return loop.run(after_epoch=lambda epoch: schedule.step())
+
+
+@healthy
+def a_group_added_within_an_epoch(options: Options) -> Watch:
+    model = net()
+    model[0].requires_grad_(False)
+    loop = Loop(options, model, torch.optim.Adam(model[3].parameters(), 1e-3))
+    number = 0
+
+    def batch(x: Tensor, y: Tensor) -> Tensor:
+        nonlocal number
+        number += 1
+        if number == 18:
+            model[0].requires_grad_(True)
+            loop.optimizer.add_param_group({"params": list(model[0].parameters())})
+        return loop.common(x, y)
+
+    return loop.run(batch)
