@@ -171,8 +171,8 @@ class Watch:
             terms: as in `step`.
             weights: as in `step`.
             loss: the sum, where it holds more than the terms.
-            batch: inputs first and targets last, in any nesting; by default the inputs of the
-                model's last forward pass.
+            batch: inputs first and targets last, in any nesting; by default the inputs of all
+                forward passes of the model since the last batch.
             covariance: (..., n, n), or factored, that the terms were computed from.
             k: order of the eigengap; an integer or (...).
             eigenvalues: (..., m) that the loop takes for its largest, descending.

@@ -13,6 +13,7 @@ from ris_pipeline.watch._hooks import (
     Hook,
     after_backward,
     check_terms,
+    has_closure,
     is_dropout,
     make_block,
     mode_layers,
@@ -43,7 +44,7 @@ MOST_BLOCKS = 2**16
 """Batches since the last call of `epoch` that are kept: a loop may never call it."""
 
 MOST_PARTS = 16
-"""Outputs of parts of the model that are kept, the last ones."""
+"""Outputs of parts of the model that are kept, and forward passes of a batch, the last ones."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -83,7 +84,7 @@ class Observers:
         self._whole = True
         self._validated_in: set[bool] = set()
         self._shown_in: set[bool] = set()
-        self._call: Any = None
+        self._calls: list[Any] = []
         self._outputs: list[Tensor] = []
         self._parts: list[Tensor] = []
 
@@ -131,7 +132,7 @@ class Observers:
         spectrum: Spectrum,
     ) -> None:
         """A batch: see `Watch.begin`."""
-        self.end()
+        self._end_block()
         held, total = check_terms(terms)
         loss = total if loss is None else loss
         if self.batches == 0:
@@ -155,6 +156,11 @@ class Observers:
 
     def end(self) -> None:
         """The batch is over, and nothing was raised."""
+        self._end_block()
+        # Forward passes within it, as of a closure, are none of the next one's.
+        self._calls = []
+
+    def _end_block(self) -> None:
         block = self._block
         if block is None or not self._open:
             return
@@ -171,7 +177,7 @@ class Observers:
     def drop(self) -> None:
         """The batch was broken off, or the watch has ended: hold on to nothing."""
         self._drop_block()
-        self._outputs, self._parts, self._call = [], [], None
+        self._outputs, self._parts, self._calls = [], [], []
 
     def validation_batch(self, batch: Any) -> None:
         """See `Watch.validation_batch`."""
@@ -215,7 +221,8 @@ class Observers:
 
     def _before_forward(self, module: nn.Module, arguments: Any, named: Any) -> None:
         if torch.is_grad_enabled():
-            self._call = arguments, named
+            self._calls.append((arguments, named))
+            del self._calls[:-MOST_PARTS]
         else:
             self._see_validation(Marks(marks_of((arguments, named)).inputs))
 
@@ -264,13 +271,13 @@ class Observers:
         with self._sampling.spending():
             if looked:
                 self._optimisers.note_weights(held)
-            if not _closure(arguments, named):
+            if not has_closure(arguments, named):
                 self._optimisers.before_step(held, block, looked)
 
     def _after_step(self, held: Held, optimiser: Any, arguments: Any, named: Any) -> None:
         block = self._block
         with self._sampling.spending():
-            if _closure(arguments, named):
+            if has_closure(arguments, named):
                 self._optimisers.before_step(held, block, block is not None and block.looked)
             self._optimisers.after_step(held)
         if block is not None:
@@ -295,15 +302,16 @@ class Observers:
                 block.handles.append(term.register_hook(Hook(arrived)))
 
     def _see_batch(self, block: Block, batch: Any) -> None:
-        seen = self._call if batch is None else batch
-        self._call = None
+        seen, self._calls = self._calls if batch is None else [batch], []
         # Reading a device waits for it, so what lies there is read on looks only.
-        if seen is None or not (block.looked or on_cpu(seen)):
+        if not seen or not (block.looked or on_cpu(seen)):
             return
-        marks = marks_of(seen)
-        block.rows = len(marks.inputs) or None
-        # The last argument of a forward pass is no target.
-        self._data.train(marks if batch is not None else Marks(marks.inputs))
+        marks = [marks_of(one) for one in seen]
+        block.rows = max(len(one.inputs) for one in marks) or None
+        if batch is None:
+            # The last argument of a forward pass is no target.
+            marks = [Marks(tuple(row for one in marks for row in one.inputs))]
+        self._data.train(marks[0])
         if block.looked:
             self._data.nan(holds_nan(seen))
 
@@ -387,8 +395,3 @@ class Observers:
             epochs = self._options.epochs or self.epochs_done
             figures = float(train), float(validation)
             self._say(lines.epoch_line(self.epochs_done, epochs, *figures))
-
-
-def _closure(arguments: Any, named: Mapping[str, Any]) -> bool:
-    """Whether the gradients come inside the step."""
-    return named.get("closure", arguments[0] if arguments else None) is not None

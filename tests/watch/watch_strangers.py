@@ -117,3 +117,51 @@ def a_group_added_within_an_epoch(options: Options) -> Watch:
         return loop.common(x, y)
 
     return loop.run(batch)
+
+
+# Batches.
+
+
+def fresh_points_and_a_border(border_last: bool) -> Run:
+    """No loader: new points every step, and a border that stays where it is."""
+
+    def run(options: Options) -> Watch:
+        loop = Loop(options)
+        border = torch.zeros(1, 6)
+
+        def batch(x: Tensor, y: Tensor) -> Tensor:
+            edge = None if border_last else loop.model(border)
+            inside = loop.loss(loop.model(x), y)
+            edge = loop.model(border) if edge is None else edge
+            loss = inside + edge.square().mean()
+            loop.optimizer.zero_grad()
+            with loop.watch.step(loss):
+                loss.backward()
+                loop.optimizer.step()
+            return loss
+
+        return loop.run(batch)
+
+    return run
+
+
+def one_pair_again(options: Options) -> Watch:
+    """Two forward passes a step, on the same two batches for ever, and a closure's own."""
+    loop = Loop(options)
+    (first, target), (second, _) = list(loop.batches())[:2]
+
+    def batch(x: Tensor, y: Tensor) -> Tensor:
+        loss = loop.loss(loop.model(first) - loop.model(second), target)
+        loop.optimizer.zero_grad()
+        with loop.watch.step(loss):
+            loss.backward()
+            loop.optimizer.step()
+            loop.model(torch.randn(8, 6))
+        return loss
+
+    return loop.run(batch)
+
+
+RUNS["border last"] = fresh_points_and_a_border(True)
+RUNS["border first"] = fresh_points_and_a_border(False)
+BUGS["one pair again"] = ("same-batch",), one_pair_again
