@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import lr_scheduler
 from watch_outsiders import BUGS, RUNS, Loop, Options, Run, healthy, net
 
@@ -165,3 +165,60 @@ def one_pair_again(options: Options) -> Watch:
 RUNS["border last"] = fresh_points_and_a_border(True)
 RUNS["border first"] = fresh_points_and_a_border(False)
 BUGS["one pair again"] = ("same-batch",), one_pair_again
+
+
+# Terms.
+
+
+class Variational(nn.Module):
+    """The plain autoencoder: one forward pass gives the mean, the variance and the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = net(6, 8), net(4, 6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        drawn = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        return self.decoder(drawn), mean, log_variance
+
+
+def variational(weight: float, annealed: bool = False) -> Run:
+    """The divergence begins at its least and rises to a level of its own."""
+
+    def run(options: Options) -> Watch:
+        model = Variational()
+        x = torch.tanh(torch.randn(120, 2) @ torch.randn(2, 6))
+        optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+        loop = Loop(options, model, optimizer, data=(x, x), epochs=10)
+        number = 0
+
+        def batch(x: Tensor, y: Tensor) -> Tensor:
+            nonlocal number
+            number += 1
+            share = weight * min(1.0, number / 60) if annealed else weight
+            picture, mean, log_variance = model(x)
+            spread = 1 + log_variance - mean**2 - log_variance.exp()
+            terms = {
+                "picture": (picture - x).square().sum(1).mean(),
+                "divergence": -0.5 * spread.sum(1).mean(),
+            }
+            loss = terms["picture"] + share * terms["divergence"]
+            loop.optimizer.zero_grad()
+            with loop.watch.step(terms, {"picture": 1.0, "divergence": share}):
+                loss.backward()
+                loop.optimizer.step()
+            return loss
+
+        for _ in range(10):
+            losses = [batch(x, y).item() for x, y in loop.batches()]
+            loop.watch.epoch(train=sum(losses) / len(losses))
+        loop.watch.close()
+        return loop.watch
+
+    return run
+
+
+RUNS["variational, a fifth"] = variational(0.2)
+RUNS["variational"] = variational(1.0)
+RUNS["variational, annealed"] = variational(1.0, annealed=True)
