@@ -255,8 +255,9 @@ class Watch:
         self._handles.clear()
 
     def _tell(self, name: str, seen: str) -> None:
-        """Raise an alarm, once for each name."""
-        if name in self._ignore or any(alarm.name == name for alarm in self.alarms):
+        """Raise an alarm, once for each name and cause."""
+        raised = {alarm.name for alarm in self.alarms}
+        if name in self._ignore | raised or not raised.isdisjoint(kinds()[name].after):
             return
         alarm = Alarm(name, seen, self._observers.epoch_now, self._observers.batches)
         self.alarms.append(alarm)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ris_pipeline.watch import lines
+from ris_pipeline.watch._held import Held
 from ris_pipeline.watch._hooks import (
     Hook,
     after_backward,
@@ -30,9 +31,10 @@ from ris_pipeline.watch._seen import (
     tensors_in,
 )
 from ris_pipeline.watch.bookkeeping import Bookkeeping, Losses
+from ris_pipeline.watch.clipping import Clipping
 from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of, on_cpu
 from ris_pipeline.watch.journal import Journal
-from ris_pipeline.watch.optimiser import Held, Optimisers
+from ris_pipeline.watch.optimiser import Optimisers
 from ris_pipeline.watch.options import Options
 from ris_pipeline.watch.parameters import Parameters
 from ris_pipeline.watch.rates import Rates
@@ -66,9 +68,9 @@ class Observers:
         self._model, self._options = model, options
         self._sampling, self._journal = sampling, journal
         self._tell, self._say = tell, say
-        names = parameter_names(model)
-        self._optimisers = Optimisers(tell, names, optimisers, options.scaler)
-        self._parameters = Parameters(tell, model, self._optimisers, options.clip)
+        names, clipping = parameter_names(model), Clipping(tell, options.clip)
+        self._optimisers = Optimisers(tell, names, optimisers, options.scaler, clipping)
+        self._parameters = Parameters(tell, model, self._optimisers)
         self._rates = Rates(tell, self._optimisers, options.epochs)
         self._terms = Terms(tell)
         self._spectral = Spectral(tell, options.hinge)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ris_pipeline.watch._held import Held
 from ris_pipeline.watch._seen import EVIDENCE, Tell
-from ris_pipeline.watch.optimiser import Held, Optimisers
+from ris_pipeline.watch.optimiser import Optimisers
 
 COLLAPSED = 1e-3
 """Share of its highest value below which a rate teaches nothing."""

@@ -10,6 +10,7 @@ from measure import run_pair
 from watch_bugs import BUGS
 from watch_healthy import RUNS, recipes
 from watch_loops import LOOPS, every_step
+from watch_recipe import Recipe
 
 from ris_pipeline.watch import Watch, kinds
 
@@ -28,6 +29,20 @@ def test_a_bug_is_named(name: str) -> None:
 
 IN_OURS = [name for name, (_, number, _) in watch_ours.BUGS.items() if number == 1]
 IN_OURS += ["epoch_loss_in_the_step_block in ours"]
+
+
+@pytest.mark.parametrize(
+    ("name", "loop"),
+    [("weight_applied_twice", "plain"), ("skipped_for_ever", "accumulated")],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_one_cause_has_one_alarm(name: str, loop: str) -> None:
+    assert run_pair(name, loop, sampling=every_step()) == [BUGS[name].alarm]
+
+
+def test_a_loss_scale_clipped_to_nothing_is_no_threshold_out_of_reach() -> None:
+    recipe = Recipe(clip_norm=1e-9, watch={"sampling": every_step(), "clip": 1.0})
+    assert [alarm.name for alarm in LOOPS["plain"](recipe).alarms] == ["clip-always-active"]
 
 
 @pytest.mark.parametrize("name", IN_OURS)

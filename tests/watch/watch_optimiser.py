@@ -165,6 +165,23 @@ def clipped_too_late(recipe: Recipe) -> None:
     recipe.clip_norm = 0.1
 
 
+@bug("clip-without-effect", ("plain", "fabric"))
+def clipped_before_backward(recipe: Recipe) -> None:
+    """The clipping above the backward pass, on cleared gradients."""
+    recipe.order = ("clip", "backward", "step", "clear")
+    recipe.clip_norm = 0.1
+    recipe.clear = lambda run: run.optimizer.zero_grad(set_to_none=False)
+    recipe.watch = {**recipe.watch, "clip": 0.1}
+
+
+@bug("clip-without-effect", ("plain", "fabric"))
+def another_model_clipped(recipe: Recipe) -> None:
+    """The parameters of a model that is not trained."""
+    other = Net()
+    recipe.clip = lambda run: nn.utils.clip_grad_norm_(other.parameters(), 0.1)  # type: ignore[assignment, return-value]
+    recipe.watch = {**recipe.watch, "clip": 0.1}
+
+
 @bug("clip-always-active")
 def clipped_to_nothing(recipe: Recipe) -> None:
     """A threshold of 1e-4."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 from watch_outsiders import BUGS, RUNS, Loop, Options, Run, healthy, net
@@ -222,3 +223,116 @@ def variational(weight: float, annealed: bool = False) -> Run:
 RUNS["variational, a fifth"] = variational(0.2)
 RUNS["variational"] = variational(1.0)
 RUNS["variational, annealed"] = variational(1.0, annealed=True)
+
+
+# Clipping, of all that `clip=` may be the threshold of.
+
+THRESHOLD = 0.5
+"""Below the norm over all gradients."""
+
+
+def clipped(clip: Callable[[nn.Module], None]) -> Run:
+    def run(options: Options) -> Watch:
+        loop = Loop(options, clip=THRESHOLD)
+
+        def batch(x: Tensor, y: Tensor) -> Tensor:
+            loss = loop.loss(loop.model(x), y)
+            loop.optimizer.zero_grad()
+            with loop.watch.step(loss):
+                loss.backward()
+                clip(loop.model)
+                loop.optimizer.step()
+            return loss
+
+        return loop.run(batch)
+
+    return run
+
+
+def each(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        nn.utils.clip_grad_norm_(parameter, THRESHOLD)
+
+
+def layers(model: nn.Module) -> None:
+    for layer in model.children():
+        nn.utils.clip_grad_norm_(layer.parameters(), THRESHOLD)
+
+
+def adaptive(model: nn.Module, in_place: bool = True) -> None:
+    """By the size of the weights; most gradients are left as they are."""
+    for p in model.parameters():
+        most = 10 * THRESHOLD * p.detach().norm().clamp(min=1e-3)
+        new = p.grad * (most / p.grad.norm()).clamp(max=1.0)  # type: ignore[union-attr, operator]
+        if in_place:
+            p.grad.copy_(new)  # type: ignore[union-attr]
+        else:
+            p.grad = new
+
+
+RUNS["clipped by value"] = clipped(
+    lambda model: nn.utils.clip_grad_value_(model.parameters(), THRESHOLD)
+)
+RUNS["clipped by parameter"] = clipped(each)
+RUNS["clipped by layer"] = clipped(layers)
+RUNS["clipped in one layer"] = clipped(
+    lambda model: nn.utils.clip_grad_value_(model[0].parameters(), THRESHOLD)  # type: ignore[index]
+)
+RUNS["clipped by the weights"] = clipped(adaptive)
+RUNS["clipped by the weights, into new gradients"] = clipped(lambda model: adaptive(model, False))
+
+
+@healthy
+def clipped_by_hooks(options: Options) -> Watch:
+    """Within the backward pass, entry by entry."""
+    model = net()
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: gradient.clamp(-THRESHOLD, THRESHOLD))
+    return Loop(options, model, clip=THRESHOLD).run()
+
+
+class Clipping(torch.optim.SGD):
+    """Clips within the step, copies of the gradients."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, lr)
+        self.param_groups[0]["max_grad_norm"] = THRESHOLD
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            norm = nn.utils.get_total_norm([p.grad for p in group["params"]])
+            share = (group["max_grad_norm"] / norm).clamp(max=1.0)
+            for parameter in group["params"]:
+                parameter.sub_(group["lr"] * share * parameter.grad)
+
+
+@healthy
+def clipped_by_the_optimiser(options: Options) -> Watch:
+    model = net()
+    return Loop(options, model, Clipping(model.parameters(), 0.1), clip=THRESHOLD).run()
+
+
+@healthy
+def clipped_in_one_of_two(options: Options) -> Watch:
+    """The critic is clipped, the generator is not."""
+    first, second = net(4, 6), net(6, 1)
+    optimizers = [torch.optim.Adam(model.parameters(), 1e-3) for model in (first, second)]
+    watch = Watch(nn.ModuleList([first, second]), optimizers, clip=THRESHOLD, **options)
+    for _ in range(3):
+        for rows in torch.randn(120, 6).split(8):
+            fake = first(torch.randn(len(rows), 4))
+            seen = 10 * (F.softplus(second(fake.detach())) + F.softplus(-second(rows))).mean()
+            optimizers[1].zero_grad()
+            with watch.step({"critic": seen}):
+                seen.backward()
+                nn.utils.clip_grad_norm_(second.parameters(), THRESHOLD)
+                optimizers[1].step()
+            made = 10 * F.softplus(-second(fake)).mean()
+            optimizers[0].zero_grad()
+            with watch.step({"generator": made}):
+                made.backward()
+                optimizers[0].step()
+        watch.epoch()
+    watch.close()
+    return watch
