@@ -22,7 +22,8 @@ class Held:
     left; group: the blocks of the backward passes of this step; norm, left: size and
     state of the gradients when the last backward pass ended; witness: a small parameter that stands
     for all; spent: its gradient when it was used, until the block ends; taken: the same, until the
-    next step; fed: a step of this epoch found gradients.
+    next step; fed: a step of this epoch found gradients; carried: the last block before this epoch,
+    where its gradients are unused; sizes: blocks in each step, other than those of two epochs.
     """
 
     optimiser: Optimizer
@@ -45,6 +46,8 @@ class Held:
     spent: tuple[Tensor, int] | None = None
     taken: tuple[Tensor, int] | None = None
     fed: bool = False
+    carried: int = 0
+    sizes: set[int] = field(default_factory=set)
     before: Tensor | None = None
     clips: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)

@@ -82,9 +82,10 @@ class Optimisers:
         for held in self.held:
             held.fresh = False
             gradient = held.witness.grad if held.witness is not None else None
-            left = gradient is not None and (not block.looked or bool(gradient.any()))
+            close = block.looked or held.carried
+            left = gradient is not None and (not close or bool(gradient.any()))
             if not left:
-                held.group = []
+                held.group, held.carried = [], 0
                 held.clean = True
             elif held.used and (block.looked or _taken_before(held)):
                 held.clean = False
@@ -107,6 +108,8 @@ class Optimisers:
                 continue
             held.pending += 1
             held.epoch_backwards += 1
+            if held.witness is None:
+                _choose_witness(held)
             # Steps that are skipped are seen also by a watch that has spent its time.
             if block.looked or held.pending in (SKIPS + 1, SKIPS + 2):
                 norms = _norms(held.parameters)
@@ -158,6 +161,7 @@ class Optimisers:
             self._order(held, block, empty)
         if looked:
             self._divided(held)
+        self._carried(held)
 
     def _order(self, held: Held, block: Block | None, empty: bool) -> None:
         early = block is not None and "backward" not in block.events
@@ -189,6 +193,19 @@ class Optimisers:
                 f"{held.label}{len(blocks)} losses go into a step, each at full weight",
             )
 
+    def _carried(self, held: Held) -> None:
+        """Gradients of the epoch before, beside those of a whole step."""
+        numbers = {block.number for block in held.group}
+        old = sum(number <= held.carried for number in numbers)
+        if numbers and not old:
+            held.sizes.add(len(numbers))
+        elif old and held.sizes == {len(numbers) - old}:
+            self.tell(
+                "gradients-left-over",
+                f"{held.label}{old} batches of the epoch before go into its first step, beside "
+                f"{len(numbers) - old} as in every other",
+            )
+
     def after_step(self, held: Held) -> None:
         """The optimiser has stepped."""
         held.steps += 1
@@ -201,7 +218,7 @@ class Optimisers:
                 held.fastest = max(held.fastest, held.ratios[-1])
         held.before, held.norm, held.clean = None, None, None
         held.reached, held.used, held.pending = False, True, 0
-        held.group = []
+        held.group, held.carried = [], 0
         _choose_witness(held)
         gradient = held.witness.grad if held.witness is not None else None
         held.taken = None if gradient is None else (gradient, gradient._version)
@@ -227,6 +244,7 @@ class Optimisers:
         self.see_owners()
         self.clipping.epoch(self.held)
         for held in self.held:
+            held.carried = held.group[-1].number if held.group else 0
             held.epochs_without = 0 if held.epoch_steps else held.epochs_without + 1
             if held.epochs_without >= 2 and held.pending >= EVIDENCE:
                 self.tell(

@@ -158,6 +158,12 @@ def not_divided(recipe: Recipe) -> None:
     recipe.divide = lambda loss, group: loss
 
 
+@bug("gradients-left-over", ("accumulated",))
+def remainder_never_stepped(recipe: Recipe) -> None:
+    """Two batches too few for a step, whose gradients wait for the next epoch."""
+    recipe.train_rows, recipe.drop_remainder = 104, True
+
+
 @bug("clip-after-step", ("plain", "fabric"))
 def clipped_too_late(recipe: Recipe) -> None:
     """The clipping below the step."""

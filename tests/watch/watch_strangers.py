@@ -336,3 +336,40 @@ def clipped_in_one_of_two(options: Options) -> Watch:
         watch.epoch()
     watch.close()
     return watch
+
+
+# Accumulation over the end of an epoch of 12 batches.
+
+
+def remainder(how: str, accumulation: int = 5) -> Run:
+    """What becomes of the last batches, too few for a step."""
+
+    def run(options: Options) -> Watch:
+        loop = Loop(options)
+        number = 0
+        for _ in range(4):
+            if how == "cleared":
+                loop.optimizer.zero_grad(set_to_none=False)
+            number = number if how == "carried on" else 0
+            for x, y in loop.batches():
+                number += 1
+                loss = loop.loss(loop.model(x), y)
+                with loop.watch.step(loss):
+                    (loss / accumulation).backward()
+                    if number % accumulation == 0:
+                        loop.optimizer.step()
+                        loop.optimizer.zero_grad()
+            loop.watch.epoch()
+            if how == "stepped below the epoch" and number % accumulation:
+                loop.optimizer.step()
+                loop.optimizer.zero_grad()
+        loop.watch.close()
+        return loop.watch
+
+    return run
+
+
+for _how in ("cleared", "carried on", "stepped below the epoch"):
+    RUNS[f"remainder {_how}"] = remainder(_how)
+for _factor in (5, 7):
+    BUGS[f"remainder of {_factor} left"] = ("gradients-left-over",), remainder("left", _factor)
