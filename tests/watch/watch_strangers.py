@@ -322,7 +322,7 @@ def clipped_in_one_of_two(options: Options) -> Watch:
     for _ in range(3):
         for rows in torch.randn(120, 6).split(8):
             fake = first(torch.randn(len(rows), 4))
-            seen = 10 * (F.softplus(second(fake.detach())) + F.softplus(-second(rows))).mean()
+            seen = 5 * (F.softplus(second(fake.detach())) + F.softplus(-second(rows))).mean()
             optimizers[1].zero_grad()
             with watch.step({"critic": seen}):
                 seen.backward()
