@@ -196,3 +196,8 @@ def as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, Sequence) else [value]
+
+
+def has_closure(arguments: Any, named: Mapping[str, Any]) -> bool:
+    """Whether the gradients come inside a step of these arguments."""
+    return named.get("closure", arguments[0] if arguments else None) is not None

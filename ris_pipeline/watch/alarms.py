@@ -2,7 +2,7 @@
 
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -13,7 +13,7 @@ class Kind:
 
     family: terms, spectral, bookkeeping, optimiser or data; rule: when it is raised, with the
     source of each threshold; why: what is wrong; cause: the likely one; remedy: the smallest thing
-    to try.
+    to try; after: alarms of the same cause, after which it is not raised.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Kind:
     why: str
     cause: str
     remedy: str
+    after: Sequence[str] = ()
 
 
 @functools.cache

@@ -171,8 +171,8 @@ class Watch:
             terms: as in `step`.
             weights: as in `step`.
             loss: the sum, where it holds more than the terms.
-            batch: inputs first and targets last, in any nesting; by default the inputs of the
-                model's last forward pass.
+            batch: inputs first and targets last, in any nesting; by default the inputs of all
+                forward passes of the model since the last batch.
             covariance: (..., n, n), or factored, that the terms were computed from.
             k: order of the eigengap; an integer or (...).
             eigenvalues: (..., m) that the loop takes for its largest, descending.
@@ -220,6 +220,7 @@ class Watch:
 
     def _write_end(self) -> None:
         seen = self._observers
+        seen.close()
         self.journal.write("end", epochs=seen.epochs_done, alarms=len(self.alarms))
 
     def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:
@@ -254,8 +255,9 @@ class Watch:
         self._handles.clear()
 
     def _tell(self, name: str, seen: str) -> None:
-        """Raise an alarm, once for each name."""
-        if name in self._ignore or any(alarm.name == name for alarm in self.alarms):
+        """Raise an alarm, once for each name and cause."""
+        raised = {alarm.name for alarm in self.alarms}
+        if name in self._ignore | raised or not raised.isdisjoint(kinds()[name].after):
             return
         alarm = Alarm(name, seen, self._observers.epoch_now, self._observers.batches)
         self.alarms.append(alarm)

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ris_pipeline.watch import lines
+from ris_pipeline.watch._held import Held
 from ris_pipeline.watch._hooks import (
     Hook,
     after_backward,
     check_terms,
+    has_closure,
     is_dropout,
     make_block,
     mode_layers,
@@ -29,9 +31,10 @@ from ris_pipeline.watch._seen import (
     tensors_in,
 )
 from ris_pipeline.watch.bookkeeping import Bookkeeping, Losses
+from ris_pipeline.watch.clipping import Clipping
 from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of, on_cpu
 from ris_pipeline.watch.journal import Journal
-from ris_pipeline.watch.optimiser import Held, Optimisers
+from ris_pipeline.watch.optimiser import Optimisers
 from ris_pipeline.watch.options import Options
 from ris_pipeline.watch.parameters import Parameters
 from ris_pipeline.watch.rates import Rates
@@ -43,7 +46,7 @@ MOST_BLOCKS = 2**16
 """Batches since the last call of `epoch` that are kept: a loop may never call it."""
 
 MOST_PARTS = 16
-"""Outputs of parts of the model that are kept, the last ones."""
+"""Outputs of parts of the model that are kept, and forward passes of a batch, the last ones."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -65,9 +68,9 @@ class Observers:
         self._model, self._options = model, options
         self._sampling, self._journal = sampling, journal
         self._tell, self._say = tell, say
-        names = parameter_names(model)
-        self._optimisers = Optimisers(tell, names, optimisers, options.scaler)
-        self._parameters = Parameters(tell, model, self._optimisers, options.clip)
+        names, clipping = parameter_names(model), Clipping(tell, options.clip)
+        self._optimisers = Optimisers(tell, names, optimisers, options.scaler, clipping)
+        self._parameters = Parameters(tell, model, self._optimisers)
         self._rates = Rates(tell, self._optimisers, options.epochs)
         self._terms = Terms(tell)
         self._spectral = Spectral(tell, options.hinge)
@@ -83,7 +86,7 @@ class Observers:
         self._whole = True
         self._validated_in: set[bool] = set()
         self._shown_in: set[bool] = set()
-        self._call: Any = None
+        self._calls: list[Any] = []
         self._outputs: list[Tensor] = []
         self._parts: list[Tensor] = []
 
@@ -131,11 +134,12 @@ class Observers:
         spectrum: Spectrum,
     ) -> None:
         """A batch: see `Watch.begin`."""
-        self.end()
+        self._end_block()
         held, total = check_terms(terms)
         loss = total if loss is None else loss
         if self.batches == 0:
             self._start()
+        self._rates.settle()
         self.batches += 1
         block = make_block(self.batches, self._sampling.due(), held, weights, loss)
         self._block, self._open = block, True
@@ -154,6 +158,11 @@ class Observers:
 
     def end(self) -> None:
         """The batch is over, and nothing was raised."""
+        self._end_block()
+        # Forward passes within it, as of a closure, are none of the next one's.
+        self._calls = []
+
+    def _end_block(self) -> None:
         block = self._block
         if block is None or not self._open:
             return
@@ -170,7 +179,7 @@ class Observers:
     def drop(self) -> None:
         """The batch was broken off, or the watch has ended: hold on to nothing."""
         self._drop_block()
-        self._outputs, self._parts, self._call = [], [], None
+        self._outputs, self._parts, self._calls = [], [], []
 
     def validation_batch(self, batch: Any) -> None:
         """See `Watch.validation_batch`."""
@@ -186,7 +195,7 @@ class Observers:
             self._check_values(values)
             self._optimisers.epoch()
             self._parameters.epoch(moved)
-            self._rates.epoch(self.epochs_done + 1)
+            self._rates.epoch(self.epochs_done + 1, len(self._blocks))
             # Each process knows its own losses only.
             if train is not None and self._whole and not distributed():
                 self._books.train(float(train), self._losses(values))
@@ -206,11 +215,16 @@ class Observers:
         self._blocks, self._whole = [], True
         self._validated_in, self._shown_in = set(), set()
 
+    def close(self) -> None:
+        """The run is over."""
+        self._rates.settle()
+
     # What the hooks call.
 
     def _before_forward(self, module: nn.Module, arguments: Any, named: Any) -> None:
         if torch.is_grad_enabled():
-            self._call = arguments, named
+            self._calls.append((arguments, named))
+            del self._calls[:-MOST_PARTS]
         else:
             self._see_validation(Marks(marks_of((arguments, named)).inputs))
 
@@ -259,13 +273,13 @@ class Observers:
         with self._sampling.spending():
             if looked:
                 self._optimisers.note_weights(held)
-            if not _closure(arguments, named):
+            if not has_closure(arguments, named):
                 self._optimisers.before_step(held, block, looked)
 
     def _after_step(self, held: Held, optimiser: Any, arguments: Any, named: Any) -> None:
         block = self._block
         with self._sampling.spending():
-            if _closure(arguments, named):
+            if has_closure(arguments, named):
                 self._optimisers.before_step(held, block, block is not None and block.looked)
             self._optimisers.after_step(held)
         if block is not None:
@@ -290,15 +304,16 @@ class Observers:
                 block.handles.append(term.register_hook(Hook(arrived)))
 
     def _see_batch(self, block: Block, batch: Any) -> None:
-        seen = self._call if batch is None else batch
-        self._call = None
+        seen, self._calls = self._calls if batch is None else [batch], []
         # Reading a device waits for it, so what lies there is read on looks only.
-        if seen is None or not (block.looked or on_cpu(seen)):
+        if not seen or not (block.looked or on_cpu(seen)):
             return
-        marks = marks_of(seen)
-        block.rows = len(marks.inputs) or None
-        # The last argument of a forward pass is no target.
-        self._data.train(marks if batch is not None else Marks(marks.inputs))
+        marks = [marks_of(one) for one in seen]
+        block.rows = max(len(one.inputs) for one in marks) or None
+        if batch is None:
+            # The last argument of a forward pass is no target.
+            marks = [Marks(tuple(row for one in marks for row in one.inputs))]
+        self._data.train(marks[0])
         if block.looked:
             self._data.nan(holds_nan(seen))
 
@@ -382,8 +397,3 @@ class Observers:
             epochs = self._options.epochs or self.epochs_done
             figures = float(train), float(validation)
             self._say(lines.epoch_line(self.epochs_done, epochs, *figures))
-
-
-def _closure(arguments: Any, named: Mapping[str, Any]) -> bool:
-    """Whether the gradients come inside the step."""
-    return named.get("closure", arguments[0] if arguments else None) is not None

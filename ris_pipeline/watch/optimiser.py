@@ -6,25 +6,16 @@ steps. A norm is the 2-norm over all gradients of an optimiser.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ris_pipeline.watch._held import Held
 from ris_pipeline.watch._hooks import scaler_in_memory
 from ris_pipeline.watch._seen import EVIDENCE, Block, Streaks, Tell, listed, sample_of
-
-CLIPPED = 1 - 1e-3
-"""Ratio of norms below which a gradient was shortened; rounding an entry to bfloat16 moves it by
-2^-8, and a norm over many of them by far less."""
-
-CLIP_LOOKS = 10
-"""Looks in which every gradient was shortened."""
-
-TINY_CLIP = 0.1
-"""Shortened to this: an order of magnitude, which no threshold near the usual norm does."""
+from ris_pipeline.watch.clipping import Clipping
 
 SKIPS = 10
 """Halvings after which a loss scale of 65536 is 64."""
@@ -46,52 +37,6 @@ SAMPLE = 64
 """Entries of each parameter by which an update is measured."""
 
 
-@dataclass
-class Held:
-    """One optimiser: its parameters, and what happened since its last step or epoch.
-
-    reached: a backward pass brought gradients since the last step; fresh: the one under way did;
-    used: there was a step since the last backward pass; empty: it found no gradient; clean: None
-    until the first backward pass after a step was looked at, then whether it found no gradients
-    left; group: the blocks of the backward passes of this step; norm, version: of the gradients
-    when the last backward pass ended; witness: a small parameter that stands for all; spent: its
-    gradient when it was used, until the block ends; taken: the same, until the next step; fed: a
-    step of this epoch found gradients.
-    """
-
-    optimiser: Optimizer
-    label: str
-    steps: int = 0
-    epoch_steps: int = 0
-    epochs_without: int = 0
-    pending: int = 0
-    epoch_backwards: int = 0
-    reached: bool = False
-    fresh: bool = False
-    used: bool = False
-    empty: bool = False
-    clean: bool | None = None
-    repeats: int = 0
-    group: list[Block] = field(default_factory=list)
-    norm: float | None = None
-    version: int = 0
-    witness: Tensor | None = None
-    spent: tuple[Tensor, int] | None = None
-    taken: tuple[Tensor, int] | None = None
-    fed: bool = False
-    before: Tensor | None = None
-    clips: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
-    fastest: float = 0.0
-    rates: list[list[float]] = field(default_factory=list)
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Of all its groups as they are now: one may be added."""
-        return [p for group in self.optimiser.param_groups for p in group["params"]]
-
-
 class Optimisers:
     """Raises the alarms of the family `optimiser` that concern single steps."""
 
@@ -100,8 +45,10 @@ class Optimisers:
         tell: Tell,
         names: Mapping[int, str],
         optimisers: Sequence[Optimizer],
-        scaler: Any = None,
+        scaler: Any,
+        clipping: Clipping,
     ) -> None:
+        self.clipping = clipping
         self.tell, self.names, self.scaler = tell, names, scaler
         self._searched = scaler is not None
         self.streaks = Streaks()
@@ -135,9 +82,10 @@ class Optimisers:
         for held in self.held:
             held.fresh = False
             gradient = held.witness.grad if held.witness is not None else None
-            left = gradient is not None and (not block.looked or bool(gradient.any()))
+            close = block.looked or held.carried
+            left = gradient is not None and (not close or bool(gradient.any()))
             if not left:
-                held.group = []
+                held.group, held.carried = [], 0
                 held.clean = True
             elif held.used and (block.looked or _taken_before(held)):
                 held.clean = False
@@ -160,10 +108,12 @@ class Optimisers:
                 continue
             held.pending += 1
             held.epoch_backwards += 1
+            if held.witness is None:
+                _choose_witness(held)
             # Steps that are skipped are seen also by a watch that has spent its time.
             if block.looked or held.pending in (SKIPS + 1, SKIPS + 2):
                 norms = _norms(held.parameters)
-                held.norm, held.version = _total(norms), _version(held)
+                held.norm, held.left = _total(norms), held.state()
                 self._after_backward(held, norms)
 
     def _after_backward(self, held: Held, norms: Mapping[int, float]) -> None:
@@ -202,7 +152,7 @@ class Optimisers:
             at_rest = total == 0 and block is not None and float(block.total) == 0
             held.norms.append(total)
             if not empty and not at_rest:
-                self._clip(held, total)
+                self.clipping.used(held, total, self.loss_scale)
                 for key, norm in norms.items():
                     self.zero[key] = self.zero.get(key, 0) + 1 if norm == 0 else -(10**9)
                 self.alive |= {key for key, norm in norms.items() if norm > ROUNDING * total}
@@ -211,6 +161,7 @@ class Optimisers:
             self._order(held, block, empty)
         if looked:
             self._divided(held)
+        self._carried(held)
 
     def _order(self, held: Held, block: Block | None, empty: bool) -> None:
         early = block is not None and "backward" not in block.events
@@ -242,20 +193,17 @@ class Optimisers:
                 f"{held.label}{len(blocks)} losses go into a step, each at full weight",
             )
 
-    def _clip(self, held: Held, norm: float) -> None:
-        """Compare with the norm when the backward pass ended, if the gradients were changed."""
-        if not held.norm or self.loss_scale is None or _version(held) == held.version:
-            return
-        ratio = norm / held.norm * self.loss_scale
-        if not math.isfinite(ratio):
-            return
-        held.clips.append(ratio)
-        middle = sorted(held.clips)[len(held.clips) // 2]
-        if len(held.clips) >= CLIP_LOOKS and max(held.clips) < CLIPPED and middle < TINY_CLIP:
+    def _carried(self, held: Held) -> None:
+        """Gradients of the epoch before, beside those of a whole step."""
+        numbers = {block.number for block in held.group}
+        old = sum(number <= held.carried for number in numbers)
+        if numbers and not old:
+            held.sizes.add(len(numbers))
+        elif old and held.sizes == {len(numbers) - old}:
             self.tell(
-                "clip-always-active",
-                f"{held.label}all of {len(held.clips)} gradients were shortened, to {middle:.1e} "
-                "in the median",
+                "gradients-left-over",
+                f"{held.label}{old} batches of the epoch before go into its first step, beside "
+                f"{len(numbers) - old} as in every other",
             )
 
     def after_step(self, held: Held) -> None:
@@ -270,7 +218,7 @@ class Optimisers:
                 held.fastest = max(held.fastest, held.ratios[-1])
         held.before, held.norm, held.clean = None, None, None
         held.reached, held.used, held.pending = False, True, 0
-        held.group = []
+        held.group, held.carried = [], 0
         _choose_witness(held)
         gradient = held.witness.grad if held.witness is not None else None
         held.taken = None if gradient is None else (gradient, gradient._version)
@@ -294,7 +242,9 @@ class Optimisers:
     def epoch(self) -> None:
         """At the end of an epoch."""
         self.see_owners()
+        self.clipping.epoch(self.held)
         for held in self.held:
+            held.carried = held.group[-1].number if held.group else 0
             held.epochs_without = 0 if held.epoch_steps else held.epochs_without + 1
             if held.epochs_without >= 2 and held.pending >= EVIDENCE:
                 self.tell(
@@ -349,8 +299,3 @@ def _taken_before(held: Held) -> bool:
     if held.taken is None or gradient is None:
         return False
     return gradient is held.taken[0] and gradient._version == held.taken[1]
-
-
-def _version(held: Held) -> int:
-    """Counts the changes in place of all gradients: clipping and unscaling are such."""
-    return sum(p.grad._version for p in held.parameters if p.grad is not None)

@@ -24,8 +24,9 @@ def render() -> str:
         for kind in entries:
             cause = kind.cause[:1].upper() + kind.cause[1:]
             remedy = kind.remedy[:1].upper() + kind.remedy[1:]
+            after = f" Not after {', '.join(kind.after)}." if kind.after else ""
             parts.append(
-                f"## {kind.name}\n\n{kind.why}\n\n- **When.** {kind.rule}\n"
+                f"## {kind.name}\n\n{kind.why}\n\n- **When.** {kind.rule}{after}\n"
                 f"- **Likely cause.** {cause}\n- **Try first.** {remedy}\n"
             )
     return "\n".join(parts)

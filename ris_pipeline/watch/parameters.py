@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ris_pipeline.watch._held import Held
 from ris_pipeline.watch._seen import EVIDENCE, MOVED, Tell, listed, sample_of, samples_of
-from ris_pipeline.watch.optimiser import Held, Optimisers
+from ris_pipeline.watch.optimiser import Optimisers
 
 RATIO_RANGE = (1e-7, 0.1)
 """Of |update| / |weights|: the rounding of float32, 2^-24, and a tenth of the weights a step."""
@@ -20,9 +21,6 @@ from the eleventh step on."""
 GROWN = 10.0
 """Times the weights' start, from which a start of any use has been thrown away."""
 
-FAR_FROM_CLIP = 1e-3
-"""Norm over the clipping threshold that is never exceeded."""
-
 SAMPLE = 256
 """Entries of a parameter by which it is seen to move."""
 
@@ -31,21 +29,14 @@ FEW = 8
 
 
 class Parameters:
-    """Raises the alarms of the family `optimiser` that concern whole epochs.
+    """Raises the alarms of the family `optimiser` that concern whole epochs."""
 
-    Args:
-        clip: threshold of the clipping, where known.
-    """
-
-    def __init__(
-        self, tell: Tell, model: nn.Module, optimisers: Optimisers, clip: float | None
-    ) -> None:
-        self.tell, self.model, self.optimisers, self.clip = tell, model, optimisers, clip
+    def __init__(self, tell: Tell, model: nn.Module, optimisers: Optimisers) -> None:
+        self.tell, self.model, self.optimisers = tell, model, optimisers
         self.named = dict(model.named_parameters())
         self.live = {name for name, p in self.named.items() if p.requires_grad}
         self.samples = self.initial = self._samples()
         self.first = self._size()
-        self.clipped: list[float] = []
         self.due: set[int] = set()
         self.few = {n: p for n, p in self.named.items() if p.numel() < FEW}
         self.seen: Mapping[str, Tensor] = {}
@@ -91,7 +82,6 @@ class Parameters:
                 self._starved(held)
                 self._still(held, samples, moved)
                 self._ratio(held)
-            self._far_from_clip(held)
         self.samples = samples
         self.due = self._due()
         self.moving = set()
@@ -169,8 +159,11 @@ class Parameters:
             self.tell("no-gradient", held.label + said)
 
     def _still(self, held: Held, samples: Mapping[str, Tensor], moved: float) -> None:
+        # A schedule may have set another rate since the last step.
         rates = {
-            id(p): group["lr"] for group in held.optimiser.param_groups for p in group["params"]
+            id(p): max(rates)
+            for group, rates in zip(held.optimiser.param_groups, held.group_rates, strict=False)
+            for p in group["params"]
         }
         still = [
             name
@@ -199,15 +192,6 @@ class Parameters:
         if len(ratios) == RATIO_LOOKS and moving and beyond:
             middle = sorted(ratios)[RATIO_LOOKS // 2]
             self.tell("update-ratio", f"{held.label}|update| / |weights| is {middle:.1e}")
-
-    def _far_from_clip(self, held: Held) -> None:
-        if self.clip is None or not held.norms:
-            return
-        self.clipped.append(max(held.norms) / self.clip)
-        if len(self.clipped) >= 2 * len(self.optimisers.held):
-            most = max(self.clipped)
-            if most < FAR_FROM_CLIP:
-                self.tell("clip-never-active", f"the largest gradient is {most:.1e} of {self.clip}")
 
 
 def _sampled_gradient(parameter: Tensor) -> bool:

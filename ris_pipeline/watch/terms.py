@@ -22,8 +22,9 @@ OPPOSES = 2.8
 8 looks of 8, or 34 of 48."""
 
 YIELDS = 0.1
-"""Share of a term's stated weight up to which all others are regularisers, meant to yield to it: an
-entropy bonus, a divergence from a prior."""
+"""Share of a term's stated weight, or of its weighted value at the first look, up to which all
+others are regularisers, meant to yield to it: an entropy bonus, a divergence from a prior. By the
+value they begin at their least and rise to a level of their own, while this one does not."""
 
 KEPT = 512
 """Looks at a term that are kept."""
@@ -43,16 +44,32 @@ class _History:
 
 @dataclass
 class _Standing:
-    """Of one term at one output: how it stood to the others there, look by look."""
+    """Of one term at one output: how it stood to the others there, look by look.
+
+    own, others: weighted values; light: the others began light, by their values.
+    """
 
     uphill: list[bool] = field(default_factory=list)
     cosines: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+    light: bool = False
+
+    def value(self, own: float, others: float) -> None:
+        """Enter the values of a look."""
+        if not self.own:
+            self.light = abs(others) <= YIELDS * own
+        self.own.append(own)
+        self.others.append(others)
+
+    def yields(self) -> bool:
+        """Whether the others are meant to yield, by the values."""
+        return self.light and not _falls([-value for value in self.own], OPPOSES)
 
     def forget(self) -> None:
         """Keep the last `KEPT` looks."""
-        for values in (self.uphill, self.cosines, self.shares, self.others):
+        for values in (self.uphill, self.cosines, self.shares, self.own, self.others):
             del values[:-KEPT]
 
 
@@ -195,8 +212,8 @@ class Terms:
             standing.shares.append(float(vector.norm()) / size if size else 0.0)
             standing.cosines.append(cosine)
             standing.uphill.append(float(total @ others) < 0)
-            rest = (coefficients[n] / scale * block.values[n].item() for n in weighted if n != name)
-            standing.others.append(sum(rest))
+            parts = {n: coefficients[n] / scale * block.values[n].item() for n in weighted}
+            standing.value(parts[name], sum(parts.values()) - parts[name])
             standing.forget()
             heaviest = max(abs(block.weight(n)) for n in weighted if n != name)
             self._judge(name, standing, heaviest <= YIELDS * abs(block.weight(name)))
@@ -205,7 +222,7 @@ class Terms:
         looks = len(standing.uphill)
         surplus = sum(standing.uphill) - looks / 2
         uphill = looks >= LOOKS and surplus >= OPPOSES * (looks / 4) ** 0.5
-        if uphill and not yields and not _falls(standing.others):
+        if uphill and not (yields or standing.yields() or _falls(standing.others)):
             cosine = sorted(standing.cosines)[looks // 2]
             share = sorted(standing.shares)[looks // 2]
             self.tell(
@@ -225,9 +242,9 @@ def _flat(gradient: Tensor) -> Tensor:
     return real.detach().reshape(-1).to("cpu", torch.float64)
 
 
-def _falls(values: Sequence[float]) -> bool:
-    """Whether the second half is below the first, by more than a standard error of their means."""
+def _falls(values: Sequence[float], errors: float = 1.0) -> bool:
+    """Whether the second half is below the first, by more standard errors of their means."""
     half = len(values) // 2
     first, last = torch.tensor(values[:half]), torch.tensor(values[-half:])
     error = float((first.var() + last.var()) / half) ** 0.5
-    return float(first.mean() - last.mean()) > error
+    return float(first.mean() - last.mean()) > errors * error

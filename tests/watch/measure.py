@@ -11,7 +11,7 @@ import warnings
 
 import torch
 import watch_ours
-import watch_outsiders
+import watch_strangers
 from watch_bugs import BUGS
 from watch_healthy import RUNS, recipes
 from watch_loops import LOOPS, every_step
@@ -70,18 +70,18 @@ def outsiders(seeds: int) -> None:
     for seed in range(seeds):
         for given in every:
             options = {"log": lambda line: None, **given}
-            for name, run in watch_outsiders.RUNS.items():
+            for name, run in watch_strangers.RUNS.items():
                 torch.manual_seed(seed)
                 wrong += judge(name, run(options))
-            for name, (alarms, run) in watch_outsiders.BUGS.items():
+            for name, (alarms, run) in watch_strangers.BUGS.items():
                 torch.manual_seed(seed)
                 found = {alarm.name for alarm in run(options).alarms}
                 named += bool(found & set(alarms))
                 if not found & set(alarms):
                     say(f"MISSED {name}: {alarms} in {found}")
     count = seeds * len(every)
-    say(f"{count * len(watch_outsiders.RUNS)} healthy runs, {wrong} with an alarm")
-    say(f"{named} of {count * len(watch_outsiders.BUGS)} runs with a bug named")
+    say(f"{count * len(watch_strangers.RUNS)} healthy runs, {wrong} with an alarm")
+    say(f"{named} of {count * len(watch_strangers.BUGS)} runs with a bug named")
 
 
 def ours() -> None:

@@ -158,11 +158,34 @@ def not_divided(recipe: Recipe) -> None:
     recipe.divide = lambda loss, group: loss
 
 
+@bug("gradients-left-over", ("accumulated",))
+def remainder_never_stepped(recipe: Recipe) -> None:
+    """Two batches too few for a step, whose gradients wait for the next epoch."""
+    recipe.train_rows, recipe.drop_remainder = 104, True
+
+
 @bug("clip-after-step", ("plain", "fabric"))
 def clipped_too_late(recipe: Recipe) -> None:
     """The clipping below the step."""
     recipe.order = ("backward", "step", "clip", "clear")
     recipe.clip_norm = 0.1
+
+
+@bug("clip-without-effect", ("plain", "fabric"))
+def clipped_before_backward(recipe: Recipe) -> None:
+    """The clipping above the backward pass, on cleared gradients."""
+    recipe.order = ("clip", "backward", "step", "clear")
+    recipe.clip_norm = 0.1
+    recipe.clear = lambda run: run.optimizer.zero_grad(set_to_none=False)
+    recipe.watch = {**recipe.watch, "clip": 0.1}
+
+
+@bug("clip-without-effect", ("plain", "fabric"))
+def another_model_clipped(recipe: Recipe) -> None:
+    """The parameters of a model that is not trained."""
+    other = Net()
+    recipe.clip = lambda run: nn.utils.clip_grad_norm_(other.parameters(), 0.1)  # type: ignore[assignment, return-value]
+    recipe.watch = {**recipe.watch, "clip": 0.1}
 
 
 @bug("clip-always-active")
@@ -230,6 +253,15 @@ def steps_by_batch(recipe: Recipe) -> None:
     recipe.say_scheduler = True
     recipe.after_batch = lambda run: quietly(run.scheduler.step)
     recipe.after_epoch = lambda run: None
+
+
+@bug("schedule-per-epoch", OWN_ORDER)
+def cycle_by_epoch(recipe: Recipe) -> None:
+    """One cycle over all steps, stepped once an epoch."""
+    recipe.make_scheduler = lambda o: torch.optim.lr_scheduler.OneCycleLR(
+        o, recipe.rate, total_steps=recipe.epochs * recipe.train_rows // recipe.size
+    )
+    recipe.watch = {**recipe.watch, "epochs": recipe.epochs}
 
 
 @bug("weights-still")
