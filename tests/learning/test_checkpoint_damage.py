@@ -103,7 +103,8 @@ WEIGHT = "weights/heads.0.1.bias"
 
 DAMAGE = {
     "page a list": lambda page, arrays: page.clear(),
-    "other format": page_with(format=3),
+    "older format": page_with(format=2),
+    "other format": page_with(format=4),
     "no settings": lambda page, arrays: page.pop("settings"),
     "settings a number": page_with(settings=7),
     "setting unknown": lambda page, arrays: page["settings"].update(other=1),
