@@ -133,6 +133,13 @@ def check_finite(name: str, value: Tensor) -> None:
         )
 
 
+def check_positive(name: str, value: Tensor) -> None:
+    """Raise `InputError` unless every entry is finite and above zero."""
+    check_finite(name, value)
+    if bool((value <= 0).any()):
+        raise InputError(f"{name} holds {float(value.min())}: allowed are positive numbers")
+
+
 def check_indices(name: str, value: Any) -> Tensor:
     """The value as int64; raise `InputError` unless it is a tensor of integers with one axis."""
     check_tensor(name, value)

@@ -40,14 +40,10 @@ from scipy.special import betainc
 from torch import Tensor
 
 from ris_pipeline.config import Wavefront
-from ris_pipeline.localization.coordinates import (
-    Domain,
-    distance_by_inverse,
-    free_coordinates,
-)
+from ris_pipeline.localization.coordinates import Domain, free_coordinates
+from ris_pipeline.localization.measurement.columns import waves_by_inverse
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import Panel
-from ris_pipeline.scene.array import waves_and_slopes
 
 _NODES_A_CELL = 3.0
 """Nodes of the integrals in a resolution cell; at 2 and at 4 the sizes differ by 1 %."""
@@ -110,10 +106,8 @@ def _axis(domain: Domain, i: int, count: int) -> Tensor:
 
 def _columns(panel: Panel, wavefront: Wavefront, nodes: Float[Tensor, "g 3"]) -> Tensor:
     """a and its three derivatives at every node, (N, G, 4)."""
-    azimuth, elevation, inverse = nodes.unbind(-1)
-    a, da = waves_and_slopes(panel, azimuth, elevation, 1 / inverse, wavefront)
-    by_inverse = da * distance_by_inverse(nodes)[..., None]
-    return torch.cat((a[:, None], by_inverse), dim=1).movedim(2, 0)
+    a, da = waves_by_inverse(panel, wavefront, nodes)
+    return torch.cat((a[:, None], da), dim=1).movedim(2, 0)
 
 
 def _parts(nodes: Float[Tensor, "g 3"]) -> tuple[Tensor, ...]:

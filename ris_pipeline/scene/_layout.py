@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import Array, to_tensor
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_finite
+from ris_pipeline._validation import check_finite, check_positive
 
 Lengths = Sequence[int | None]
 
@@ -133,7 +133,5 @@ def _noise(value: Array | float | None, snapshots: Tensor) -> Tensor | None:
         )
     # Of wide whole numbers torch knows neither sums nor an order.
     given = given if given.is_floating_point() else given.double()
-    check_finite("noise_variance", given)
-    if bool((given <= 0).any()):
-        raise InputError(f"noise_variance holds {float(given.min())}: allowed are positive numbers")
+    check_positive("noise_variance", given)
     return given.to(snapshots.device, real).expand(scenes).clone()

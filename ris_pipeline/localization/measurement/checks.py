@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._validation import check_complex, check_finite, check_range, check_shape
+from ris_pipeline._validation import (
+    check_complex,
+    check_finite,
+    check_positive,
+    check_range,
+    check_shape,
+)
 from ris_pipeline.scene import Received, SceneBatch
 
 _ROUNDING = 1e-6
@@ -75,9 +81,7 @@ def check_truth(scenes: SceneBatch) -> None:
     """Raise `InputError` unless the noise variance and the sources are those of the scenes."""
     noise, sources = scenes.noise_variance, scenes.sources
     check_shape("noise_variance", noise, (scenes.size,))
-    check_finite("noise_variance", noise)
-    if bool((noise <= 0).any()):
-        raise InputError(f"noise_variance holds {float(noise.min())}: allowed are positive numbers")
+    check_positive("noise_variance", noise)
     for name in ("azimuth", "elevation", "distance", "gains"):
         check_shape(f"sources.{name}", getattr(sources, name), (scenes.size, None))
     check_range("sources.count", sources.count, 0, sources.gains.shape[1])

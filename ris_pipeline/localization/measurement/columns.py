@@ -4,8 +4,10 @@ import torch
 from jaxtyping import Bool, Complex, Float, Shaped
 from torch import Tensor
 
+from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.coordinates import distance_by_inverse
 from ris_pipeline.localization.measurement.statistics import Measurement
+from ris_pipeline.scene import Panel
 from ris_pipeline.scene.array import waves, waves_and_slopes
 
 COORDINATES = 3
@@ -33,6 +35,15 @@ def source_columns(
     return (a * active[..., None]).mT
 
 
+def waves_by_inverse(
+    panel: Panel, wavefront: Wavefront, parameters: Float[Tensor, "*batch 3"]
+) -> tuple[Complex[Tensor, "*batch n"], Complex[Tensor, "*batch 3 n"]]:
+    """a, and its derivatives by azimuth, elevation and inverse distance."""
+    azimuth, elevation, inverse = parameters.unbind(-1)
+    a, da = waves_and_slopes(panel, azimuth, elevation, 1 / inverse, wavefront)
+    return a, da * distance_by_inverse(parameters)[..., None]
+
+
 def model_columns(
     measurement: Measurement, parameters: Float[Tensor, "b k 3"], active: Bool[Tensor, "b k"]
 ) -> Complex[Tensor, "b n c"]:
@@ -40,11 +51,7 @@ def model_columns(
 
     Columns of inactive slots are zero.
     """
-    azimuth, elevation, inverse = parameters.unbind(-1)
-    a, da = waves_and_slopes(
-        measurement.panel, azimuth, elevation, 1 / inverse, measurement.wavefront
-    )
-    by_inverse = da * distance_by_inverse(parameters)[..., None]
-    columns = torch.cat((a, by_inverse.flatten(1, 2)), dim=1)
+    a, da = waves_by_inverse(measurement.panel, measurement.wavefront, parameters)
+    columns = torch.cat((a, da.flatten(1, 2)), dim=1)
     mask = torch.cat((active, of_source(active)), dim=1)
     return (columns * mask[..., None]).mT
