@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._replay import recording
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -28,8 +29,8 @@ def transformed(value: Tensor) -> bool:
 
 def numbers(value: Tensor) -> Tensor | None:
     """The numbers behind every transform of torch.func, all that a `vmap` maps over; None while a
-    compiler traces, where there are none."""
-    if torch.compiler.is_compiling():
+    compiler traces or a graph is recorded, where there are none."""
+    if torch.compiler.is_compiling() or recording():
         return None
     while torch._C._functorch.is_functorch_wrapped_tensor(value):
         value = torch._C._functorch.get_unwrapped(value)

@@ -15,6 +15,7 @@ ROOMS = (
     "_laws",
     "_verified",
     "_sealed",
+    "_replay",
     "_validation",
     "_arrays",
     "_tables",

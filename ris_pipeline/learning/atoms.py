@@ -29,6 +29,7 @@ from ris_pipeline.config import Wavefront
 from ris_pipeline.learning.features import Features, as_image, principal_snapshot
 from ris_pipeline.learning.losses import Prediction
 from ris_pipeline.learning.sector import Sector
+from ris_pipeline.localization.cholesky import solve_factored
 from ris_pipeline.scene import Panel, steering_derivatives, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -131,7 +132,7 @@ def _posterior(atoms: Atoms, features: Features) -> tuple[Tensor, Tensor, Tensor
     # It exists wherever the entries are finite, and NaN goes on to the answer of that scene.
     factor = torch.linalg.cholesky_ex(0.5 * (inner + inner.mH) + eye).L
     seen = data.correlate(a) * (root / noise)
-    x = torch.cholesky_solve(seen[..., None], factor)[..., 0] * root
+    x = solve_factored(seen[..., None], factor)[..., 0] * root
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
     return x, inverse * root.square(), data.matched - (image @ x[..., None])[..., 0]
 
@@ -154,7 +155,7 @@ def _newton_steps(
     down = torch.einsum("bqin,btn,btq->bqi", slopes.conj(), residual, x.conj()).real
     eye = torch.eye(3, dtype=curve.dtype, device=curve.device)
     factor = torch.linalg.cholesky_ex(0.5 * (curve + curve.mT) + eye).L
-    step = torch.cholesky_solve(down[..., None] / features.noise[:, None, None, None], factor)
+    step = solve_factored(down[..., None] / features.noise[:, None, None, None], factor)
     deviation = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
     return step[..., 0].mT, deviation.mT
 

@@ -25,6 +25,17 @@ def regular_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(regular[..., None, None], factor, eye), regular
 
 
+def solve_factored(right: Tensor, factor: Tensor) -> Tensor:
+    """`(L L^H)^-1 X`, (..., n, m).
+
+    By two triangular systems on a GPU, where MAGMA's solver allocates memory and waits.
+    """
+    if factor.device.type == "cpu":
+        return torch.cholesky_solve(right, factor)
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mH, half, upper=True)
+
+
 def unit_diagonal(
     matrix: Float[Tensor, "*batch d d"],
     free: Bool[Tensor, "*#batch d"] | None = None,

@@ -10,15 +10,16 @@ Source: K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for Non-Linear Least Squ
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline._replay import Recordings
+from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored, unit_diagonal
 from ris_pipeline.localization.coordinates import Domain
 
 _FIRST_DAMPING = 1e-2
@@ -26,6 +27,9 @@ _DAMPING_LIMIT = 1e12
 _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that
 move costs as much as a step."""
+_SIZES = (16, 64, 256, 1024, 4096)
+"""Numbers of scenes that a step is recorded for: on a GPU it takes as long for one as for some
+hundred."""
 
 Expanded = TypeVar("Expanded", bound="Expansion")
 
@@ -51,6 +55,15 @@ class Expansion:
             return torch.where(mask, mine, theirs)
 
         return type(self)(**{f.name: pick(f.name) for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Expanded]") -> Expanded:
+        """Those of all parts of a batch, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [f.name for f in fields(parts[0])]
+        whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        return type(parts[0])(**whole)
 
     def put(self: Expanded, index: Tensor, part: Expanded) -> None:
         """Write the scenes `index`, in place."""
@@ -79,7 +92,7 @@ def _solve(unit: Tensor, damping: Tensor, score: Tensor) -> Float[Tensor, "two *
     damped = unit.expand(2, *unit.shape).clone()
     damped.diagonal(dim1=-2, dim2=-1).add_(damping[..., None])
     factor, regular = regular_cholesky(damped)
-    step = torch.cholesky_solve(score.expand(2, *score.shape)[..., None], factor)[..., 0]
+    step = solve_factored(score.expand(2, *score.shape)[..., None], factor)[..., 0]
     return step.where(regular[..., None], torch.zeros_like(step))
 
 
@@ -160,6 +173,17 @@ class _Moving(Generic[Expanded]):
     growth: Tensor
     reached: Tensor
 
+    @classmethod
+    def start(
+        cls, objective: Objective[Expanded], place: Tensor, expansion: Expanded, rules: Rules
+    ) -> "_Moving[Expanded]":
+        """All scenes, none of which has moved."""
+        damping = torch.full_like(expansion.objective, _FIRST_DAMPING)
+        growth = torch.full_like(damping, rules.heavier[0])
+        reached = torch.zeros_like(damping, dtype=torch.bool)
+        scenes = torch.arange(place.shape[0], device=place.device)
+        return cls(scenes, objective, place, expansion, damping, growth, reached)
+
     def take(self, keep: Tensor) -> "_Moving[Expanded]":
         return _Moving(
             self.index[keep],
@@ -170,6 +194,18 @@ class _Moving(Generic[Expanded]):
             self.growth[keep],
             self.reached[keep],
         )
+
+
+class _Ended(Generic[Expanded]):
+    """Where every scene is, those that have left too."""
+
+    def __init__(self, moving: _Moving[Expanded]) -> None:
+        self.place, self.reached = moving.place.clone(), moving.reached.clone()
+        self.expansion = moving.expansion.map(torch.clone)
+
+    def store(self, moving: _Moving[Expanded]) -> None:
+        self.place[moving.index], self.reached[moving.index] = moving.place, moving.reached
+        self.expansion.put(moving.index, moving.expansion)
 
 
 def _held(place: Tensor, score: Tensor, box: Domain, fixed: Tensor) -> Bool[Tensor, "*batch d"]:
@@ -183,43 +219,123 @@ def minimise(
     box: Domain,
     fixed: Bool[Tensor, " d"],
     rules: Rules,
+    recordings: Recordings | None = None,
 ) -> Minimum[Expanded]:
     """The minimum of f next to each start, inside a box.
 
     Args:
         box: lower and upper (D,).
         fixed: coordinates that do not move.
+        recordings: replay the steps as a whole, see `_walk_replayed`.
     """
     place = torch.clamp(start, box.lower, box.upper)
-    expansion = objective.expand(place)
-    damping = torch.full_like(expansion.objective, _FIRST_DAMPING)
-    reached = torch.zeros_like(damping, dtype=torch.bool)
-    scenes = torch.arange(place.shape[0], device=place.device)
-    growth = torch.full_like(damping, rules.heavier[0])
-    moving = _Moving(scenes, objective, place, expansion, damping, growth, reached)
-    place, expansion, reached = place.clone(), expansion.map(torch.clone), reached.clone()
+    if recordings is None:
+        moving = _Moving.start(objective, place, objective.expand(place), rules)
+        ended = _Ended(moving)
+        _walk(moving, ended, box, fixed, rules)
+    else:
+        with recordings.alone:
+            moving = _Moving.start(objective, place, _expanded(objective, place, recordings), rules)
+            ended = _Ended(moving)
+            for some in moving.index.split(_SIZES[-1]):
+                _walk_replayed(moving.take(some), ended, box, fixed, rules, recordings)
+    held = _held(ended.place, ended.expansion.score, box, fixed)
+    return Minimum(ended.place, ended.expansion, held, ended.reached)
 
-    def store() -> None:
-        place[moving.index], reached[moving.index] = moving.place, moving.reached
-        expansion.put(moving.index, moving.expansion)
 
+def _walk(
+    moving: _Moving[Expanded], ended: _Ended[Expanded], box: Domain, fixed: Tensor, rules: Rules
+) -> None:
     for _ in range(rules.most_steps):
-        near = moving.reached
-        held = _held(moving.place, moving.expansion.score, box, fixed)
-        slope = slope_of(moving.expansion, held, moving.damping)
-        found = near | moving.objective.reached(moving.expansion, slope)
-        going = ~(near if rules.finish else found) & (moving.damping < _DAMPING_LIMIT)
-        moving.reached = found
+        near, slope, going = _judge(moving, box, fixed, rules)
         kept = torch.nonzero(going)[:, 0]
         if kept.numel() <= _STAYING * going.numel():
-            store()
+            ended.store(moving)
             moving, slope, near = moving.take(kept), _taken(slope, kept), near[kept]
         if moving.index.numel() == 0:
             break
         _advance(moving, slope, box, near, rules)
-    store()
-    held = _held(place, expansion.score, box, fixed)
-    return Minimum(place, expansion, held, reached)
+    ended.store(moving)
+
+
+def _walk_replayed(
+    moving: _Moving[Expanded],
+    ended: _Ended[Expanded],
+    box: Domain,
+    fixed: Tensor,
+    rules: Rules,
+    recordings: Recordings,
+) -> None:
+    """The same by replays of one recorded step: their number of scenes is one of `_SIZES`, filled
+    up with copies of the last, and those that have left stay until a smaller size holds the
+    rest."""
+    steps = 0
+    while (count := moving.index.numel()) > 0:
+        size = _size(count)
+        real = torch.arange(size, device=moving.index.device) < count
+        step = recordings.of(_step, moving.take(_filled(count, real)), real, box, fixed, rules)
+        left = size
+        while left and _size(left) == size and steps < rules.most_steps:
+            going, number = step.run()
+            left, steps = int(number), steps + 1
+        held: _Moving[Expanded] = step.inputs[0]
+        ended.store(held.take(torch.arange(count, device=real.device)))
+        if steps == rules.most_steps:
+            break
+        moving = held.take(torch.nonzero(going)[:, 0])
+
+
+def _size(count: int) -> int:
+    """The least of `_SIZES` that holds so many."""
+    return next(size for size in _SIZES if count <= size)
+
+
+def _filled(count: int, real: Tensor) -> Tensor:
+    return torch.arange(real.shape[0], device=real.device).clamp_max(count - 1)
+
+
+def _expanded(objective: Objective[Expanded], place: Tensor, recordings: Recordings) -> Expanded:
+    """`objective.expand`, replayed."""
+    scenes, parts = torch.arange(place.shape[0], device=place.device), []
+    for some in scenes.split(_SIZES[-1]):
+        count = some.numel()
+        real = torch.arange(_size(count), device=place.device) < count
+        filled = some[_filled(count, real)]
+        expand = recordings.of(_expand, objective.take(filled), place[filled])
+        parts.append(expand.run().map(lambda value, count=count: value[:count].clone()))
+    return Expansion.joined(parts)
+
+
+def _expand(objective: Objective[Expanded], place: Tensor) -> Expanded:
+    return objective.expand(place)
+
+
+def _step(
+    moving: _Moving[Expanded], real: Tensor, box: Domain, fixed: Tensor, rules: Rules
+) -> tuple[Bool[Tensor, " b"], Tensor]:
+    """One step in place; which scenes took it, and how many."""
+    new = replace(moving)
+    near, slope, going = _judge(new, box, fixed, rules)
+    going = going & real
+    _advance(new, slope, box, near, rules, going)
+    for name in ("place", "damping", "growth", "reached"):
+        getattr(moving, name).copy_(getattr(new, name))
+    for field in fields(new.expansion):
+        getattr(moving.expansion, field.name).copy_(getattr(new.expansion, field.name))
+    return going, going.sum()
+
+
+def _judge(
+    moving: _Moving[Expanded], box: Domain, fixed: Tensor, rules: Rules
+) -> tuple[Bool[Tensor, " b"], Slope, Bool[Tensor, " b"]]:
+    """Minima that had been reached before, the slopes, and which scenes go on; those that have been
+    reached now are marked."""
+    near = moving.reached
+    held = _held(moving.place, moving.expansion.score, box, fixed)
+    slope = slope_of(moving.expansion, held, moving.damping)
+    found = near | moving.objective.reached(moving.expansion, slope)
+    moving.reached = found
+    return near, slope, ~(near if rules.finish else found) & (moving.damping < _DAMPING_LIMIT)
 
 
 def _taken(slope: Slope, keep: Tensor) -> Slope:
@@ -227,12 +343,17 @@ def _taken(slope: Slope, keep: Tensor) -> Slope:
 
 
 def _advance(
-    moving: _Moving[Expanded], slope: Slope, box: Domain, near: Tensor, rules: Rules
+    moving: _Moving[Expanded],
+    slope: Slope,
+    box: Domain,
+    near: Tensor,
+    rules: Rules,
+    going: Tensor | None = None,
 ) -> None:
     """One step of every scene, in place.
 
     near: minima that had been reached before; what has been reached just now moves once more where
-    the rules want the last step.
+    the rules want the last step. going: the scenes that move, by default all.
     """
     last = moving.reached & ~near
     step = slope.step
@@ -247,6 +368,8 @@ def _advance(
     better = (decrease > 0) & ~moving.reached
     if rules.finish:
         better = better | last
+    if going is not None:
+        better = better & going
     # A step cut at the border may predict no decrease; the ratio then says nothing: damp as at 0.
     ratio = torch.where(predicted > 0, decrease / predicted, torch.zeros_like(predicted))
     lighter = rules.lighter(moving.damping, ratio)

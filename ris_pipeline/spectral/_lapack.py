@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ris_pipeline._replay import on_host, recording
 from ris_pipeline._validation import transformed
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -38,6 +39,8 @@ def by_lapack(routine: Callable[[Tensor], Parts], matrices: Tensor) -> list[Part
     """
     if torch.compiler.is_compiling():
         return [routine(matrices)]
+    if recording():
+        return [on_host(routine, matrices)]
     with _ONE_AT_A_TIME:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

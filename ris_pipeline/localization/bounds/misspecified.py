@@ -43,6 +43,7 @@ from ris_pipeline.localization.bounds.table import coordinate_rows
 from ris_pipeline.localization.cholesky import (
     positive_definite,
     regular_cholesky,
+    solve_factored,
     unit_diagonal,
 )
 from ris_pipeline.localization.coordinates import Domain, distance_by_inverse, free_coordinates
@@ -179,14 +180,14 @@ def _expand(
     inner = measurement.inner(columns)
     factor, schur, regular = eliminate(inner, active)
     seen = measurement.correlate(columns)[..., None]
-    x = torch.cholesky_solve(seen[..., :k, :], factor)
+    x = solve_factored(seen[..., :k, :], factor)
     # e_t^H D_t, and Phi_t^H e_t: all that is needed of the model error.
     slopes = (seen[..., k:, :] - inner[..., k:, :k] @ x)[..., 0].conj()
     error = measurement.matched - (measurement.normal(columns[..., :k]) @ x)[..., 0]
     x = x[..., 0]
     weights = of_source(x)
     c = slopes[..., None] * owner(k, x)
-    solved = torch.cholesky_solve(c.mH, factor)
+    solved = solve_factored(c.mH, factor)
     f = fisher_core(schur, x)
     n = (weights.conj()[..., None] * inner[..., k:, :k] @ solved).real.sum(1)
     q = (c @ solved).real.sum(1)

@@ -11,6 +11,7 @@ from jaxtyping import Complex, Float, Int, Shaped
 from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
+from ris_pipeline._replay import Recordings
 from ris_pipeline._validation import check_range
 from ris_pipeline.config import LARGEST, Scenario, Wavefront
 from ris_pipeline.localization.coordinates import beamwidths, depth_of_focus
@@ -62,6 +63,11 @@ class SteeringGrid:
         cosines = direction_cosines(self.azimuth, self.elevation)[:, :2]
         places = torch.cat((cosines, self.inverse_distance[:, None]), dim=1)
         return mirrors_of(places, self.panel.positions, self.steering)
+
+    @cached_property
+    def recordings(self) -> Recordings | None:
+        """Of the steps of all searches on this grid, on a GPU: None elsewhere."""
+        return None if self.azimuth.device.type == "cpu" else Recordings()
 
     @cached_property
     def _kept(self) -> list[tuple[Tensor, Tensor, Tensor]]:

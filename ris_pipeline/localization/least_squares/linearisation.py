@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
 from ris_pipeline.localization.levenberg_marquardt import Expansion
 from ris_pipeline.localization.measurement.columns import model_columns, of_source
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -90,7 +90,7 @@ def linearise(
     columns = model_columns(measurement, parameters, active)
     inner, seen = measurement.inner(columns), measurement.correlate(columns)[..., None]
     factor, schur, regular = eliminate(inner, active, measurement.ridge)
-    amplitudes = torch.cholesky_solve(seen[..., :k, :], factor)
+    amplitudes = solve_factored(seen[..., :k, :], factor)
     explained = (seen[..., :k, :].conj() * amplitudes).real.sum((1, 2, 3))
     residual = (seen[..., k:, :] - inner[..., k:, :k] @ amplitudes)[..., 0]
     amplitudes = amplitudes[..., 0]

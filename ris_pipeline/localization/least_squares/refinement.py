@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ris_pipeline._replay import Recordings
 from ris_pipeline.localization.cholesky import (
     blind_coordinates,
     invert_information,
@@ -98,19 +99,23 @@ def refine(
     active: Bool[Tensor, "b k"],
     domain: Domain,
     tolerance: float = FINAL_TOLERANCE,
+    recordings: Recordings | None = None,
 ) -> Refined:
     """Least squares over all active sources at once, from `parameters`, inside `domain`.
 
     Args:
         parameters: azimuth (rad), elevation (rad), inverse distance (1/m); float64.
         tolerance: length of the remaining Gauss-Newton step in standard deviations.
+        recordings: replay the steps, see `minimise`.
     """
     sources = active.shape[1]
     fixed = ~free_coordinates(domain, measurement.wavefront)
     noise = NoiseScale.of(measurement, active.sum(1), int((~fixed).sum()))
     objective = _LeastSquares(measurement, active, noise, tolerance)
     box = Domain(domain.lower.repeat(sources), domain.upper.repeat(sources))
-    found = minimise(objective, parameters.flatten(1), box, fixed.repeat(sources), _RULES)
+    found = minimise(
+        objective, parameters.flatten(1), box, fixed.repeat(sources), _RULES, recordings
+    )
     return Refined(
         found.place.reshape_as(parameters),
         found.expansion,

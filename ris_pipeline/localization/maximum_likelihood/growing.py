@@ -223,7 +223,7 @@ def reconsider(search: Search, numbers: Numbers, plan: Plan) -> Numbers:
             continue
         part = search.take(index)
         start = drop_weakest(part, places[index, :k]).parameters
-        fewer = refined_sources(part.white, plan.domain, start)
+        fewer = refined_sources(part, part.white, start)
         fewer = search_again(part, fewer, plan.coordinates, one_more=False)
         value = _criterion(part, fewer)
         better = torch.nonzero(value < values[index, k])[:, 0]

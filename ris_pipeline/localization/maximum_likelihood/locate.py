@@ -122,7 +122,9 @@ def _locate_chunk(
         confidence = number_probability(search, numbers.tried, fits, count, plan.coordinates)
     used = min(plan.slots, max(1, int(count.max()) if count.numel() else 0))
     active = torch.arange(used, device=count.device) < count[:, None]
-    refined = refine(search.white, places[:, :used], active, plan.domain)
+    refined = refine(
+        search.white, places[:, :used], active, plan.domain, recordings=search.recordings
+    )
     dtype = scenes.snapshots.real.dtype
     estimates = report(measurement, refined, active, plan.domain, plan.width, plan.searched, dtype)
     return replace(estimates.padded(plan.slots), confidence=confidence.to(dtype))

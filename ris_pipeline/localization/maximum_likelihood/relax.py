@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline._replay import Recordings
+from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
 from ris_pipeline.localization.coordinates import Domain, line_of_sight
 from ris_pipeline.localization.grid_search.detection import (
     Detector,
@@ -63,6 +64,8 @@ class Search:
     domain: Domain
     half_cell: Tensor
     """Half of `resolution_cell`, (3,): places closer than this are one and the same."""
+    recordings: Recordings | None
+    """Of the steps of refinements, see `SteeringGrid.recordings`."""
 
     def take(self, index: Tensor) -> "Search":
         """The scenes `index`, each once and in order."""
@@ -142,13 +145,14 @@ def prepare_search(
         outside=outside,
         domain=domain,
         half_cell=half_cell,
+        recordings=grid.recordings,
     )
 
 
-def refined_sources(data: Measurement, domain: Domain, start: Float[Tensor, "b k 3"]) -> Found:
-    """All sources of each scene refined together, as far as a stage asks for."""
+def refined_sources(search: Search, data: Measurement, start: Float[Tensor, "b k 3"]) -> Found:
+    """All sources of each scene of the data refined together, as far as a stage asks for."""
     active = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
-    refined = refine(data, start, active, domain, STAGE_TOLERANCE)
+    refined = refine(data, start, active, search.domain, STAGE_TOLERANCE, search.recordings)
     return Found(refined.parameters, refined.fit.objective)
 
 
@@ -160,7 +164,7 @@ def add_source(search: Search, parameters: Float[Tensor, "b k 3"]) -> Found:
         search.detector, search.whitened, search.whitened_gains, parameters, active
     )
     start = torch.cat((parameters, search.detector.grid.coordinates(where)[:, None]), dim=1)
-    found = refined_sources(search.white, search.domain, start)
+    found = refined_sources(search, search.white, start)
     return _look_again(search, found) if sources else found
 
 
@@ -189,7 +193,7 @@ def drop_weakest(search: Search, sources: Float[Tensor, "b kk 3"]) -> Found:
     if index.numel() == 0:
         return fewer
     data = search.white.take(index)
-    return fewer.put(index, refined_sources(data, search.domain, places[index]))
+    return fewer.put(index, refined_sources(search, data, places[index]))
 
 
 def loss_without(
@@ -199,7 +203,7 @@ def loss_without(
     a = source_columns(measurement, parameters, active)
     # Sources that coincide to rounding: without one of them nothing is lost.
     factor, apart = regular_cholesky(measurement.inner(a))
-    amplitudes = torch.cholesky_solve(measurement.correlate(a)[..., None], factor)[..., 0]
+    amplitudes = solve_factored(measurement.correlate(a)[..., None], factor)[..., 0]
     inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
     return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
 
@@ -259,7 +263,7 @@ def best_start(
     if index.numel() == 0:
         return sources
     data, old = search.white.take(index), sources.objective
-    found = refined_sources(data, search.domain, start)
+    found = refined_sources(search, data, start)
     lower = found.objective
     least = torch.full_like(old, torch.inf).scatter_reduce(0, index, lower, "amin")
     gain = data.samples * (old[index] / lower.clamp_min(rounding_floor(data))).log()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_finite
+from ris_pipeline.localization.cholesky import solve_factored
 from ris_pipeline.localization.measurement.binary import of_unit_size
 from ris_pipeline.localization.measurement.checks import check_measurement
 
@@ -126,4 +127,4 @@ def regularised_least_squares(
             f"regularisation holds {regularisation[failed.any(1)].min().item()}: too small for a "
             f"Gram matrix in {gram.dtype}; see snr_regularisation"
         )
-    return torch.cholesky_solve(matched[..., None], factor)[..., 0]
+    return solve_factored(matched[..., None], factor)[..., 0]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
 from ris_pipeline.localization.measurement.statistics import Measurement, Outside
 
 _NO_RANK = 1e-10
@@ -126,7 +126,7 @@ class GramMeasurement(Measurement):
 
     def _solved(self, factor: Tensor) -> Complex[Tensor, "b t n"]:
         split = self.by_class(self.matched).to(factor.dtype)[..., None]
-        return self.natural(torch.cholesky_solve(split, factor).flatten(2))
+        return self.natural(solve_factored(split, factor).flatten(2))
 
     def _plus(self, level: Tensor) -> Tensor:
         eye = torch.eye(self.gram.shape[-1], dtype=self.gram.dtype, device=self.gram.device)

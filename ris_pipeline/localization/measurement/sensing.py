@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ris_pipeline.localization.at_once import at_once
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
 from ris_pipeline.localization.measurement.operators import Operator
 from ris_pipeline.localization.measurement.statistics import Measurement, squared_modulus
 from ris_pipeline.spectral.hermitian import eigh_of_gram
@@ -120,7 +120,7 @@ class SensingMeasurement(Measurement):
         matched = self.matched[..., None].to(dtype)
         factor = _regular_factor(operator.outer(), ridge)
         seen = operator.each(matched)
-        solved = torch.cholesky_solve(seen, factor.expand(*seen.shape[:2], -1, -1))
+        solved = solve_factored(seen, factor.expand(*seen.shape[:2], -1, -1))
         return ((matched - operator.adjoint(solved)) / ridge)[..., 0]
 
     def whitened(self, ratio: Float[Tensor, " b"], dtype: torch.dtype) -> "SensingMeasurement":
