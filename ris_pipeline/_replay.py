@@ -8,15 +8,19 @@ as decompositions that look at what LAPACK says, runs between two graphs (`on_ho
 Source: NVIDIA, "CUDA C++ Programming Guide", section on CUDA graphs.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields, is_dataclass
-from threading import Lock
+from dataclasses import dataclass, fields, is_dataclass
+from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+SIZES = (16, 64, 256, 1024, 2048, 4096, 8192, 16384)
+"""Numbers of rows that are recorded for: on a GPU a replay takes as long for one as for some
+hundred."""
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
@@ -77,10 +81,23 @@ def each_tensor(value: Value, change: Callable[[Tensor], Tensor]) -> Value:
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, dict):
         return {key: each_tensor(part, change) for key, part in value.items()}  # type: ignore[return-value]
-    if is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: each_tensor(getattr(value, f.name), change) for f in fields(value)}
+    if _has_fields(value):
+        named = {f.name: each_tensor(getattr(value, f.name), change) for f in fields(value)}  # type: ignore[arg-type]
         return type(value)(**named)
     return value
+
+
+@dataclass(frozen=True, eq=False)
+class Same(Generic[Value]):
+    """An argument that is the same object in every call: no numbers of it are loaded."""
+
+    value: Value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -95,6 +112,10 @@ def tensors_of(value: Any) -> list[Tensor]:
     return found
 
 
+def _has_fields(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type | Same)
+
+
 def _form(value: Any) -> Hashable:
     """All that a recording of a value depends on: everything but the numbers in its tensors."""
     if isinstance(value, Tensor):
@@ -103,7 +124,7 @@ def _form(value: Any) -> Hashable:
         return type(value), tuple(map(_form, value))
     if isinstance(value, dict):
         return dict, tuple((key, _form(part)) for key, part in value.items())
-    if is_dataclass(value) and not isinstance(value, type):
+    if _has_fields(value):
         return type(value), tuple(_form(getattr(value, f.name)) for f in fields(value))
     return value
 
@@ -153,7 +174,7 @@ class CudaGraphs:
         # The matrices hold no numbers yet; those of the identity say what will come.
         eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
         result = routine(eye.expand_as(matrices).contiguous())
-        self._parts.append(lambda: _overwrite(result, routine(matrices)))
+        self._parts.append(lambda: overwrite(_as_tuple(result), _as_tuple(routine(matrices))))
         self._begin()
         return result
 
@@ -163,31 +184,88 @@ class CudaGraphs:
             part()
 
 
-def _overwrite(held: Any, new: Any) -> None:
-    for old, value in zip(_as_tuple(held), _as_tuple(new), strict=True):
-        old.copy_(value)
+def overwrite(held: Sequence[Tensor], new: Sequence[Tensor]) -> None:
+    """Copy numbers, those of one dtype in one call."""
+    alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for old, value in zip(held, new, strict=True):
+        olds, values = alike.setdefault(old.dtype, ([], []))
+        olds.append(old)
+        values.append(value)
+    for olds, values in alike.values():
+        torch._foreach_copy_(olds, values)
+
+
+_ALIGNED = 256
+"""Bytes, as CUDA's own allocations are."""
+
+
+class _Memory:
+    """For inputs of recordings of which only one is in use at a time: they lie on each other."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[torch.device, Tensor] = {}
+        self._places: set[int] = set()
+
+    def apart(self, inputs: Value) -> Value:
+        """The same with what lies here copied away: it would be written over."""
+        return each_tensor(inputs, lambda x: x.clone() if self._holds(x) else x)
+
+    def _holds(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() in self._places
+
+    def copies(self, inputs: Value) -> Value:
+        """The same with copies of all tensors."""
+        needed: dict[torch.device, int] = {}
+        for tensor in tensors_of(inputs):
+            needed[tensor.device] = needed.get(tensor.device, 0) + _space(tensor)
+        for device, size in needed.items():
+            block = self._blocks.get(device)
+            if block is None or block.shape[0] < size:
+                # What lies on the old one keeps it; doubling bounds what that comes to.
+                size = size if block is None else max(size, 2 * block.shape[0])
+                block = torch.empty(size, dtype=torch.uint8, device=device)
+                self._blocks[device] = block
+                self._places.add(block.data_ptr())
+        taken = dict.fromkeys(needed, 0)
+
+        def copy(tensor: Tensor) -> Tensor:
+            start = taken[tensor.device]
+            taken[tensor.device] += _space(tensor)
+            size = tensor.numel() * tensor.element_size()
+            own = self._blocks[tensor.device][start : start + size].view(tensor.dtype)
+            return own.view(tensor.shape).copy_(tensor)
+
+        return each_tensor(inputs, copy)
+
+
+def _space(tensor: Tensor) -> int:
+    return -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
 
 
 class Recording(Generic[Result]):
     """A function of static tensors, the copies of those it was made with.
 
-    inputs: those copies, of which a function may change some in place.
+    inputs: those copies, of which a function may change some in place; what is loaded for another
+    recording writes over them.
     """
 
     def __init__(
-        self, function: Callable[..., Result], inputs: tuple[Any, ...], recorder: Recorder
+        self,
+        function: Callable[..., Result],
+        inputs: tuple[Any, ...],
+        recorder: Recorder,
+        memory: _Memory,
     ) -> None:
         self._recorder = recorder
         # It outlives the mode that it was made in.
         with torch.inference_mode(False):
-            self.inputs = each_tensor(inputs, torch.clone)
+            self.inputs = memory.copies(inputs)
             self._tensors = tensors_of(self.inputs)
             self._result = recorder.record(lambda: function(*self.inputs))
 
     def load(self, *inputs: Any) -> None:
         """Other numbers in the same shapes."""
-        for held, new in zip(self._tensors, tensors_of(inputs), strict=True):
-            held.copy_(new)
+        overwrite(self._tensors, tensors_of(inputs))
 
     def run(self) -> Result:
         """The result, in memory that the next run writes over."""
@@ -198,16 +276,17 @@ class Recording(Generic[Result]):
 class Recordings:
     """Recordings by function and by the form of its inputs, made when they are first wanted.
 
-    alone: to be held from loading numbers until the result has been read, where threads share this.
+    alone: a lock, to be held from loading numbers until the result has been read.
 
     Args:
         make: a recorder; by default CUDA graphs in one memory.
     """
 
     def __init__(self, make: Callable[[], Recorder] | None = None) -> None:
-        self.alone = Lock()
+        self.alone = RLock()
         self._make = make
         self._pool: Any = None
+        self._memory = _Memory()
         self._held: dict[Hashable, Recording[Any]] = {}
 
     def __reduce__(self) -> tuple[type["Recordings"], tuple[Any]]:
@@ -216,13 +295,37 @@ class Recordings:
 
     def of(self, function: Callable[..., Result], *inputs: Any) -> Recording[Result]:
         """The recording of a function, with these inputs loaded."""
+        inputs = self._memory.apart(inputs)
         key = function, _form(inputs)
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = Recording(function, inputs, self._recorder())
+            found = self._held[key] = Recording(function, inputs, self._recorder(), self._memory)
         # Recording it has run it, and a function may change its inputs.
         found.load(*inputs)
         return found
+
+    def of_rows(
+        self,
+        function: Callable[..., Result],
+        rows: Tensor,
+        take: Callable[[Tensor], tuple[Any, ...]],
+    ) -> Result:
+        """What a function answers row by row, in recordings of a few `SIZES`.
+
+        Args:
+            rows: (B,) int64.
+            take: the arguments of some rows, of which one may occur often.
+        """
+        parts = []
+        with self.alone:
+            for some in rows.split(SIZES[-1]):
+                count = some.shape[0]
+                result = self.of(function, *take(filled(some))).run()
+                parts.append(each_tensor(result, lambda x, count=count: x[:count].clone()))
+        if len(parts) == 1:
+            return parts[0]
+        whole = map(torch.cat, zip(*map(tensors_of, parts), strict=True))
+        return each_tensor(parts[0], lambda _: next(whole))
 
     def _recorder(self) -> Recorder:
         if self._make is not None:
@@ -230,3 +333,14 @@ class Recordings:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         return CudaGraphs(self._pool)
+
+
+def size_of(count: int) -> int:
+    """The least of `SIZES` that holds so many rows."""
+    return next(size for size in SIZES if count <= size)
+
+
+def filled(rows: Tensor) -> Tensor:
+    """Up to one of `SIZES` with copies of the last."""
+    count = rows.shape[0]
+    return rows[torch.arange(size_of(count), device=rows.device).clamp_max(count - 1)]

@@ -2,11 +2,15 @@
 
 import torch
 
-_GPU_FACTOR = 16
-"""On a GPU every call costs some microseconds whatever its size, and there is no cache to stay in:
-chunks are larger, up to some gigabytes."""
+_GIB = 2**30
 
 
 def at_once(cpu: int, device: torch.device) -> int:
-    """The size of a chunk, given the one that suits a CPU's cache and memory."""
-    return cpu if device.type == "cpu" else _GPU_FACTOR * cpu
+    """The size of a chunk, given the one that suits a CPU's cache and memory.
+
+    On a GPU every call costs some microseconds whatever its size, and there is no cache to stay in:
+    chunks are larger by the GiB that it has.
+    """
+    if device.type != "cuda":
+        return cpu
+    return cpu * max(1, torch.cuda.get_device_properties(device).total_memory // _GIB)

@@ -10,7 +10,7 @@ Source: K. Madsen, H. B. Nielsen, O. Tingleff, "Methods for Non-Linear Least Squ
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline._replay import Recordings
+from ris_pipeline._replay import SIZES, Recordings, filled, overwrite, size_of, tensors_of
 from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored, unit_diagonal
 from ris_pipeline.localization.coordinates import Domain
 
@@ -27,9 +27,6 @@ _DAMPING_LIMIT = 1e12
 _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that
 move costs as much as a step."""
-_SIZES = (16, 64, 256, 1024, 4096)
-"""Numbers of scenes that a step is recorded for: on a GPU it takes as long for one as for some
-hundred."""
 
 Expanded = TypeVar("Expanded", bound="Expansion")
 
@@ -55,15 +52,6 @@ class Expansion:
             return torch.where(mask, mine, theirs)
 
         return type(self)(**{f.name: pick(f.name) for f in fields(self)})
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Expanded]") -> Expanded:
-        """Those of all parts of a batch, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        names = [f.name for f in fields(parts[0])]
-        whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        return type(parts[0])(**whole)
 
     def put(self: Expanded, index: Tensor, part: Expanded) -> None:
         """Write the scenes `index`, in place."""
@@ -184,6 +172,10 @@ class _Moving(Generic[Expanded]):
         scenes = torch.arange(place.shape[0], device=place.device)
         return cls(scenes, objective, place, expansion, damping, growth, reached)
 
+    def changing(self) -> list[Tensor]:
+        """What a step changes."""
+        return tensors_of((self.place, self.expansion, self.damping, self.growth, self.reached))
+
     def take(self, keep: Tensor) -> "_Moving[Expanded]":
         return _Moving(
             self.index[keep],
@@ -203,9 +195,11 @@ class _Ended(Generic[Expanded]):
         self.place, self.reached = moving.place.clone(), moving.reached.clone()
         self.expansion = moving.expansion.map(torch.clone)
 
-    def store(self, moving: _Moving[Expanded]) -> None:
-        self.place[moving.index], self.reached[moving.index] = moving.place, moving.reached
-        self.expansion.put(moving.index, moving.expansion)
+    def store(self, moving: _Moving[Expanded], count: int | None = None) -> None:
+        """The first `count` scenes, by default all."""
+        index = moving.index[:count]
+        self.place[index], self.reached[index] = moving.place[:count], moving.reached[:count]
+        self.expansion.put(index, moving.expansion.map(lambda value: value[:count]))
 
 
 def _held(place: Tensor, score: Tensor, box: Domain, fixed: Tensor) -> Bool[Tensor, "*batch d"]:
@@ -235,9 +229,13 @@ def minimise(
         _walk(moving, ended, box, fixed, rules)
     else:
         with recordings.alone:
-            moving = _Moving.start(objective, place, _expanded(objective, place, recordings), rules)
+            scenes = torch.arange(place.shape[0], device=place.device)
+            expansion = recordings.of_rows(
+                _expand, scenes, lambda some: (objective.take(some), place[some])
+            )
+            moving = _Moving.start(objective, place, expansion, rules)
             ended = _Ended(moving)
-            for some in moving.index.split(_SIZES[-1]):
+            for some in scenes.split(SIZES[-1]):
                 _walk_replayed(moving.take(some), ended, box, fixed, rules, recordings)
     held = _held(ended.place, ended.expansion.score, box, fixed)
     return Minimum(ended.place, ended.expansion, held, ended.reached)
@@ -266,44 +264,22 @@ def _walk_replayed(
     rules: Rules,
     recordings: Recordings,
 ) -> None:
-    """The same by replays of one recorded step: their number of scenes is one of `_SIZES`, filled
-    up with copies of the last, and those that have left stay until a smaller size holds the
-    rest."""
+    """The same by replays of one recorded step: the scenes are filled up to one of `SIZES`, and
+    those that have left stay until a smaller one holds the rest."""
     steps = 0
     while (count := moving.index.numel()) > 0:
-        size = _size(count)
-        real = torch.arange(size, device=moving.index.device) < count
-        step = recordings.of(_step, moving.take(_filled(count, real)), real, box, fixed, rules)
-        left = size
-        while left and _size(left) == size and steps < rules.most_steps:
+        rows = filled(torch.arange(count, device=moving.index.device))
+        size = left = rows.shape[0]
+        real = torch.arange(size, device=rows.device) < count
+        step = recordings.of(_step, moving.take(rows), real, box, fixed, rules)
+        while left and size_of(left) == size and steps < rules.most_steps:
             going, number = step.run()
             left, steps = int(number), steps + 1
         held: _Moving[Expanded] = step.inputs[0]
-        ended.store(held.take(torch.arange(count, device=real.device)))
+        ended.store(held, count)
         if steps == rules.most_steps:
             break
         moving = held.take(torch.nonzero(going)[:, 0])
-
-
-def _size(count: int) -> int:
-    """The least of `_SIZES` that holds so many."""
-    return next(size for size in _SIZES if count <= size)
-
-
-def _filled(count: int, real: Tensor) -> Tensor:
-    return torch.arange(real.shape[0], device=real.device).clamp_max(count - 1)
-
-
-def _expanded(objective: Objective[Expanded], place: Tensor, recordings: Recordings) -> Expanded:
-    """`objective.expand`, replayed."""
-    scenes, parts = torch.arange(place.shape[0], device=place.device), []
-    for some in scenes.split(_SIZES[-1]):
-        count = some.numel()
-        real = torch.arange(_size(count), device=place.device) < count
-        filled = some[_filled(count, real)]
-        expand = recordings.of(_expand, objective.take(filled), place[filled])
-        parts.append(expand.run().map(lambda value, count=count: value[:count].clone()))
-    return Expansion.joined(parts)
 
 
 def _expand(objective: Objective[Expanded], place: Tensor) -> Expanded:
@@ -318,10 +294,7 @@ def _step(
     near, slope, going = _judge(new, box, fixed, rules)
     going = going & real
     _advance(new, slope, box, near, rules, going)
-    for name in ("place", "damping", "growth", "reached"):
-        getattr(moving, name).copy_(getattr(new, name))
-    for field in fields(new.expansion):
-        getattr(moving.expansion, field.name).copy_(getattr(new.expansion, field.name))
+    overwrite(moving.changing(), new.changing())
     return going, going.sum()
 
 

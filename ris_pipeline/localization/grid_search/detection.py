@@ -13,11 +13,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from ris_pipeline._replay import Same
 from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import regular_cholesky
 from ris_pipeline.localization.grid_search.grid import SteeringGrid, pair_products
@@ -158,8 +160,35 @@ def next_source(
     Gains are in the order of `SteeringGrid.at_points`, here and below. The score is zero where
     every grid point is `COLLINEAR` with the sources, over all blocks.
     """
-    score, where = _spectrum(detector, measurement, gains, parameters, active).max(1)
+    return _by_scenes(_strongest, detector.grid, measurement, gains, parameters, active)
+
+
+def _strongest(
+    grid: Same[SteeringGrid], measurement: Measurement, gains: Tensor, *sources: Tensor
+) -> tuple[Tensor, Tensor]:
+    score, where = grid_scores(grid.value, _probes(measurement, *sources), gains).max(1)
     return where, score.to(measurement.energy.dtype)
+
+
+def _by_scenes(
+    function: Callable[..., tuple[Tensor, Tensor]],
+    grid: SteeringGrid,
+    measurement: Measurement,
+    gains: Tensor,
+    parameters: Tensor,
+    active: Tensor,
+    *shared: Any,
+) -> tuple[Tensor, Tensor]:
+    """`function` of all scenes, replayed where the grid has recordings."""
+
+    def taken(index: Tensor) -> tuple[Any, ...]:
+        by_scene = (value[index] for value in (gains, parameters, active))
+        return Same(grid), measurement.take(index), *by_scene, *shared
+
+    if grid.recordings is None:
+        return function(Same(grid), measurement, gains, parameters, active, *shared)
+    scenes = torch.arange(measurement.scenes, device=gains.device)
+    return grid.recordings.of_rows(function, scenes, taken)
 
 
 def next_places(
@@ -173,8 +202,20 @@ def next_places(
 ) -> tuple[Int[Tensor, "b p"], Float[Tensor, "b p"]]:
     """Grid indices of the `places` strongest peaks, each more than `apart` from those before it in
     one of (u, v, 1/r), and their scores."""
-    scores = _spectrum(detector, measurement, gains, parameters, active)
-    grid = detector.grid
+    return _by_scenes(_apart, detector.grid, measurement, gains, parameters, active, places, apart)
+
+
+def _apart(
+    same: Same[SteeringGrid],
+    measurement: Measurement,
+    gains: Tensor,
+    parameters: Tensor,
+    active: Tensor,
+    places: int,
+    apart: Tensor,
+) -> tuple[Tensor, Tensor]:
+    grid = same.value
+    scores = grid_scores(grid, _probes(measurement, parameters, active), gains)
     cosines = direction_cosines(grid.azimuth, grid.elevation)[:, :2]
     points = torch.cat((cosines, grid.inverse_distance[:, None]), dim=1).double()
     found = [scores.max(1)]
@@ -199,12 +240,6 @@ def scores_at(
     probes = _probes(measurement, parameters, active).to(grid.dtype)
     responses = (probes.conj().flatten(1, 2) @ columns).unflatten(1, probes.shape[1:3])
     return _scores(*_powers(responses), measurement.to(grid.dtype).power(columns))
-
-
-def _spectrum(
-    detector: Detector, measurement: Measurement, gains: Tensor, parameters: Tensor, active: Tensor
-) -> Float[Tensor, "b g"]:
-    return grid_scores(detector.grid, _probes(measurement, parameters, active), gains)
 
 
 def grid_scores(
