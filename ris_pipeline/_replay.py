@@ -316,9 +316,11 @@ class Recordings:
             rows: (B,) int64.
             take: the arguments of some rows, of which one may occur often.
         """
+        if not rows.shape[0]:
+            return function(*take(rows))
         parts = []
         with self.alone:
-            for some in rows.split(SIZES[-1]):
+            for some in split(rows):
                 count = some.shape[0]
                 result = self.of(function, *take(filled(some))).run()
                 parts.append(each_tensor(result, lambda x, count=count: x[:count].clone()))
@@ -333,6 +335,11 @@ class Recordings:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         return CudaGraphs(self._pool)
+
+
+def split(rows: Tensor) -> tuple[Tensor, ...]:
+    """Parts that one of `SIZES` holds."""
+    return rows.split(SIZES[-1])
 
 
 def size_of(count: int) -> int:

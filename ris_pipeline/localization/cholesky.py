@@ -32,6 +32,11 @@ def solve_factored(right: Tensor, factor: Tensor) -> Tensor:
     """
     if factor.device.type == "cpu":
         return torch.cholesky_solve(right, factor)
+    return solve_by_triangles(right, factor)
+
+
+def solve_by_triangles(right: Tensor, factor: Tensor) -> Tensor:
+    """`solve_factored` by `L Z = X` and `L^H Y = Z`."""
     half = torch.linalg.solve_triangular(factor, right, upper=False)
     return torch.linalg.solve_triangular(factor.mH, half, upper=True)
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline._replay import SIZES, Recordings, filled, overwrite, size_of, tensors_of
+from ris_pipeline._replay import Recordings, filled, overwrite, size_of, split, tensors_of
 from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored, unit_diagonal
 from ris_pipeline.localization.coordinates import Domain
 
@@ -235,7 +235,7 @@ def minimise(
             )
             moving = _Moving.start(objective, place, expansion, rules)
             ended = _Ended(moving)
-            for some in scenes.split(SIZES[-1]):
+            for some in split(scenes):
                 _walk_replayed(moving.take(some), ended, box, fixed, rules, recordings)
     held = _held(ended.place, ended.expansion.score, box, fixed)
     return Minimum(ended.place, ended.expansion, held, ended.reached)

@@ -1,0 +1,102 @@
+"""`locate` on a grid with recordings, as on a GPU: the same estimates, and no wait in a step."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from tape import Tape
+
+from ris_pipeline import _replay
+from ris_pipeline._replay import Recordings
+from ris_pipeline.config import Scenario
+from ris_pipeline.localization import SteeringGrid, locate, steering_grid
+from ris_pipeline.localization.cholesky import solve_by_triangles
+from ris_pipeline.scene import SceneBatch, simulate
+
+SMALL = Scenario(panel=(5, 5), power="power_control", snr_db=(0.0, 20.0), sources=(1, 3))
+SCENARIOS = {
+    "one block": SMALL,
+    "blocks of one code": SMALL.replace(blocks=4, codes=1, antennas=4, sources=(2, 2)),
+    "blocks of their own": SMALL.replace(blocks=2, codes=2, antennas=4, sources=(1, 2)),
+    "plane": SMALL.replace(wavefront="plane"),
+}
+
+ROUNDING = 1e-6
+"""Radians: estimates are float32, whose last digit at one radian is 1.2e-7; scenes that are filled
+up to other numbers are summed in another order."""
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_replay, "SIZES", (2, 8))
+
+
+def recorded(grid: SteeringGrid) -> SteeringGrid:
+    """The same grid with recordings that need no GPU."""
+    other = copy.copy(grid)
+    other.__dict__["recordings"] = Recordings(Tape)
+    return other
+
+
+def assert_same(one: SceneBatch, other: SceneBatch) -> None:
+    assert torch.equal(one.count, other.count)
+    assert torch.equal(one.status, other.status)
+    for name in ("azimuth", "elevation"):
+        torch.testing.assert_close(
+            getattr(one, name), getattr(other, name), atol=ROUNDING, rtol=0, equal_nan=True
+        )
+    torch.testing.assert_close(one.confidence, other.confidence, atol=1e-3, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_replayed_searches_find_the_same(scenario: Scenario) -> None:
+    scenes = simulate(scenario, 0, torch.arange(12))
+    grid = steering_grid(scenario)
+    replayed = recorded(grid)
+    expected = locate(scenes, grid=grid)
+    for _ in range(2):
+        assert_same(locate(scenes, grid=replayed), expected)
+    one = scenes.between(3, 4)
+    assert_same(locate(one, grid=replayed), locate(one, grid=grid))
+
+
+def test_with_the_number_told() -> None:
+    scenes = simulate(SMALL, 1, torch.arange(9))
+    grid = steering_grid(SMALL)
+    number = scenes.sources.count
+    assert_same(locate(scenes, number, recorded(grid)), locate(scenes, number, grid))
+
+
+def test_threads_that_share_a_grid_do_not_mix_their_scenes() -> None:
+    grid = recorded(steering_grid(SMALL))
+    scenes = [simulate(SMALL, seed, torch.arange(4)) for seed in range(3)]
+    expected = [locate(part, grid=grid) for part in scenes]
+    found = [None] * len(scenes)
+
+    def work(i: int) -> None:
+        found[i] = locate(scenes[i], grid=grid)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(scenes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_a_grid_on_a_cpu_has_no_recordings() -> None:
+    assert steering_grid(SMALL).recordings is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_two_triangles_solve_what_a_factor_does(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(2, 5, 5, dtype=dtype, generator=generator)
+    right = torch.randn(2, 5, 2, dtype=dtype, generator=generator, requires_grad=True)
+    matrix = matrix @ matrix.mH + torch.eye(5, dtype=dtype)
+    factor = torch.linalg.cholesky(matrix)
+    # Rounding by the condition, some hundred.
+    torch.testing.assert_close(solve_by_triangles(right, factor), matrix.inverse() @ right)
+    assert torch.autograd.gradcheck(solve_by_triangles, (right, factor.detach()))
