@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-SIZES = (16, 64, 256, 1024, 2048, 4096, 8192, 16384)
+SIZES = (16, 64, 256, 1024, 2048, 4096)
 """Numbers of rows that are recorded for: on a GPU a replay takes as long for one as for some
 hundred."""
 
@@ -154,8 +154,11 @@ class CudaGraphs:
             torch.cuda.synchronize()
             with recorded_by(self):
                 self._begin()
-                result = function()
-                self._end()
+                try:
+                    result = function()
+                finally:
+                    # Of a function that failed too: until then nothing else can run.
+                    self._end()
         current.wait_stream(stream)
         return result
 
