@@ -11,9 +11,10 @@ Source: NVIDIA, "CUDA C++ Programming Guide", section on CUDA graphs.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -87,17 +88,32 @@ def each_tensor(value: Value, change: Callable[[Tensor], Tensor]) -> Value:
     return value
 
 
-@dataclass(frozen=True, eq=False)
 class Same(Generic[Value]):
-    """An argument that is the same object in every call: no numbers of it are loaded."""
+    """An argument that is the same object in every call: nothing of it is loaded.
 
-    value: Value
+    Held weakly, since it may own the recordings.
+    """
+
+    def __init__(self, value: Value) -> None:
+        self._reference, self._hash = ref(value), id(value)
+
+    @property
+    def value(self) -> Value:
+        """The object.
+
+        Raises:
+            ReferenceError: it is gone.
+        """
+        value = self._reference()
+        if value is None:
+            raise ReferenceError("what is the same in every call is gone")
+        return value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.value is self.value
+        return isinstance(other, Same) and other._reference() is self._reference()
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return self._hash
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -113,7 +129,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def _has_fields(value: Any) -> bool:
-    return is_dataclass(value) and not isinstance(value, type | Same)
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _form(value: Any) -> Hashable:

@@ -118,7 +118,12 @@ def test_an_object_that_is_the_same_is_not_copied() -> None:
     inputs = Recordings(Tape).of(rows_of, Same(matrix), torch.ones(3, 2)).inputs
     assert inputs[0].value is matrix
     assert Same(matrix) == Same(matrix)
-    assert Same(matrix) != Same(matrix.clone())
+    other = matrix.clone()
+    held = Same(other)
+    assert Same(matrix) != held
+    del other
+    with pytest.raises(ReferenceError, match="gone"):
+        _ = held.value
 
 
 def leading(matrix: Tensor) -> Tensor:

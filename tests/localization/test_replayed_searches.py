@@ -1,7 +1,9 @@
 """`locate` on a grid with recordings, as on a GPU: the same estimates, and no wait in a step."""
 
 import copy
+import gc
 import threading
+import weakref
 
 import pytest
 import torch
@@ -29,7 +31,7 @@ up to other numbers are summed in another order."""
 
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_replay, "SIZES", (2, 8))
+    monkeypatch.setattr(_replay, "SIZES", (2, 5))
 
 
 def recorded(grid: SteeringGrid) -> SteeringGrid:
@@ -51,7 +53,7 @@ def assert_same(one: SceneBatch, other: SceneBatch) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_replayed_searches_find_the_same(scenario: Scenario) -> None:
-    scenes = simulate(scenario, 0, torch.arange(12))
+    scenes = simulate(scenario, 0, torch.arange(7))
     grid = steering_grid(scenario)
     replayed = recorded(grid)
     expected = locate(scenes, grid=grid)
@@ -62,7 +64,7 @@ def test_replayed_searches_find_the_same(scenario: Scenario) -> None:
 
 
 def test_with_the_number_told() -> None:
-    scenes = simulate(SMALL, 1, torch.arange(9))
+    scenes = simulate(SMALL, 1, torch.arange(5))
     grid = steering_grid(SMALL)
     number = scenes.sources.count
     assert_same(locate(scenes, number, recorded(grid)), locate(scenes, number, grid))
@@ -70,7 +72,7 @@ def test_with_the_number_told() -> None:
 
 def test_threads_that_share_a_grid_do_not_mix_their_scenes() -> None:
     grid = recorded(steering_grid(SMALL))
-    scenes = [simulate(SMALL, seed, torch.arange(4)) for seed in range(3)]
+    scenes = [simulate(SMALL, seed, torch.arange(3)) for seed in range(3)]
     expected = [locate(part, grid=grid) for part in scenes]
     found = [None] * len(scenes)
 
@@ -84,6 +86,20 @@ def test_threads_that_share_a_grid_do_not_mix_their_scenes() -> None:
         thread.join()
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
+
+
+def test_a_grid_goes_with_its_recordings() -> None:
+    grid = recorded(steering_grid(SMALL))
+    locate(simulate(SMALL, 0, torch.arange(2)), 1, grid)
+    gone = weakref.ref(grid)
+    gc.collect()
+    gc.disable()
+    try:
+        # Without a collector: it would keep the memory of a GPU until it comes.
+        del grid
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_grid_on_a_cpu_has_no_recordings() -> None:
