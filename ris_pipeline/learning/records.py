@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ris_pipeline.watch.diagnostics import GroupNorm
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -42,6 +44,19 @@ class Counters:
     history: list[EpochRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """What a replayed batch (from 1) says on the device, and nobody has waited for yet.
+
+    figures: whether the network's output is finite, norms of the backbone's gradients, so many, and
+    of the heads'.
+    """
+
+    batch: int
+    figures: Tensor
+    backbone: int
+
+
 @dataclass
 class EpochSums:
     """What is averaged over the batches of one epoch, beside the loss."""
@@ -51,6 +66,13 @@ class EpochSums:
     heads: float = 0.0
     non_finite: int = 0
     skipped: int = 0
+    unread: list[Unread] = field(default_factory=list)
+
+    def add_norms(self, backbone: GroupNorm, heads: GroupNorm) -> None:
+        """Those of a batch."""
+        self.backbone += backbone.norm
+        self.heads += heads.norm
+        self.non_finite += backbone.left_out + heads.left_out
 
 
 def add_terms(sums: dict[str, Tensor], terms: Mapping[str, Tensor], share: float = 1.0) -> None:

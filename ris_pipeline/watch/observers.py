@@ -1,7 +1,7 @@
 """The observers of all families behind one watch, and the hooks that feed them."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,6 +82,7 @@ class Observers:
         self._hooked: set[int] = set()
         self._block: Block | None = None
         self._open = self._in_backward = self._own = self._single_pass = False
+        self._due: bool | None = None
         self._blocks: list[Block] = []
         self._whole = True
         self._validated_in: set[bool] = set()
@@ -141,8 +142,8 @@ class Observers:
             self._start()
         self._rates.settle()
         self.batches += 1
-        block = make_block(self.batches, self._sampling.due(), held, weights, loss)
-        self._block, self._open = block, True
+        block = make_block(self.batches, self.due(), held, weights, loss)
+        self._block, self._open, self._due = block, True, None
         self._shown_in = set()
         self._data.batch_begins()
         self._hook_terms(block)
@@ -155,6 +156,27 @@ class Observers:
         if self.batches == 1 and self._options.lines:
             self._say(lines.debug_line(float(block.total)))
         self._outputs, self._parts = [], []
+
+    def due(self) -> bool:
+        """Whether the next batch will be looked at closely."""
+        if self._due is None:
+            self._due = self._sampling.due()
+        return self._due
+
+    def replay_begins(self, arrived: Mapping[str, Tensor], followed: Collection[str]) -> None:
+        """See `Watch.replayed`."""
+        block = self._block
+        if block is None:
+            return
+        block.followed = frozenset(followed)
+        block.arrived = {name: [gradient] for name, gradient in arrived.items()}
+        self._backward_begins(block)
+
+    def replay_ends(self, reached: Collection[Tensor]) -> None:
+        """The gradients are where the optimisers find them."""
+        for parameter in reached:
+            self._optimisers.reached(id(parameter))
+        self._backward_ended()
 
     def end(self) -> None:
         """The batch is over, and nothing was raised."""
@@ -244,11 +266,14 @@ class Observers:
             return
         block.arrived.setdefault(name, []).append(gradient.detach().clone())
         if not self._in_backward:
-            self._in_backward = True
-            block.events.append("backward")
-            with self._sampling.spending():
-                self._optimisers.backward_begins(block)
+            self._backward_begins(block)
             after_backward(self._guard(self._backward_ended))
+
+    def _backward_begins(self, block: Block) -> None:
+        self._in_backward = True
+        block.events.append("backward")
+        with self._sampling.spending():
+            self._optimisers.backward_begins(block)
 
     def _backward_ended(self) -> None:
         self._in_backward = False
@@ -358,7 +383,7 @@ class Observers:
         bad = [v for v in values if v != v or v in (float("inf"), float("-inf"))]
         if bad:
             self._tell("term-not-finite", f"the loss of {len(bad)} of {len(values)} batches")
-        graph = any(block.graph for block in self._blocks)
+        graph = any(block.followed for block in self._blocks)
         # Gradients may be set by hand, as `torch.func` gives them.
         live = bool(self._optimisers.touched) or any(one.fed for one in self._optimisers.held)
         self._terms.blind(len(self._blocks), graph, live)

@@ -126,8 +126,8 @@ class Terms:
             return
         active = {n: t for n, t in block.terms.items() if block.weight(n) != 0}
         reached = set(block.arrived)
-        for name, term in active.items():
-            left_out = term.requires_grad and name not in reached and bool(reached)
+        for name in active:
+            left_out = name in block.followed and name not in reached and bool(reached)
             if self.streaks.held(f"left out {name}", left_out):
                 self.tell("term-left-out", f"no gradient arrives at term {name!r}")
         if block.looked and block.backwards == 1:
