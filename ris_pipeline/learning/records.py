@@ -1,9 +1,10 @@
 """What the training loop counts and reports."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ris_pipeline.watch.diagnostics import GroupNorm
@@ -61,7 +62,7 @@ class Unread:
 class EpochSums:
     """What is averaged over the batches of one epoch, beside the loss."""
 
-    terms: dict[str, Tensor] = field(default_factory=dict)
+    terms: Tensor | None = None
     backbone: float = 0.0
     heads: float = 0.0
     non_finite: int = 0
@@ -75,9 +76,8 @@ class EpochSums:
         self.non_finite += backbone.left_out + heads.left_out
 
 
-def add_terms(sums: dict[str, Tensor], terms: Mapping[str, Tensor], share: float = 1.0) -> None:
-    """Add detached values to running sums, in double precision and on their device: a number that
-    is only summed need not leave it."""
-    for name, term in terms.items():
-        value = share * term.detach().double()
-        sums[name] = sums[name] + value if name in sums else value
+def add_terms(sums: Tensor | None, terms: Iterable[Tensor], share: float = 1.0) -> Tensor:
+    """Running sums (m,) of m detached values, in double precision and on their device: a number
+    that is only summed need not leave it."""
+    values = share * torch.stack([term.detach().double() for term in terms])
+    return values if sums is None else sums + values

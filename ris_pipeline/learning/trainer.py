@@ -122,7 +122,9 @@ class Trainer(Run):
         with self._said_where(f"in the validation of epoch {counters.epoch}"):
             validation, validation_terms = self.validate(self.ema)
         self._keep_best(validation)
-        train = {"total": torch.as_tensor(result.mean, dtype=torch.float64), **sums.terms}
+        train = {"total": torch.as_tensor(result.mean, dtype=torch.float64)}
+        if sums.terms is not None:
+            train |= zip(active_terms(weights), sums.terms, strict=True)
         means = over_processes(self.fabric, train, list(train), "mean")
         record = EpochRecord(
             counters.epoch,
@@ -151,13 +153,14 @@ class Trainer(Run):
             weights: parameters to use in place of the current ones.
         """
         loss = self.settings.loss
-        sums: dict[str, Tensor] = {}
+        sums, names = None, [*active_terms(loss.weights), "total"]
         with torch.no_grad():
             for batch, share in validation_batches(self.settings, self.dtype, self.fabric):
                 terms = loss_terms(*self._predict(batch, weights), loss)
-                terms["total"] = total_loss(terms, loss.weights)
-                add_terms(sums, terms, share)
-        means = over_processes(self.fabric, sums, [*active_terms(loss.weights), "total"], "sum")
+                total = total_loss(terms, loss.weights)
+                sums = add_terms(sums, [*terms.values(), total], share)
+        named = {} if sums is None else dict(zip(names, sums, strict=True))
+        means = over_processes(self.fabric, named, names, "sum")
         return means.pop("total"), means
 
     def predict(self, scenes: SceneBatch, weights: Weights | None = None) -> Prediction:
@@ -240,7 +243,7 @@ class Trainer(Run):
             )
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
-        add_terms(sums.terms, terms)
+        sums.terms = add_terms(sums.terms, terms.values())
         self.on_batch(number, value)
         return value
 
@@ -296,6 +299,8 @@ class Trainer(Run):
     ) -> Tensor:
         """`_backward` as a replay, without waiting for the device."""
         assert self.watch is not None
+        # The batch before must not hold on to its graph: what is recorded would join it.
+        self.watch.end()
         learned = self._learned(scenes, scale, weights, number)
         terms, arrived, finite = learned.read()
         loss = terms.pop(LOSS)
@@ -307,7 +312,7 @@ class Trainer(Run):
         heads = norms_of(self.network.head_parameters())
         figures = torch.cat((finite, torch.stack([*backbone, *heads])))
         sums.unread.append(Unread(number, figures, len(backbone)))
-        add_terms(sums.terms, terms)
+        sums.terms = add_terms(sums.terms, terms.values())
         self.on_batch(number, loss)
         return loss
 
