@@ -56,13 +56,23 @@ class Learned:
         )
 
 
-def make_recordings(settings: Settings, fabric: "Fabric") -> Recordings | None:
-    """Recordings for a run on one GPU in one precision; None elsewhere, and where L M < N: what
-    codes have in common is then read off them in every batch."""
-    scenario, true = settings.scenario, settings.training.precision in ("32-true", "64-true")
+def make_recordings(fabric: "Fabric") -> Recordings | None:
+    """Recordings for a run on one GPU, None elsewhere: what other processes do at the same time
+    may break a recording off."""
     alone = fabric.device.type == "cuda" and fabric.world_size == 1
+    return Recordings() if alone else None
+
+
+def is_recordable(settings: Settings) -> bool:
+    """Whether `learn` is, beside the scenes themselves.
+
+    Not in mixed precision; not where L M < N, as what codes have in common is then read off them in
+    every batch; and not over several blocks, whose principal snapshot has a gradient that only the
+    host can follow.
+    """
+    scenario, training = settings.scenario, settings.training
     whole = scenario.codes * scenario.antennas >= scenario.elements
-    return Recordings() if alone and true and whole else None
+    return training.precision in ("32-true", "64-true") and whole and scenario.blocks == 1
 
 
 def learn(
@@ -96,9 +106,17 @@ def learn(
         torch.stack([figure.detach().double() for figure in figures]),
         tuple(named),
         tuple(one is not None for one in came),
-        tuple(gradient for gradient, _ in pairs),
+        tuple(_laid_out(gradient, parameter) for gradient, parameter in pairs),
         tuple(parameter for _, parameter in pairs),
     )
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """In the memory layout of the parameter, as a backward pass leaves it: a fused optimiser takes
+    no other."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
 @torch.no_grad()

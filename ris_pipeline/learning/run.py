@@ -71,7 +71,7 @@ class Run:
         self.network = network
         optimiser = make_optimiser(network, training, self.fabric.device.type == "cuda")
         self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
-        self.recordings = make_recordings(self.settings, self.fabric)
+        self.recordings = make_recordings(self.fabric)
         self.ema: Weights = copy_weights(dict(network.named_parameters()))
         self.swa: Weights = {}
         self.best: Weights = {}

@@ -28,7 +28,14 @@ from ris_pipeline.learning.losses import (
 )
 from ris_pipeline.learning.processes import over_processes, training_batches, validation_batches
 from ris_pipeline.learning.records import EpochRecord, EpochSums, Unread, add_terms
-from ris_pipeline.learning.replay import LOSS, Learned, add_gradients, learn, norms_of
+from ris_pipeline.learning.replay import (
+    LOSS,
+    Learned,
+    add_gradients,
+    is_recordable,
+    learn,
+    norms_of,
+)
 from ris_pipeline.learning.run import Run
 from ris_pipeline.learning.schedule import peak_rates, phase_weights, rate_scale
 from ris_pipeline.learning.watching import diagnosis
@@ -249,6 +256,7 @@ class Trainer(Run):
 
     def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
+        self._read(sums)
         backbone = gradient_norm(self.network.backbone_parameters())
         heads = gradient_norm(self.network.head_parameters())
         sums.add_norms(backbone, heads)
@@ -267,7 +275,7 @@ class Trainer(Run):
         ):
             group["lr"] = rate * scale
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
-        size = self._read(sums, norm)
+        (size,) = self._read(sums, norm.detach().double()[None])
         counters.step += 1
         if math.isfinite(size):
             self.optimiser.step()
@@ -287,7 +295,7 @@ class Trainer(Run):
         if self.recordings is None or self.watch is None:
             return False
         logged = self.counters.epoch == 0 and number <= _LOGGED_BATCHES
-        return not (logged or self.watch.due())
+        return is_recordable(self.settings) and not (logged or self.watch.due())
 
     def _replay(
         self,
@@ -344,10 +352,10 @@ class Trainer(Run):
         given = scenes, known, self.sector, self.settings, weights, scale
         return learn(self._believe, parameters, *given)
 
-    def _read(self, sums: EpochSums, norm: Tensor) -> float:
-        """The norm of all gradients, and what replayed batches have left unread: one wait."""
-        figures = [*(one.figures for one in sums.unread), norm.detach().double()[None]]
-        values = torch.cat(figures).tolist()
+    def _read(self, sums: EpochSums, *more: Tensor) -> list[float]:
+        """What replayed batches have left unread, and more, which is returned: one wait."""
+        figures = [*(one.figures for one in sums.unread), *more]
+        values: list[float] = torch.cat(figures).tolist() if figures else []
         for one in sums.unread:
             (finite, *norms), values = values[: len(one.figures)], values[len(one.figures) :]
             with self._said_where(self._place(one.batch)):
@@ -357,7 +365,7 @@ class Trainer(Run):
                 *(GroupNorm.of(x) for x in (norms[: one.backbone], norms[one.backbone :]))
             )
         sums.unread.clear()
-        return values[0]
+        return values
 
     def _scale(self) -> float:
         # By epochs, so that an accumulation factor that changes leaves the schedule its length.
