@@ -39,8 +39,8 @@ _LEAST_SEEN = 1e-3
 
 @dataclass(frozen=True)
 class Interference:
-    """Which elements codes let interfere: `element_classes`, the pairs and the table of a
-    `Detector`. It is read off the codes."""
+    """Which elements codes let interfere, as read off them: classes (C, N / C) of
+    `element_classes`; pairs first, second (P,) and their table (G, 2 P) of a `Detector`."""
 
     classes: Tensor
     first: Tensor

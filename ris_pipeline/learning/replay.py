@@ -89,6 +89,11 @@ def learn(
 
     Args:
         believe: the network.
+        parameters: its own; gradients are of those that require one.
+        known: of the codes of the batch.
+
+    Raises:
+        InputError: as `loss_terms`.
     """
     believed = believe(make_features(scenes, sector, known))
     prediction = make_prediction(believed, settings.scenario.sources[1])
