@@ -137,8 +137,9 @@ def check_finite(name: str, value: Tensor) -> None:
 def check_positive(name: str, value: Tensor) -> None:
     """Raise `InputError` unless every entry is finite and above zero."""
     check_finite(name, value)
-    if bool((value <= 0).any()):
-        raise InputError(f"{name} holds {float(value.min())}: allowed are positive numbers")
+    known = numbers(value)
+    if known is not None and bool((known <= 0).any()):
+        raise InputError(f"{name} holds {float(known.min())}: allowed are positive numbers")
 
 
 def check_indices(name: str, value: Any) -> Tensor:

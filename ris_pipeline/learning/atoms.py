@@ -21,7 +21,7 @@ and each atom's own Gauss-Newton step, at the prior of its cell's half widths h:
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ris_pipeline._errors import RunFailed
@@ -29,7 +29,7 @@ from ris_pipeline.config import Wavefront
 from ris_pipeline.learning.features import Features, as_image, principal_snapshot
 from ris_pipeline.learning.losses import Prediction
 from ris_pipeline.learning.sector import Sector
-from ris_pipeline.localization.cholesky import solve_factored
+from ris_pipeline.localization.cholesky import invert_factored, solve_factored
 from ris_pipeline.scene import Panel, steering_derivatives, steering_vector
 from ris_pipeline.spectral import LowRankCovariance
 
@@ -47,6 +47,9 @@ _LARGEST_SINE = 0.9999
 
 class OutputNotFinite(RunFailed):
     """The network answers with NaN or infinity."""
+
+    def __init__(self) -> None:
+        super().__init__("the network's output is not finite")
 
 
 class Atoms(NamedTuple):
@@ -87,14 +90,18 @@ def answer_channels(depths: int) -> int:
     return 4 + depths
 
 
+def output_is_finite(atoms: Atoms) -> Bool[Tensor, ""]:
+    """Whether cells and steering vectors are."""
+    return atoms.logit.isfinite().all() & atoms.steering.isfinite().all()
+
+
 def check_output(atoms: Atoms) -> None:
     """Raise `OutputNotFinite` where cells or steering vectors hold NaN or infinity.
 
     For training, which one such scene ends; where scenes are located it is for each to say.
     """
-    finite = atoms.logit.isfinite().all() & atoms.steering.isfinite().all()
-    if not bool(finite):
-        raise OutputNotFinite("the network's output is not finite")
+    if not bool(output_is_finite(atoms)):
+        raise OutputNotFinite
 
 
 def read_atoms(
@@ -133,7 +140,7 @@ def _posterior(atoms: Atoms, features: Features) -> tuple[Tensor, Tensor, Tensor
     factor = torch.linalg.cholesky_ex(0.5 * (inner + inner.mH) + eye).L
     seen = data.correlate(a) * (root / noise)
     x = solve_factored(seen[..., None], factor)[..., 0] * root
-    inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
+    inverse = invert_factored(factor).diagonal(dim1=-2, dim2=-1).real
     return x, inverse * root.square(), data.matched - (image @ x[..., None])[..., 0]
 
 
@@ -146,8 +153,9 @@ def _newton_steps(
     azimuth, elevation, distance = atoms.azimuth, atoms.elevation, (-atoms.depth).exp()
     _, slopes = steering_derivatives(data.panel, azimuth, elevation, distance, data.wavefront)
     # d/dp = d/dazimuth / cos, d/dv alike, d/d ln(1/r) = -r d/dr; in half widths.
-    scale = torch.stack((1 / azimuth.cos(), 1 / elevation.cos(), -distance), -1)
-    slopes = slopes * (scale * scale.new_tensor(sector.half))[..., None]
+    unit = 1 / azimuth.cos(), 1 / elevation.cos(), -distance
+    scale = torch.stack([half * one for half, one in zip(sector.half, unit, strict=True)], -1)
+    slopes = slopes * scale[..., None]
     columns = slopes.flatten(1, 2).mT
     image = data.normal(columns).unflatten(-1, (-1, 3))
     power = x.abs().square()[:, :, None, :] / features.noise[:, None, None, None]
@@ -156,7 +164,7 @@ def _newton_steps(
     eye = torch.eye(3, dtype=curve.dtype, device=curve.device)
     factor = torch.linalg.cholesky_ex(0.5 * (curve + curve.mT) + eye).L
     step = solve_factored(down[..., None] / features.noise[:, None, None, None], factor)
-    deviation = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+    deviation = invert_factored(factor).diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
     return step[..., 0].mT, deviation.mT
 
 

@@ -13,6 +13,8 @@ for a prior (`whitening.py`), over the cells' steering vectors a:
 The network never has to learn the inversion of Phi, nor the steering vector.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -21,7 +23,8 @@ from ris_pipeline.config import ModelConfig
 from ris_pipeline.learning.losses import Truth
 from ris_pipeline.learning.sector import Sector
 from ris_pipeline.localization import measure, snr_regularisation, whiten
-from ris_pipeline.localization.grid_search.detection import build_detector, grid_gains
+from ris_pipeline.localization.grid_search.detection import Detector, build_detector, grid_gains
+from ris_pipeline.localization.measurement.back_projection import element_classes
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import SceneBatch, covariance_factor, steering_matrix
 from ris_pipeline.spectral import LowRankCovariance, eigh
@@ -32,6 +35,23 @@ by it the network learns faster (validation loss 0.233 instead of 0.247 after th
 
 _LEAST_SEEN = 1e-3
 """Smallest `a^H V a` that is divided by: less of a cell than that nobody sees."""
+
+
+@dataclass(frozen=True)
+class Interference:
+    """Which elements codes let interfere, as read off them: classes (C, N / C) of
+    `element_classes`; pairs first, second (P,) and their table (G, 2 P) of a `Detector`."""
+
+    classes: Tensor
+    first: Tensor
+    second: Tensor
+    table: Tensor | None
+
+    @classmethod
+    def of(cls, codes: Complex[Tensor, "t l n"], sector: Sector) -> "Interference":
+        """Of the codes of a batch."""
+        found = build_detector(sector.grid, codes)
+        return cls(element_classes(codes), found.first, found.second, found.table)
 
 
 class Features:
@@ -80,11 +100,21 @@ def as_image(
     return channels.unflatten(2, (*shape, -1)).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-def make_features(scenes: SceneBatch, sector: Sector) -> Features:
-    """Everything here is known to the receiver; real tensors in the dtype of `sector`."""
+def make_features(
+    scenes: SceneBatch, sector: Sector, known: Interference | None = None
+) -> Features:
+    """Everything here is known to the receiver; real tensors in the dtype of `sector`.
+
+    Args:
+        known: of the codes, where L M >= N: then no number is read.
+    """
     grid, real = sector.grid, sector.p.dtype
     assert grid.steering is not None
-    measurement, detector = measure(scenes), build_detector(grid, scenes.codes)
+    if known is None:
+        measurement, detector = measure(scenes), build_detector(grid, scenes.codes)
+    else:
+        measurement = measure(scenes, known.classes)
+        detector = Detector(grid, known.first, known.second, known.table)
     eps = snr_regularisation(scenes.channel, scenes.codes, scenes.snr_db).double()
     white = whiten(measurement, eps, real.to_complex())
     noise = scenes.noise_variance.to(real)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ris_pipeline._replay import Recordings
 from ris_pipeline.config import Settings
 from ris_pipeline.learning.stored import stored_batches
 from ris_pipeline.scene import SceneBatch, SceneSet, Split
@@ -21,9 +22,17 @@ def _scene_set(
 
 
 def training_batches(
-    settings: Settings, epoch: int, dtype: torch.dtype, fabric: "Fabric"
+    settings: Settings,
+    epoch: int,
+    dtype: torch.dtype,
+    fabric: "Fabric",
+    recordings: Recordings | None = None,
 ) -> Iterator[SceneBatch]:
-    """This process's share of every batch of an epoch (from 0): consecutive scenes, by rank."""
+    """This process's share of every batch of an epoch (from 0): consecutive scenes, by rank.
+
+    Args:
+        recordings: draw them by replays.
+    """
     training = settings.training
     if training.scene_folder is not None:
         yield from stored_batches(settings, epoch, fabric)
@@ -32,9 +41,10 @@ def training_batches(
     size = training.batch_size
     own = size // fabric.world_size
     scenes = _scene_set(settings, Split.TRAIN, (first + training.batches) * size, dtype, fabric)
+    draw = scenes.scenes if recordings is None else scenes.replayed(recordings)
     for batch in range(first, first + training.batches):
         start = batch * size + fabric.global_rank * own
-        yield scenes.scenes(start, start + own)
+        yield draw(start, start + own)
 
 
 def validation_batches(

@@ -1,10 +1,13 @@
 """What the training loop counts and reports."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+
+from ris_pipeline.watch.diagnostics import GroupNorm
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,39 @@ class Counters:
     history: list[EpochRecord] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """What a replayed batch (from 1) says on the device, and nobody has waited for yet.
+
+    figures: whether the network's output is finite, norms of the backbone's gradients, so many, and
+    of the heads'.
+    """
+
+    batch: int
+    figures: Tensor
+    backbone: int
+
+
 @dataclass
 class EpochSums:
     """What is averaged over the batches of one epoch, beside the loss."""
 
-    terms: dict[str, Tensor] = field(default_factory=dict)
+    terms: Tensor | None = None
     backbone: float = 0.0
     heads: float = 0.0
     non_finite: int = 0
     skipped: int = 0
+    unread: list[Unread] = field(default_factory=list)
+
+    def add_norms(self, backbone: GroupNorm, heads: GroupNorm) -> None:
+        """Those of a batch."""
+        self.backbone += backbone.norm
+        self.heads += heads.norm
+        self.non_finite += backbone.left_out + heads.left_out
 
 
-def add_terms(sums: dict[str, Tensor], terms: Mapping[str, Tensor], share: float = 1.0) -> None:
-    """Add detached values to running sums, in double precision and on their device: a number that
-    is only summed need not leave it."""
-    for name, term in terms.items():
-        value = share * term.detach().double()
-        sums[name] = sums[name] + value if name in sums else value
+def add_terms(sums: Tensor | None, terms: Iterable[Tensor], share: float = 1.0) -> Tensor:
+    """Running sums (m,) of m detached values, in double precision and on their device: a number
+    that is only summed need not leave it."""
+    values = share * torch.stack([term.detach().double() for term in terms])
+    return values if sums is None else sums + values

@@ -27,8 +27,12 @@ def moments(optimiser: Optimizer) -> Weights:
 def load_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Take up copies of what `moments` gave; the groups stay the optimiser's own."""
     state: dict[int, dict[str, Tensor]] = {}
+    places = [p for group in optimiser.param_groups for p in group["params"]]
     for key, value in copy_weights(tensors).items():
         place, name = key.split(".")
+        if value.ndim:
+            # In the memory layout of the parameter: a fused optimiser takes no other.
+            value = torch.empty_like(places[int(place)], requires_grad=False).copy_(value)
         state.setdefault(int(place), {})[name] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from ris_pipeline._errors import InputError
 from ris_pipeline.config import Settings, check_training_memory
 from ris_pipeline.learning.averaging import Weights, copy_weights
 from ris_pipeline.learning.checkpoint import Checkpoint
+from ris_pipeline.learning.features import Interference
 from ris_pipeline.learning.ignorance import with_scales
 from ris_pipeline.learning.model import CovarianceNetwork
 from ris_pipeline.learning.precision import make_fabric
 from ris_pipeline.learning.records import Counters, EpochRecord
+from ris_pipeline.learning.replay import make_recordings
 from ris_pipeline.learning.resume import (
     check_tensors,
     load_moments,
@@ -58,13 +61,17 @@ class Run:
         self.counters = Counters()
         # The step counter at the start of the epoch under way.
         self._first_step: int | None = None
+        # Of the codes of the epoch under way.
+        self._known: Interference | None = None
         self.sector = make_sector(settings.scenario, settings.model, self.dtype, self.fabric.device)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = CovarianceNetwork(settings.model, self.sector, settings.scenario.wavefront)
         network = network.to(self.dtype)
         self.network = network
-        self.wrapped, self.optimiser = self.fabric.setup(network, make_optimiser(network, training))
+        optimiser = make_optimiser(network, training, self.fabric.device.type == "cuda")
+        self.wrapped, self.optimiser = self.fabric.setup(network, optimiser)
+        self.recordings = make_recordings(self.fabric)
         self.ema: Weights = copy_weights(dict(network.named_parameters()))
         self.swa: Weights = {}
         self.best: Weights = {}
@@ -132,6 +139,8 @@ class Run:
         settings = resumed_settings(self.settings, checkpoint.settings)
         check_tensors(self.network, self.optimiser, checkpoint)
         self.settings = settings
+        # What was recorded has the units of the loss that were this run's.
+        self.recordings = copy(self.recordings)
         tensors = checkpoint.tensors
         self.counters = _copy(checkpoint.progress)
         self._first_step = None

@@ -13,14 +13,20 @@ def peak_rates(training: Training) -> list[float]:
     return [training.lr_backbone, training.lr_heads]
 
 
-def make_optimiser(network: CovarianceNetwork, training: Training) -> torch.optim.AdamW:
-    """AdamW over the two groups of the network."""
+def make_optimiser(
+    network: CovarianceNetwork, training: Training, fused: bool = False
+) -> torch.optim.AdamW:
+    """AdamW over the two groups of the network.
+
+    Args:
+        fused: in a few calls, as a GPU wants it; it rounds differently.
+    """
     parameters = network.backbone_parameters(), network.head_parameters()
     groups = [
         {"params": list(group), "lr": rate}
         for group, rate in zip(parameters, peak_rates(training), strict=True)
     ]
-    return torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=fused or None)
 
 
 def rate_scale(step: int, total: int, warmup: float) -> float:

@@ -18,7 +18,7 @@ from ris_pipeline.config import LossWeights
 from ris_pipeline.learning.atoms import Atoms, OutputNotFinite, check_output, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
 from ris_pipeline.learning.epoch import run_epoch
-from ris_pipeline.learning.features import make_features, make_truth
+from ris_pipeline.learning.features import Features, Interference, make_features, make_truth
 from ris_pipeline.learning.losses import (
     Prediction,
     Truth,
@@ -27,12 +27,21 @@ from ris_pipeline.learning.losses import (
     total_loss,
 )
 from ris_pipeline.learning.processes import over_processes, training_batches, validation_batches
-from ris_pipeline.learning.records import EpochRecord, EpochSums, add_terms
+from ris_pipeline.learning.records import EpochRecord, EpochSums, Unread, add_terms
+from ris_pipeline.learning.replay import (
+    LOSS,
+    Learned,
+    add_gradients,
+    is_recordable,
+    learn,
+    norms_of,
+)
 from ris_pipeline.learning.run import Run
 from ris_pipeline.learning.schedule import peak_rates, phase_weights, rate_scale
 from ris_pipeline.learning.watching import diagnosis
 from ris_pipeline.scene import SceneBatch
 from ris_pipeline.watch.diagnostics import (
+    GroupNorm,
     debug_line,
     epoch_line,
     gradient_line,
@@ -102,11 +111,14 @@ class Trainer(Run):
             self.start_watch()
         counters, training = self.counters, self.settings.training
         self._first_step = counters.step
+        self._known = None
         weights, phase = phase_weights(self.settings, counters.epoch)
         sums, number = EpochSums(), iter(range(1, training.batches + 1))
         self.wrapped.train()
         result = run_epoch(
-            training_batches(self.settings, counters.epoch, self.dtype, self.fabric),
+            training_batches(
+                self.settings, counters.epoch, self.dtype, self.fabric, self.recordings
+            ),
             lambda scenes, scale: self._backward(scenes, scale, weights, sums, next(number)),
             lambda: self._step(sums),
             training.accumulation,
@@ -117,7 +129,9 @@ class Trainer(Run):
         with self._said_where(f"in the validation of epoch {counters.epoch}"):
             validation, validation_terms = self.validate(self.ema)
         self._keep_best(validation)
-        train = {"total": torch.as_tensor(result.mean, dtype=torch.float64), **sums.terms}
+        train = {"total": torch.as_tensor(result.mean, dtype=torch.float64)}
+        if sums.terms is not None:
+            train |= zip(active_terms(weights), sums.terms, strict=True)
         means = over_processes(self.fabric, train, list(train), "mean")
         record = EpochRecord(
             counters.epoch,
@@ -146,13 +160,14 @@ class Trainer(Run):
             weights: parameters to use in place of the current ones.
         """
         loss = self.settings.loss
-        sums: dict[str, Tensor] = {}
+        sums, names = None, [*active_terms(loss.weights), "total"]
         with torch.no_grad():
             for batch, share in validation_batches(self.settings, self.dtype, self.fabric):
                 terms = loss_terms(*self._predict(batch, weights), loss)
-                terms["total"] = total_loss(terms, loss.weights)
-                add_terms(sums, terms, share)
-        means = over_processes(self.fabric, sums, [*active_terms(loss.weights), "total"], "sum")
+                total = total_loss(terms, loss.weights)
+                sums = add_terms(sums, [*terms.values(), total], share)
+        named = {} if sums is None else dict(zip(names, sums, strict=True))
+        means = over_processes(self.fabric, named, names, "sum")
         return means.pop("total"), means
 
     def predict(self, scenes: SceneBatch, weights: Weights | None = None) -> Prediction:
@@ -187,7 +202,12 @@ class Trainer(Run):
     def _predict(
         self, scenes: SceneBatch, weights: Weights | None = None
     ) -> tuple[Prediction, Truth]:
-        features = make_features(scenes, self.sector)
+        believed = self._believe(make_features(scenes, self.sector), weights)
+        check_output(believed[-1])
+        prediction = make_prediction(believed, self.settings.scenario.sources[1])
+        return prediction, make_truth(scenes, self.sector)
+
+    def _believe(self, features: Features, weights: Weights | None = None) -> list[Atoms]:
         believed: list[Atoms] = (
             self.wrapped(features)
             if weights is None
@@ -198,9 +218,7 @@ class Trainer(Run):
                 f"fabric turns {self.dtype} into {believed[-1].weight.dtype}: "
                 "allowed is a fabric of make_fabric"
             )
-        check_output(believed[-1])
-        prediction = make_prediction(believed, self.settings.scenario.sources[1])
-        return prediction, make_truth(scenes, self.sector)
+        return believed
 
     def _backward(
         self,
@@ -210,7 +228,9 @@ class Trainer(Run):
         sums: EpochSums,
         number: int,
     ) -> Tensor:
-        with self._said_where(f"from batch {number} of epoch {self.counters.epoch + 1}"):
+        if self._replays(number):
+            return self._replay(scenes, scale, weights, sums, number)
+        with self._said_where(self._place(number)):
             prediction, truth = self._predict(scenes)
         terms = loss_terms(prediction, truth, self.settings.loss, weights)
         loss = total_loss(terms, weights)
@@ -230,17 +250,16 @@ class Trainer(Run):
             )
         self.fabric.backward(scale * loss)
         self._watch_gradients(number if first_epoch else None, sums)
-        add_terms(sums.terms, terms)
+        sums.terms = add_terms(sums.terms, terms.values())
         self.on_batch(number, value)
         return value
 
     def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
+        self._read(sums)
         backbone = gradient_norm(self.network.backbone_parameters())
         heads = gradient_norm(self.network.head_parameters())
-        sums.backbone += backbone.norm
-        sums.heads += heads.norm
-        sums.non_finite += backbone.left_out + heads.left_out
+        sums.add_norms(backbone, heads)
         if number is not None and number <= _LOGGED_BATCHES:
             rates = [rate * self._scale() for rate in peak_rates(self.settings.training)]
             log.info(optimiser_line(number, backbone, heads, rates))
@@ -256,8 +275,9 @@ class Trainer(Run):
         ):
             group["lr"] = rate * scale
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
+        (size,) = self._read(sums, norm.detach().double()[None])
         counters.step += 1
-        if math.isfinite(norm.item()):
+        if math.isfinite(size):
             self.optimiser.step()
             update_ema(
                 self.ema, dict(self.network.named_parameters()), training.ema_decay, counters.step
@@ -266,6 +286,86 @@ class Trainer(Run):
             sums.skipped += 1
             log.warning("[OPT] step %d skipped: non-finite gradient", counters.step)
         self.optimiser.zero_grad()
+
+    def _place(self, number: int) -> str:
+        return f"from batch {number} of epoch {self.counters.epoch + 1}"
+
+    def _replays(self, number: int) -> bool:
+        """Whether a batch (from 1) can be a replay: nobody looks into it, or logs its numbers."""
+        if self.recordings is None or self.watch is None:
+            return False
+        logged = self.counters.epoch == 0 and number <= _LOGGED_BATCHES
+        return is_recordable(self.settings) and not (logged or self.watch.due())
+
+    def _replay(
+        self,
+        scenes: SceneBatch,
+        scale: float,
+        weights: LossWeights,
+        sums: EpochSums,
+        number: int,
+    ) -> Tensor:
+        """`_backward` as a replay, without waiting for the device."""
+        assert self.watch is not None
+        # The batch before must not hold on to its graph: what is recorded would join it.
+        self.watch.end()
+        learned = self._learned(scenes, scale, weights, number)
+        terms, arrived, finite = learned.read()
+        loss = terms.pop(LOSS)
+        self.counters.batch += 1
+        self.watch.begin(terms, weights.model_dump(), loss=loss)
+        with self.watch.replayed(arrived, terms.keys(), learned.reached):
+            add_gradients(learned.reached, learned.gradients)
+        backbone = norms_of(self.network.backbone_parameters())
+        heads = norms_of(self.network.head_parameters())
+        figures = torch.cat((finite, torch.stack([*backbone, *heads])))
+        sums.unread.append(Unread(number, figures, len(backbone)))
+        sums.terms = add_terms(sums.terms, terms.values())
+        self.on_batch(number, loss)
+        return loss
+
+    def _learned(
+        self, scenes: SceneBatch, scale: float, weights: LossWeights, number: int
+    ) -> Learned:
+        assert self.recordings is not None
+        if self._known is None:
+            self._known = Interference.of(scenes.codes, self.sector)
+        trained = tuple(p.requires_grad for p in self.network.parameters())
+        given = scenes, self._known, weights, scale, trained
+        try:
+            return self.recordings.of(self._learn, *given).run()
+        except (InputError, torch.linalg.LinAlgError):
+            # Of numbers that are not finite. Not replayed, a batch says where they come from.
+            with self._said_where(self._place(number)):
+                self._predict(scenes)
+            raise
+
+    def _learn(
+        self,
+        scenes: SceneBatch,
+        known: Interference,
+        weights: LossWeights,
+        scale: float,
+        trained: tuple[bool, ...],
+    ) -> Learned:
+        parameters = self.network.parameters()
+        given = scenes, known, self.sector, self.settings, weights, scale
+        return learn(self._believe, parameters, *given)
+
+    def _read(self, sums: EpochSums, *more: Tensor) -> list[float]:
+        """What replayed batches have left unread, and more, which is returned: one wait."""
+        figures = [*(one.figures for one in sums.unread), *more]
+        values: list[float] = torch.cat(figures).tolist() if figures else []
+        for one in sums.unread:
+            (finite, *norms), values = values[: len(one.figures)], values[len(one.figures) :]
+            with self._said_where(self._place(one.batch)):
+                if not finite:
+                    raise OutputNotFinite
+            sums.add_norms(
+                *(GroupNorm.of(x) for x in (norms[: one.backbone], norms[one.backbone :]))
+            )
+        sums.unread.clear()
+        return values
 
     def _scale(self) -> float:
         # By epochs, so that an accumulation factor that changes leaves the schedule its length.

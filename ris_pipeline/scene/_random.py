@@ -75,8 +75,9 @@ class SceneRandom:
     def __init__(self, seed: int, index: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.index = index
         self.dtype = dtype
-        start = torch.tensor(_signed(seed), dtype=torch.int64, device=index.device)
-        streams = torch.tensor([_signed(s * _GOLDEN) for s in (0, *Stream)], device=index.device)
+        # Made on the device: a copy from the host would wait for it.
+        start = torch.full((), _signed(seed), dtype=torch.int64, device=index.device)
+        streams = torch.arange(len(Stream) + 1, device=index.device) * _GOLDEN
         keys = _mix_(_mix_(start + _GOLDEN) + streams)
         self._keys = _mix_(keys[:, None] + (index + 1) * _GOLDEN)
         """(streams, B): row q belongs to stream q."""
@@ -104,8 +105,9 @@ class SceneRandom:
             scenes, count, dtype=self.dtype.to_complex(), device=self.index.device
         )
         counter, key = self._counter(count), self._keys[stream][:, None]
-        minus = -torch.as_tensor(variance, dtype=self.dtype, device=self.index.device)
-        minus = minus.expand(scenes)[:, None]
+        if not isinstance(variance, Tensor):
+            variance = torch.full((), variance, dtype=self.dtype, device=self.index.device)
+        minus = -variance.to(self.index.device, self.dtype).expand(scenes)[:, None]
         rows = min(scenes, max(1, BLOCK // count))
         whole = [torch.empty_like(numbers[:rows], dtype=torch.int64) for _ in range(2)]
         floats = [torch.empty_like(numbers[:rows], dtype=self.dtype) for _ in range(2)]

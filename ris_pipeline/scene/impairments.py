@@ -47,12 +47,17 @@ def phase_dependent_amplitude(phase: Tensor, model: PhaseAmplitude) -> Tensor:
     return (1 - model.minimum) * rise + model.minimum
 
 
-def draw_panel(random: SceneRandom, scenario: Scenario) -> TruePanel:
-    """The true panel of each scene; with `impairments.fixed`, one for all of them."""
-    settings, device = scenario.impairments, random.index.device
+def draw_panel(random: SceneRandom, scenario: Scenario, ideal: Panel | None = None) -> TruePanel:
+    """The true panel of each scene; with `impairments.fixed`, one for all of them.
+
+    Args:
+        ideal: `ideal_panel`, where it has been made.
+    """
+    settings = scenario.impairments
     if settings.fixed:
         random = SceneRandom(settings.panel_seed, random.index.new_zeros(1), random.dtype)
-    ideal = ideal_panel(scenario, random.dtype, device)
+    if ideal is None:
+        ideal = ideal_panel(scenario, random.dtype, random.index.device)
     positions = ideal.positions * (1 + settings.spacing_error)
     if settings.position_jitter > 0:
         jitter = random.normal(Stream.POSITION_JITTER, scenario.elements, 2) * scenario.wavelength

@@ -17,8 +17,8 @@ from ris_pipeline._validation import check_indices, check_integer
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
-from ris_pipeline.scene.array import steering_vector
-from ris_pipeline.scene.believed import believed_panel
+from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
+from ris_pipeline.scene.believed import BelievedPanel, believed_panel
 from ris_pipeline.scene.channel import rician_channel
 from ris_pipeline.scene.codebook import ris_codes
 from ris_pipeline.scene.impairments import TruePanel, draw_panel
@@ -151,11 +151,38 @@ def simulate(
     """
     index = check_indices("index", index)
     check_choice("dtype", dtype, (torch.float32, torch.float64))
-    random = SceneRandom(check_integer("seed", seed, -math.inf, math.inf), index, dtype)
+    seed = check_integer("seed", seed, -math.inf, math.inf)
+    return draw_scenes(scenario, seed, index, dtype, surroundings(scenario, dtype, index.device))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all scenes of a scenario have in common: codes (T, L, N) as they are sent, the panel as
+    it was meant, and as the receiver believes it to be."""
+
+    codes: Tensor
+    ideal: Panel
+    believed: BelievedPanel
+
+
+def surroundings(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> Surroundings:
+    """Of scenes in real `dtype`; made on the host."""
+    return Surroundings(
+        ris_codes(scenario, dtype.to_complex()).to(device),
+        ideal_panel(scenario, dtype, device),
+        believed_panel(scenario, dtype, device),
+    )
+
+
+def draw_scenes(
+    scenario: Scenario, seed: int, index: Tensor, dtype: torch.dtype, common: Surroundings
+) -> SceneBatch:
+    """`simulate`, where its arguments have been checked; nothing is read or made on the host."""
+    random = SceneRandom(seed, index, dtype)
     sources = draw_sources(random, scenario)
     channel = rician_channel(random, scenario)
-    codes = ris_codes(scenario, channel.dtype).to(index.device)
-    truth, believed = draw_panel(random, scenario), believed_panel(scenario, dtype, index.device)
+    codes, believed = common.codes, common.believed
+    truth = draw_panel(random, scenario, common.ideal)
     clean = _propagate(truth, scenario, sources, channel, codes)
     snr_db = random.between(Stream.SNR, *scenario.snr_db)
     signal_power: Float[Tensor, " b"] = torch.view_as_real(clean).square().mean((1, 2, 3, 4)) * 2

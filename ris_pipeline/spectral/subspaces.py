@@ -9,7 +9,13 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_integer, check_range, check_shape, transformed
+from ris_pipeline._validation import (
+    check_integer,
+    check_range,
+    check_shape,
+    numbers,
+    transformed,
+)
 from ris_pipeline.spectral.covariance import order_of
 from ris_pipeline.spectral.hermitian import eigh
 from ris_pipeline.spectral.low_rank import Covariance, Dense, LowRankCovariance
@@ -122,6 +128,10 @@ def soft_share(
     # The root of the smallest normal number keeps the Cholesky factor of a zero matrix invertible.
     level = ridge * power + torch.finfo(power.dtype).tiny ** 0.5
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    cholesky = torch.linalg.cholesky(gram + level[..., None, None] * eye)
+    matrix = gram + level[..., None, None] * eye
+    if numbers(matrix) is None:
+        cholesky = torch.linalg.cholesky_ex(matrix).L
+    else:
+        cholesky = torch.linalg.cholesky(matrix)
     whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
     return column_power(whitened)

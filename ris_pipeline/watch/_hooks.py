@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ris_pipeline._errors import InputError
+from ris_pipeline._replay import recording
 from ris_pipeline.watch._seen import LOSS, Block
 
 T = TypeVar("T")
@@ -29,8 +30,8 @@ class Hook:
         self.function = function
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
-        """Call the function, unless a compiler traces the model."""
-        if torch.compiler.is_compiling():
+        """Call the function, unless a compiler traces the model, or a graph is recorded."""
+        if torch.compiler.is_compiling() or recording():
             return
         if self.function is not None:
             self.function(*arguments, **named)
@@ -181,7 +182,7 @@ def make_block(
     # Copies: `loss /= accumulation` would change what was seen.
     values = {name: term.detach().clone() for name, term in terms.items()}
     block = Block(number, looked, terms, weights, values, torch.zeros(()), loss)
-    block.graph = any(term.requires_grad for term in terms.values())
+    block.followed = frozenset(name for name, term in terms.items() if term.requires_grad)
     if loss is None:
         parts = [block.weight(name) * value for name, value in values.items()]
         block.total = torch.stack([part.reshape(()) for part in parts]).sum()

@@ -30,7 +30,7 @@ class Block:
     terms: scalars by name, the loss alone under `loss`; weights: None where none were given;
     values: copies of the terms; total: a copy of the loss; divisor: what the loss was divided by
     where it was formed; rows: samples of the batch; events: "backward" and "step"; arrived: the
-    gradients that came to each term; graph: some term has one.
+    gradients that came to each term; followed: the terms that have a graph.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Block:
     events: list[str] = field(default_factory=list)
     arrived: dict[str, list[Tensor]] = field(default_factory=dict)
     handles: list[Any] = field(default_factory=list)
-    graph: bool = False
+    followed: frozenset[str] = frozenset()
 
     @property
     def backwards(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ris_pipeline.watch._hooks import short_name
-from ris_pipeline.watch._seen import MOVED, Tell, samples_of
+from ris_pipeline.watch._seen import MOVED, Block, Tell, samples_of
 
 REPORTED_RTOL = 5e-4
 """Of a reported loss: sums in float32 and figures printed to four digits are within it."""
@@ -39,6 +39,13 @@ class Losses:
     rows: Sequence[int | None]
     steps: Sequence[int]
     divided: bool
+
+    @classmethod
+    def of(cls, values: Sequence[float], blocks: Sequence[Block]) -> "Losses":
+        """Of the blocks of an epoch."""
+        places = [place for place, block in enumerate(blocks) if "step" in block.events]
+        divided = any(block.divisor > 1 for block in blocks)
+        return cls(values, [block.rows for block in blocks], places, divided)
 
 
 def right_means(losses: Losses) -> list[float]:

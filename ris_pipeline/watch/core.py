@@ -13,7 +13,7 @@ they are. A fault of its own is reported and ends the watch, never the training.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,32 @@ class Watch:
         """
         spectrum = Spectrum(covariance, k, eigenvalues, gap, subspace, sources)
         self._guarded(self._observers.begin)(terms, weights, loss, batch, spectrum)
+
+    def due(self) -> bool:
+        """Whether the next batch will be looked at closely: then its terms need their graphs, which
+        a replayed one (`replayed`) does not have."""
+        said: list[bool] = []
+        self._guarded(lambda: said.append(self._observers.due()))()
+        return any(said)
+
+    @contextmanager
+    def replayed(
+        self,
+        arrived: Mapping[str, Tensor],
+        followed: Collection[str],
+        reached: Collection[Tensor],
+    ) -> Iterator[None]:
+        """A backward pass that no hook sees, after `begin`: replayed as a graph. The parameters get
+        their gradients inside.
+
+        Args:
+            arrived: the gradients that came to the loss (`loss`) and to each term.
+            followed: the terms that had a graph.
+            reached: the parameters that get a gradient.
+        """
+        self._guarded(self._observers.replay_begins)(arrived, followed)
+        yield
+        self._guarded(self._observers.replay_ends)(reached)
 
     def end(self) -> None:
         """What `step` does on leaving."""

@@ -15,6 +15,12 @@ class GroupNorm:
     norm: float
     left_out: int
 
+    @classmethod
+    def of(cls, norms: Sequence[float]) -> "GroupNorm":
+        """Of the norms of each gradient: those that are not finite are left out."""
+        finite = [norm for norm in norms if math.isfinite(norm)]
+        return cls(math.hypot(*finite), len(norms) - len(finite))
+
 
 def gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
     """`sqrt(sum_p |grad_p|^2)` over the parameters whose gradient is finite throughout.
@@ -30,8 +36,7 @@ def gradient_norm(parameters: Iterable[Tensor]) -> GroupNorm:
     ]
     # One read for all of them: each would wait for the device.
     values = torch.stack([n.to(norms[0].device) for n in norms]).tolist() if norms else []
-    finite = [norm for norm in values if math.isfinite(norm)]
-    return GroupNorm(math.hypot(*finite), len(norms) - len(finite))
+    return GroupNorm.of(values)
 
 
 def _entries(gradient: Tensor) -> Tensor:

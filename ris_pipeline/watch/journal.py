@@ -5,12 +5,14 @@ or where a later session took up again.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ris_pipeline._errors import InputError
 from ris_pipeline._files import append_text, json_text, open_to_append, parse_json, read_bytes
+from ris_pipeline.watch._held import Held
+from ris_pipeline.watch._seen import Block
 
 NAME = "watch.jsonl"
 """The journal's file in the folder of a run."""
@@ -35,6 +37,28 @@ def number(value: Any) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return float(value) if value in ("nan", "inf", "-inf") else None
+
+
+def step_fields(block: Block, every: Sequence[Held]) -> Record:
+    """Of a batch that was looked at; reads the device."""
+    return {
+        "step": block.number,
+        "loss": float(block.total),
+        "terms": {name: float(value) for name, value in block.values.items()},
+        "events": block.events,
+        "norms": [held.norms[-1] if held.norms else None for held in every],
+    }
+
+
+def epoch_fields(losses: Sequence[float], every: Sequence[Held]) -> Record:
+    """Of an epoch with these losses of its batches."""
+    return {
+        "mean": sum(losses) / len(losses) if losses else None,
+        "batches": len(losses),
+        "step": max(held.steps for held in every),
+        "rates": [float(g["lr"]) for held in every for g in held.optimiser.param_groups],
+        "norms": [max(held.norms) if held.norms else None for held in every],
+    }
 
 
 class Journal:

@@ -1,7 +1,7 @@
 """The observers of all families behind one watch, and the hooks that feed them."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from ris_pipeline.watch._seen import (
 from ris_pipeline.watch.bookkeeping import Bookkeeping, Losses
 from ris_pipeline.watch.clipping import Clipping
 from ris_pipeline.watch.data import Data, Marks, holds_nan, marks_of, on_cpu
-from ris_pipeline.watch.journal import Journal
+from ris_pipeline.watch.journal import Journal, epoch_fields, step_fields
 from ris_pipeline.watch.optimiser import Optimisers
 from ris_pipeline.watch.options import Options
 from ris_pipeline.watch.parameters import Parameters
@@ -82,6 +82,7 @@ class Observers:
         self._hooked: set[int] = set()
         self._block: Block | None = None
         self._open = self._in_backward = self._own = self._single_pass = False
+        self._due: bool | None = None
         self._blocks: list[Block] = []
         self._whole = True
         self._validated_in: set[bool] = set()
@@ -141,8 +142,8 @@ class Observers:
             self._start()
         self._rates.settle()
         self.batches += 1
-        block = make_block(self.batches, self._sampling.due(), held, weights, loss)
-        self._block, self._open = block, True
+        block = make_block(self.batches, self.due(), held, weights, loss)
+        self._block, self._open, self._due = block, True, None
         self._shown_in = set()
         self._data.batch_begins()
         self._hook_terms(block)
@@ -155,6 +156,25 @@ class Observers:
         if self.batches == 1 and self._options.lines:
             self._say(lines.debug_line(float(block.total)))
         self._outputs, self._parts = [], []
+
+    def due(self) -> bool:
+        """Whether the next batch will be looked at closely."""
+        self._due = self._sampling.due() if self._due is None else self._due
+        return self._due
+
+    def replay_begins(self, arrived: Mapping[str, Tensor], followed: Collection[str]) -> None:
+        """See `Watch.replayed`."""
+        block = self._block
+        assert block is not None
+        block.followed = frozenset(followed)
+        block.arrived = {name: [gradient] for name, gradient in arrived.items()}
+        self._backward_begins(block)
+
+    def replay_ends(self, reached: Collection[Tensor]) -> None:
+        """The gradients are where the optimisers find them."""
+        for parameter in reached:
+            self._optimisers.reached(id(parameter))
+        self._backward_ended()
 
     def end(self) -> None:
         """The batch is over, and nothing was raised."""
@@ -170,7 +190,7 @@ class Observers:
             self._terms.end(block)
             self._optimisers.block_ends()
             if block.looked:
-                self._write_step(block)
+                self._journal.write("step", **step_fields(block, self._optimisers.held))
         self._drop_block()
         self._blocks.append(block)
         if len(self._blocks) > MOST_BLOCKS:
@@ -198,7 +218,7 @@ class Observers:
             self._rates.epoch(self.epochs_done + 1, len(self._blocks))
             # Each process knows its own losses only.
             if train is not None and self._whole and not distributed():
-                self._books.train(float(train), self._losses(values))
+                self._books.train(float(train), Losses.of(values, self._blocks))
             if validation is not None:
                 self._books.validation(float(validation), moved)
                 if self._layers and self._validated_in | self._shown_in == {True}:
@@ -244,11 +264,14 @@ class Observers:
             return
         block.arrived.setdefault(name, []).append(gradient.detach().clone())
         if not self._in_backward:
-            self._in_backward = True
-            block.events.append("backward")
-            with self._sampling.spending():
-                self._optimisers.backward_begins(block)
+            self._backward_begins(block)
             after_backward(self._guard(self._backward_ended))
+
+    def _backward_begins(self, block: Block) -> None:
+        self._in_backward = True
+        block.events.append("backward")
+        with self._sampling.spending():
+            self._optimisers.backward_begins(block)
 
     def _backward_ended(self) -> None:
         self._in_backward = False
@@ -349,29 +372,11 @@ class Observers:
             self._block.let_go()
         self._open = self._in_backward = False
 
-    def _losses(self, values: Sequence[float]) -> Losses:
-        divided = any(block.divisor > 1 for block in self._blocks)
-        places = [i for i, block in enumerate(self._blocks) if "step" in block.events]
-        return Losses(values, [block.rows for block in self._blocks], places, divided)
-
     def _check_values(self, values: Sequence[float]) -> None:
-        bad = [v for v in values if v != v or v in (float("inf"), float("-inf"))]
-        if bad:
-            self._tell("term-not-finite", f"the loss of {len(bad)} of {len(values)} batches")
-        graph = any(block.graph for block in self._blocks)
+        graph = any(block.followed for block in self._blocks)
         # Gradients may be set by hand, as `torch.func` gives them.
         live = bool(self._optimisers.touched) or any(one.fed for one in self._optimisers.held)
-        self._terms.blind(len(self._blocks), graph, live)
-
-    def _write_step(self, block: Block) -> None:
-        self._journal.write(
-            "step",
-            step=block.number,
-            loss=float(block.total),
-            terms={name: float(value) for name, value in block.values.items()},
-            events=block.events,
-            norms=[held.norms[-1] if held.norms else None for held in self._optimisers.held],
-        )
+        self._terms.epoch(values, graph, live)
 
     def _write_epoch(
         self, train: float | None, validation: float | None, values: Sequence[float]
@@ -383,11 +388,7 @@ class Observers:
             epoch=self.epochs_done,
             train=None if train is None else float(train),
             validation=None if validation is None else float(validation),
-            mean=sum(values) / len(values) if values else None,
-            batches=len(values),
-            step=steps,
-            rates=[float(g["lr"]) for one in held for g in one.optimiser.param_groups],
-            norms=[max(one.norms) if one.norms else None for one in held],
+            **epoch_fields(values, held),
             looked=sum(block.looked for block in self._blocks),
         )
         if not self._options.lines:

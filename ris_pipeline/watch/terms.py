@@ -126,8 +126,8 @@ class Terms:
             return
         active = {n: t for n, t in block.terms.items() if block.weight(n) != 0}
         reached = set(block.arrived)
-        for name, term in active.items():
-            left_out = term.requires_grad and name not in reached and bool(reached)
+        for name in active:
+            left_out = name in block.followed and name not in reached and bool(reached)
             if self.streaks.held(f"left out {name}", left_out):
                 self.tell("term-left-out", f"no gradient arrives at term {name!r}")
         if block.looked and block.backwards == 1:
@@ -231,9 +231,13 @@ class Terms:
                 f"{share:.0%} of the gradient, and they do not fall",
             )
 
-    def blind(self, blocks: int, with_graph: bool, gradients: bool) -> None:
-        """At the end of an epoch: no term had a graph, and no parameter got a gradient."""
-        if blocks >= EVIDENCE and not with_graph and not gradients:
+    def epoch(self, losses: Sequence[float], with_graph: bool, gradients: bool) -> None:
+        """At the end of an epoch: its losses; whether some term had a graph, and some parameter got
+        a gradient."""
+        bad = sum(not math.isfinite(loss) for loss in losses)
+        if bad:
+            self.tell("term-not-finite", f"the loss of {bad} of {len(losses)} batches")
+        if len(losses) >= EVIDENCE and not with_graph and not gradients:
             self.tell("term-detached", "the loss has no graph and no parameter gets a gradient")
 
 

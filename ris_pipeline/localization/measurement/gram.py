@@ -7,7 +7,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
+from ris_pipeline.localization.cholesky import (
+    invert_factored,
+    regular_cholesky,
+    solve_factored,
+)
 from ris_pipeline.localization.measurement.statistics import Measurement, Outside
 
 _NO_RANK = 1e-10
@@ -113,7 +117,7 @@ class GramMeasurement(Measurement):
         """`(W + eps I)^-1 W = I - eps (W + eps I)^-1`, which is Hermitian as computed."""
         factor = self._regularised_factor(ratio, dtype)
         # The inverse itself is wanted: it is the quadratic form of the whole grid.
-        inverse = torch.cholesky_inverse(factor)
+        inverse = invert_factored(factor)
         eye = torch.eye(factor.shape[-1], dtype=dtype, device=factor.device)
         level = ratio[:, None, None, None, None].to(dtype)
         return replace(self, gram=eye - level * inverse, matched=self._solved(factor))

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Int
 from torch import Tensor
 
 from ris_pipeline.config import Wavefront
@@ -15,8 +15,13 @@ from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import Panel, Received
 
 
-def measure(scenes: Received) -> Measurement:
-    """Sufficient statistics of what was received, without a ridge."""
+def measure(scenes: Received, classes: Int[Tensor, "c n"] | None = None) -> Measurement:
+    """Sufficient statistics of what was received, without a ridge.
+
+    Args:
+        classes: `element_classes` of the codes, where they are known and L M >= N: to find them is
+            to read the codes.
+    """
     snapshots, channel, codes = (
         x.to(torch.complex128) for x in (scenes.snapshots, scenes.channel, scenes.codes)
     )
@@ -33,7 +38,8 @@ def measure(scenes: Received) -> Measurement:
     if rows < elements:
         return SensingMeasurement(operator=operator_of(channel, scenes.codes), **common)
     # In the precision of the scenes: what rounding leaves of a zero there is not interference.
-    classes = element_classes(scenes.codes)
+    if classes is None:
+        classes = element_classes(scenes.codes)
     return GramMeasurement(gram=_class_grams(channel, codes, classes), classes=classes, **common)
 
 
