@@ -182,7 +182,9 @@ def eigengap_term(prediction: Prediction, truth: Truth, config: LossConfig) -> T
 
 def subspace_margin(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:
     """Hinge on the share of the trace held by the K leading eigenvalues."""
-    return signal_power_hinge(prediction.covariance, truth.count, config.power_margin)
+    covariance = prediction.covariance
+    most = min(truth.active.shape[1], covariance.size - 1)
+    return signal_power_hinge(covariance, truth.count, config.power_margin, most)
 
 
 def angle_loss(prediction: Prediction, truth: Truth, config: LossConfig) -> Tensor:

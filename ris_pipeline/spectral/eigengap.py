@@ -14,7 +14,13 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ris_pipeline._validation import check_batch, check_order, check_range, numbers
+from ris_pipeline._validation import (
+    check_batch,
+    check_integer,
+    check_order,
+    check_range,
+    numbers,
+)
 from ris_pipeline.spectral.covariance import (
     batch_of,
     eigenvalues_at,
@@ -82,20 +88,29 @@ def factor_eigengap_loss(
     return eigengap_loss(LowRankCovariance(factor), k, margin)
 
 
-def signal_power_hinge(covariance: Covariance, k: int | Tensor, margin: float) -> Float[Tensor, ""]:
+def signal_power_hinge(
+    covariance: Covariance, k: int | Tensor, margin: float, most: int | None = None
+) -> Float[Tensor, ""]:
     """`mean relu(margin - sum_{i<=k} lambda_i / tr R)`: the subspace margin.
 
     The k leading eigenvalues hold at least `margin` of the trace.
 
+    Args:
+        most: no k is above it; by default the largest is looked for, and a device waited for.
+
     Raises:
-        InputError: k outside 1..n-1, or a margin outside 0..1.
+        InputError: k outside 1..n-1 or above `most`, or a margin outside 0..1.
     """
-    check_order("k", k, order_of(covariance))
+    order_limit = order_of(covariance)
+    if most is not None:
+        order_limit = check_integer("most", most, 1, order_limit - 1) + 1
+    check_order("k", k, order_limit)
     check_range("margin", margin, 0.0, 1.0)
     covariance = scaled_to_one(covariance)
     total = trace(covariance)
     order = _orders(covariance, k)
-    most = _most(k, order_of(covariance)) if total.numel() else 1
+    if most is None:
+        most = _most(k, order_of(covariance)) if total.numel() else 1
     places = torch.arange(most, device=total.device).expand(*total.shape, most)
     leading = eigenvalues_at(covariance, places)
     share = (leading * (places < order[..., None])).sum(-1) / total.clamp_min(

@@ -214,6 +214,13 @@ def test_a_margin_looks_up_every_order_where_none_is_known(monkeypatch) -> None:
     _same(signal_power_hinge(matrices, k, 0.99), expected)
 
 
+def test_a_margin_does_not_look_up_an_order_that_is_told() -> None:
+    matrices, k = _full(_complex(3, N, Q, seed=2)), torch.tensor([1, 2, 3])
+    expected = signal_power_hinge(matrices, k, 0.99)
+    for most in range(3, N):
+        _same(signal_power_hinge(matrices, k, 0.99, most), expected)
+
+
 @pytest.mark.slow
 def test_compiled_in_one_graph() -> None:
     # In a process of its own: the shape checker of the tests is in the way of a compiler.

@@ -56,6 +56,7 @@ def test_a_distance_keeps_its_digits_whatever_the_length_of_the_vector() -> None
 def test_the_margin_of_an_empty_batch_takes_a_tensor_of_orders() -> None:
     empty, orders = torch.zeros(0, 4, 4, dtype=torch.complex128), torch.zeros(0, dtype=torch.int64)
     assert torch.isnan(signal_power_hinge(empty, orders, 0.9))
+    assert torch.isnan(signal_power_hinge(empty, orders, 0.9, 2))
 
 
 @pytest.mark.parametrize(
