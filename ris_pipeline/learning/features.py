@@ -25,6 +25,7 @@ from ris_pipeline.learning.sector import Sector
 from ris_pipeline.localization import measure, snr_regularisation, whiten
 from ris_pipeline.localization.grid_search.detection import Detector, build_detector, grid_gains
 from ris_pipeline.localization.measurement.back_projection import element_classes
+from ris_pipeline.localization.measurement.measure import measure_classes
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import SceneBatch, covariance_factor, steering_matrix
 from ris_pipeline.spectral import LowRankCovariance, eigh
@@ -113,7 +114,7 @@ def make_features(
     if known is None:
         measurement, detector = measure(scenes), build_detector(grid, scenes.codes)
     else:
-        measurement = measure(scenes, known.classes)
+        measurement = measure_classes(scenes, known.classes)
         detector = Detector(grid, known.first, known.second, known.table)
     eps = snr_regularisation(scenes.channel, scenes.codes, scenes.snr_db).double()
     white = whiten(measurement, eps, real.to_complex())

@@ -15,8 +15,13 @@ from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.scene import Panel, Received
 
 
-def measure(scenes: Received, classes: Int[Tensor, "c n"] | None = None) -> Measurement:
-    """Sufficient statistics of what was received, without a ridge.
+def measure(scenes: Received) -> Measurement:
+    """Sufficient statistics of what was received, without a ridge."""
+    return measure_classes(scenes, None)
+
+
+def measure_classes(scenes: Received, classes: Int[Tensor, "c n"] | None) -> Measurement:
+    """`measure`.
 
     Args:
         classes: `element_classes` of the codes, where they are known and L M >= N: to find them is
