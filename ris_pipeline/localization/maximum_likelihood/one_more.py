@@ -68,4 +68,4 @@ def _around(search: Search, places: Float[Tensor, "b p 3"]) -> Float[Tensor, "b 
     here = line_of_sight(places.flatten(0, 1))[:, None] + steps
     there = place_along(here.flatten(0, 1))
     inside = torch.clamp(there, search.domain.lower, search.domain.upper)
-    return inside.reshape(places.shape[0], -1, 3)
+    return inside.unflatten(0, (places.shape[0], places.shape[1] * len(steps)))
