@@ -28,10 +28,6 @@ _STAYING = 2 / 3
 """Part of the scenes still moving from which on the others stay too: to copy the data of those that
 move costs as much as a step."""
 
-_AHEAD = 3
-"""Replayed steps between two looks at how many scenes are left: a look waits for the device, and
-scenes that have left do not move."""
-
 Expanded = TypeVar("Expanded", bound="Expansion")
 
 
@@ -277,10 +273,8 @@ def _walk_replayed(
         real = torch.arange(size, device=rows.device) < count
         step = recordings.of(_step, moving.take(rows), real, box, fixed, rules)
         while left and size_of(left) == size and steps < rules.most_steps:
-            ahead = min(_AHEAD, rules.most_steps - steps)
-            for _ in range(ahead):
-                going, number = step.run()
-            left, steps = int(number), steps + ahead
+            going, number = step.run()
+            left, steps = int(number), steps + 1
         held: _Moving[Expanded] = step.inputs[0]
         ended.store(held, count)
         if steps == rules.most_steps:
