@@ -67,6 +67,16 @@ def test_scenes_are_the_same_to_the_bit_and_stay(preset: str, dtype: torch.dtype
         draw(11, 16)
 
 
+def test_scenes_of_a_panel_of_its_own_are_recorded() -> None:
+    places = ((-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, 0.3, 0.0), (0.0, -0.3, 0.0))
+    golden = load_settings("golden").scenario
+    scenario = golden.replace(panel=(4, 1), positions=places, sources=(1, 2))
+    scenes = SceneSet(scenario, 3, 4)
+    drawn = scenes.replayed(Recordings(Tape))(0, 4)
+    pairs = zip(tensors_of(drawn), tensors_of(scenes.scenes(0, 4)), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 PHASES = (
     CurriculumPhase(name="geometry", until=0.5, scale={"cells": 10.0, "eigengap": 0.0}),
     CurriculumPhase(name="refine", until=1.0),
@@ -171,9 +181,18 @@ def test_the_watch_says_of_replayed_batches_what_it_says_of_others(name: str | N
         assert replayed[1] == []
 
 
-def test_where_the_network_cannot_be_recorded_the_scenes_are() -> None:
+@pytest.mark.parametrize(
+    ("scenario", "model"),
+    [({"blocks": 2}, {}), ({}, {"atoms": 9})],
+    ids=["blocks", "full rank"],
+)
+def test_where_the_network_cannot_be_recorded_the_scenes_are(
+    scenario: dict[str, Any], model: dict[str, Any]
+) -> None:
     settings = tiny(batches=6, epochs=1)
-    settings = settings.replace(scenario=settings.scenario.replace(blocks=2))
+    settings = settings.replace(
+        scenario=settings.scenario.replace(**scenario), model=settings.model.replace(**model)
+    )
     plain, replayed = (begun(settings, way) for way in (False, True))
     plain.fit()
     replayed.fit()
