@@ -1,7 +1,9 @@
 """Batches that are replayed: the same numbers as batches that are not, and as much said of them."""
 
+import gc
 import itertools
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -137,6 +139,38 @@ def test_an_output_that_is_not_finite_ends_both_runs_in_one_line(terms: dict[str
         said.append((str(error.value), trainer.watch.ended, trainer.counters.step))
     assert said[0] == said[1]
     assert said[0][0] == "the network's output is not finite from batch 8 of epoch 1"
+
+
+def test_the_first_output_that_is_not_finite_is_named_whoever_looks_at_the_next() -> None:
+    settings = tiny(accumulation=5)
+    weights = settings.loss.weights.replace(eigengap=0.0, subspace_margin=0.0)
+    trainer = begun(settings.replace(loss=settings.loss.replace(weights=weights)), True, turn=4)
+
+    def spoil(number: int, _: torch.Tensor) -> None:
+        if number == 5:
+            with torch.no_grad():
+                next(trainer.network.head_parameters()).fill_(math.nan)
+
+    trainer.on_batch = spoil
+    with pytest.raises(RunFailed, match="from batch 6 of epoch 1"):
+        trainer.fit()
+
+
+def test_a_trainer_goes_with_its_recordings() -> None:
+    trainer = begun(tiny(accumulation=1, epochs=1, batches=5), True)
+    trainer.fit()
+    recordings = trainer.recordings
+    assert recordings is not None
+    assert len(recordings._held) == 2
+    gone = weakref.ref(trainer), weakref.ref(recordings)
+    gc.collect()
+    gc.disable()
+    try:
+        # Without a collector: they would keep the memory of a GPU until it comes.
+        del trainer, recordings
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_gradient_that_is_not_finite_skips_the_step() -> None:
