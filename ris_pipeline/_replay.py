@@ -203,8 +203,9 @@ class CudaGraphs:
             part()
 
 
+@torch.no_grad()
 def overwrite(held: Sequence[Tensor], new: Sequence[Tensor]) -> None:
-    """Copy numbers, those of one dtype in one call."""
+    """Copy numbers, those of one dtype in one call, and no graph."""
     alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for old, value in zip(held, new, strict=True):
         olds, values = alike.setdefault(old.dtype, ([], []))
@@ -232,8 +233,9 @@ class _Memory:
     def _holds(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage().data_ptr() in self._places
 
+    @torch.no_grad()
     def copies(self, inputs: Value) -> Value:
-        """The same with copies of all tensors."""
+        """The same with copies of all tensors; no gradient goes through them."""
         needed: dict[torch.device, int] = {}
         for tensor in tensors_of(inputs):
             needed[tensor.device] = needed.get(tensor.device, 0) + _space(tensor)
@@ -276,8 +278,9 @@ class Recording(Generic[Result]):
         memory: _Memory,
     ) -> None:
         self._recorder = recorder
-        # It outlives the mode that it was made in.
-        with torch.inference_mode(False):
+        # It outlives an inference mode that it was made in; to leave one switches gradients on.
+        follows = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(follows):
             self.inputs = memory.copies(inputs)
             self._tensors = tensors_of(self.inputs)
             self._result = recorder.record(lambda: function(*self.inputs))

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -210,3 +211,27 @@ def test_a_recording_made_in_inference_mode_serves_outside() -> None:
     with torch.inference_mode():
         recordings.of(product, drawn(0)).run()
     assert_same(recordings.of(product, drawn(1)).run(), product(drawn(1)))
+
+
+@pytest.mark.parametrize("first", [torch.no_grad, torch.enable_grad])
+def test_a_recording_does_not_follow_what_it_copies(first: Any) -> None:
+    recordings, pair = Recordings(Tape), drawn(0)
+    pair.first.requires_grad_()
+    with first():
+        recordings.of(product, pair).run()
+    assert not any(x.requires_grad for x in tensors_of(recordings.of(product, drawn(1)).run()))
+    recordings.of(product, pair)
+    assert not any(x.requires_grad for x in tensors_of(recordings.of(product, drawn(1)).run()))
+
+
+def test_a_function_is_recorded_in_the_mode_of_its_caller() -> None:
+    seen = []
+
+    def look(values: Tensor) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return values + 1
+
+    for mode in (torch.no_grad, torch.enable_grad):
+        with mode():
+            Recordings(Tape).of(look, torch.ones(2))
+    assert seen == [False, True]
