@@ -149,6 +149,10 @@ def _as_tuple(value: Any) -> tuple[Tensor, ...]:
     return tuple(value) if isinstance(value, tuple) else (value,)
 
 
+_CAPTURING = RLock()
+"""Whatever else they share: nothing may wait for the whole device while somebody captures."""
+
+
 class CudaGraphs:
     """A recorder that makes CUDA graphs, one between every two calls on the host.
 
@@ -165,7 +169,7 @@ class CudaGraphs:
         """See `Recorder`. The function runs once before, for what libraries set up at first."""
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
-        with torch.cuda.stream(stream):
+        with _CAPTURING, torch.cuda.stream(stream):
             function()
             torch.cuda.synchronize()
             with recorded_by(self):
@@ -180,12 +184,15 @@ class CudaGraphs:
 
     def _begin(self) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        self._graph.capture_begin(pool=self._pool)
+        # Else what another thread calls meanwhile, as to allocate memory, fails and breaks it off.
+        self._graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
 
     def _end(self) -> None:
-        assert self._graph is not None
-        self._graph.capture_end()
-        self._parts.append(self._graph.replay)
+        graph, self._graph = self._graph, None
+        # None after a routine of the host that failed.
+        if graph is not None:
+            graph.capture_end()
+            self._parts.append(graph.replay)
 
     def on_host(self, routine: Callable[[Tensor], Result], matrices: Tensor) -> Result:
         """See `Recorder`."""

@@ -1,8 +1,12 @@
 """Recordings: a replay answers what the function does; what cannot be recorded is refused."""
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from torch import Tensor
 
 from ris_pipeline import _replay
 from ris_pipeline._replay import (
+    CudaGraphs,
     Recordings,
     Same,
     each_tensor,
@@ -235,3 +240,58 @@ def test_a_function_is_recorded_in_the_mode_of_its_caller() -> None:
         with mode():
             Recordings(Tape).of(look, torch.ones(2))
     assert seen == [False, True]
+
+
+class FakeGraph:
+    """Says what would be done on a GPU; only one may be captured at a time."""
+
+    open = 0
+
+    def capture_begin(self, pool: Any, capture_error_mode: str = "global") -> None:
+        # Else what other threads call breaks it off, and fails.
+        assert capture_error_mode == "thread_local"
+        FakeGraph.open += 1
+        assert FakeGraph.open == 1
+        time.sleep(0.01)
+
+    def capture_end(self) -> None:
+        assert FakeGraph.open == 1
+        FakeGraph.open -= 1
+
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeGraph, "open", 0)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_what_a_routine_of_the_host_raises_is_raised() -> None:
+    def fails(matrices: Tensor) -> Tensor:
+        raise torch.linalg.LinAlgError("no")
+
+    recorder = CudaGraphs(None)
+
+    def function() -> Tensor | None:
+        return on_host(fails, torch.ones(2, 2)) if recording() else None
+
+    with pytest.raises(torch.linalg.LinAlgError, match="no"):
+        recorder.record(function)
+    assert FakeGraph.open == 0
+    assert not recording()
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_threads_record_one_after_the_other() -> None:
+    def record(_: int) -> Tensor:
+        return CudaGraphs(None).record(lambda: on_host(torch.clone, torch.ones(2, 2)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(record, range(8)))) == 8
