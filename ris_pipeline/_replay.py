@@ -158,16 +158,19 @@ class CudaGraphs:
 
     Args:
         pool: memory that several recorders share which are never replayed at the same time.
+        device: where everything runs; by default the current one. What runs elsewhere is not
+            recorded, and CUDA does not say so.
     """
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, pool: Any, device: torch.device | None = None) -> None:
+        self._pool, self._device = pool, device
         self._parts: list[Callable[[], None]] = []
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def record(self, function: Callable[[], Result]) -> Result:
         """See `Recorder`. The function runs once before, for what libraries set up at first."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream = torch.cuda.Stream(self._device)
+        current = torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
         with _CAPTURING, torch.cuda.stream(stream):
             function()
@@ -328,7 +331,8 @@ class Recordings:
         key = function, _form(inputs)
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = Recording(function, inputs, self._recorder(), self._memory)
+            recorder = self._recorder(tensors_of(inputs)[0].device)
+            found = self._held[key] = Recording(function, inputs, recorder, self._memory)
         # Recording it has run it, and a function may change its inputs.
         found.load(*inputs)
         return found
@@ -358,12 +362,12 @@ class Recordings:
         whole = map(torch.cat, zip(*map(tensors_of, parts), strict=True))
         return each_tensor(parts[0], lambda _: next(whole))
 
-    def _recorder(self) -> Recorder:
+    def _recorder(self, device: torch.device) -> Recorder:
         if self._make is not None:
             return self._make()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        return CudaGraphs(self._pool)
+        return CudaGraphs(self._pool, device)
 
 
 def split(rows: Tensor) -> tuple[Tensor, ...]:

@@ -267,7 +267,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeGraph, "open", 0)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     for name in ("Stream", "current_stream"):
-        monkeypatch.setattr(torch.cuda, name, MagicMock)
+        monkeypatch.setattr(torch.cuda, name, lambda device=None: MagicMock())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
 
@@ -295,3 +295,18 @@ def test_threads_record_one_after_the_other() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(record, range(8)))) == 8
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_recording_is_made_on_the_device_of_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def stream(device: torch.device | None = None) -> MagicMock:
+        devices.append(device)
+        return MagicMock()
+
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    Recordings().of(torch.neg, torch.empty(2, device="meta"))
+    # What runs on another device than the captured stream is not recorded, without a word.
+    assert devices == [torch.device("meta")]
