@@ -66,8 +66,8 @@ class SteeringGrid:
 
     @cached_property
     def recordings(self) -> Recordings | None:
-        """Of the steps of all searches on this grid, on a GPU: None elsewhere."""
-        return None if self.azimuth.device.type == "cpu" else Recordings()
+        """Of the steps of all searches on this grid, with CUDA: None elsewhere."""
+        return Recordings() if self.azimuth.device.type == "cuda" else None
 
     @cached_property
     def _kept(self) -> list[tuple[Tensor, Tensor, Tensor]]:
