@@ -41,6 +41,7 @@ class Recorder(Protocol):
 
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+_REHEARSING: ContextVar[bool] = ContextVar("rehearsing", default=False)
 
 
 @contextmanager
@@ -56,6 +57,11 @@ def recorded_by(recorder: Recorder) -> Iterator[None]:
 def recording() -> bool:
     """Whether what runs is being recorded: its tensors hold no numbers yet."""
     return _RECORDER.get() is not None
+
+
+def rehearsing() -> bool:
+    """Whether what runs will be recorded next, and is run for that alone: nobody is to keep it."""
+    return _REHEARSING.get()
 
 
 def on_host(routine: Callable[[Tensor], Result], matrices: Tensor) -> Result:
@@ -173,8 +179,13 @@ class CudaGraphs:
         current = torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
         with _CAPTURING, torch.cuda.stream(stream):
-            function()
+            token = _REHEARSING.set(True)
+            try:
+                function()
+            finally:
+                _REHEARSING.reset(token)
             torch.cuda.synchronize()
+            _make_room()
             with recorded_by(self):
                 self._begin()
                 try:
@@ -211,6 +222,14 @@ class CudaGraphs:
         """See `Recorder`."""
         for part in self._parts:
             part()
+
+
+def _make_room() -> None:
+    """A graph takes about as much memory as its rehearsal has left cached, and nothing is freed
+    while it is captured."""
+    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    if torch.cuda.mem_get_info()[0] < cached:
+        torch.cuda.empty_cache()
 
 
 @torch.no_grad()

@@ -23,11 +23,13 @@ from ris_pipeline._replay import (
     on_host,
     overwrite,
     recording,
+    rehearsing,
     tensors_of,
 )
 from ris_pipeline._validation import check_finite, numbers
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss
 from ris_pipeline.spectral.hermitian import eigh_of_gram
+from ris_pipeline.watch._hooks import Hook
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, name, lambda device=None: MagicMock())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**33))
 
 
 @pytest.mark.usefixtures("fake_gpu")
@@ -310,3 +313,34 @@ def test_a_recording_is_made_on_the_device_of_its_inputs(monkeypatch: pytest.Mon
     Recordings().of(torch.neg, torch.empty(2, device="meta"))
     # What runs on another device than the captured stream is not recorded, without a word.
     assert devices == [torch.device("meta")]
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_nobody_is_told_of_a_rehearsal() -> None:
+    seen, told = [], []
+    hook = Hook(told.append)
+
+    def function() -> Tensor:
+        hook(1)
+        seen.append((rehearsing(), recording()))
+        return torch.ones(1)
+
+    CudaGraphs(None).record(function)
+    # Numbers are looked at in a rehearsal: what is wrong with them is said there.
+    assert seen == [(True, False), (False, True)]
+    assert told == []
+    hook(1)
+    assert told == [1]
+
+
+@pytest.mark.usefixtures("fake_gpu")
+@pytest.mark.parametrize(("cached", "freed"), [(2**29, 0), (2**31, 1)])
+def test_room_is_made_before_a_capture_where_there_is_little(
+    cached: int, freed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: cached + 5)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(FakeGraph.open))
+    CudaGraphs(None).record(lambda: torch.ones(1))
+    assert calls == [0] * freed
