@@ -41,6 +41,7 @@ class Recorder(Protocol):
 
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+_REHEARSING: ContextVar[bool] = ContextVar("rehearsing", default=False)
 
 
 @contextmanager
@@ -56,6 +57,11 @@ def recorded_by(recorder: Recorder) -> Iterator[None]:
 def recording() -> bool:
     """Whether what runs is being recorded: its tensors hold no numbers yet."""
     return _RECORDER.get() is not None
+
+
+def rehearsing() -> bool:
+    """Whether what runs will be recorded next, and is run for that alone: nobody is to keep it."""
+    return _REHEARSING.get()
 
 
 def on_host(routine: Callable[[Tensor], Result], matrices: Tensor) -> Result:
@@ -149,30 +155,37 @@ def _as_tuple(value: Any) -> tuple[Tensor, ...]:
     return tuple(value) if isinstance(value, tuple) else (value,)
 
 
+_CAPTURING = RLock()
+"""Whatever else they share: nothing may wait for the whole device while somebody captures."""
+
+
 class CudaGraphs:
     """A recorder that makes CUDA graphs, one between every two calls on the host.
 
     Args:
         pool: memory that several recorders share which are never replayed at the same time.
-        device: where the function computes; the current one may be another.
+        device: where everything runs; by default the current one. What runs elsewhere is not
+            recorded, and CUDA does not say so.
     """
 
-    def __init__(self, pool: Any, device: torch.device) -> None:
+    def __init__(self, pool: Any, device: torch.device | None = None) -> None:
         self._pool, self._device = pool, device
         self._parts: list[Callable[[], None]] = []
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def record(self, function: Callable[[], Result]) -> Result:
         """See `Recorder`. The function runs once before, for what libraries set up at first."""
-        with torch.cuda.device(self._device):
-            return self._record(function)
-
-    def _record(self, function: Callable[[], Result]) -> Result:
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream = torch.cuda.Stream(self._device)
+        current = torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            function()
+        with _CAPTURING, torch.cuda.stream(stream):
+            token = _REHEARSING.set(True)
+            try:
+                function()
+            finally:
+                _REHEARSING.reset(token)
             torch.cuda.synchronize()
+            _make_room()
             with recorded_by(self):
                 self._begin()
                 try:
@@ -185,12 +198,15 @@ class CudaGraphs:
 
     def _begin(self) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        self._graph.capture_begin(pool=self._pool)
+        # Else what another thread calls meanwhile, as to allocate memory, fails and breaks it off.
+        self._graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
 
     def _end(self) -> None:
-        assert self._graph is not None
-        self._graph.capture_end()
-        self._parts.append(self._graph.replay)
+        graph, self._graph = self._graph, None
+        # None after a routine of the host that failed.
+        if graph is not None:
+            graph.capture_end()
+            self._parts.append(graph.replay)
 
     def on_host(self, routine: Callable[[Tensor], Result], matrices: Tensor) -> Result:
         """See `Recorder`."""
@@ -208,8 +224,17 @@ class CudaGraphs:
             part()
 
 
+def _make_room() -> None:
+    """A graph takes about as much memory as its rehearsal has left cached, and nothing is freed
+    while it is captured."""
+    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    if torch.cuda.mem_get_info()[0] < cached:
+        torch.cuda.empty_cache()
+
+
+@torch.no_grad()
 def overwrite(held: Sequence[Tensor], new: Sequence[Tensor]) -> None:
-    """Copy numbers, those of one dtype in one call."""
+    """Copy numbers, those of one dtype in one call, and no graph."""
     alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for old, value in zip(held, new, strict=True):
         olds, values = alike.setdefault(old.dtype, ([], []))
@@ -237,8 +262,9 @@ class _Memory:
     def _holds(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage().data_ptr() in self._places
 
+    @torch.no_grad()
     def copies(self, inputs: Value) -> Value:
-        """The same with copies of all tensors."""
+        """The same with copies of all tensors; no gradient goes through them."""
         needed: dict[torch.device, int] = {}
         for tensor in tensors_of(inputs):
             needed[tensor.device] = needed.get(tensor.device, 0) + _space(tensor)
@@ -281,8 +307,9 @@ class Recording(Generic[Result]):
         memory: _Memory,
     ) -> None:
         self._recorder = recorder
-        # It outlives the mode that it was made in.
-        with torch.inference_mode(False):
+        # It outlives an inference mode that it was made in; to leave one switches gradients on.
+        follows = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(follows):
             self.inputs = memory.copies(inputs)
             self._tensors = tensors_of(self.inputs)
             self._result = recorder.record(lambda: function(*self.inputs))

@@ -1,7 +1,12 @@
 """Recordings: a replay answers what the function does; what cannot be recorded is refused."""
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -10,6 +15,7 @@ from torch import Tensor
 
 from ris_pipeline import _replay
 from ris_pipeline._replay import (
+    CudaGraphs,
     Recordings,
     Same,
     each_tensor,
@@ -17,11 +23,13 @@ from ris_pipeline._replay import (
     on_host,
     overwrite,
     recording,
+    rehearsing,
     tensors_of,
 )
 from ris_pipeline._validation import check_finite, numbers
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss
 from ris_pipeline.spectral.hermitian import eigh_of_gram
+from ris_pipeline.watch._hooks import Hook
 
 
 @dataclass(frozen=True)
@@ -210,3 +218,129 @@ def test_a_recording_made_in_inference_mode_serves_outside() -> None:
     with torch.inference_mode():
         recordings.of(product, drawn(0)).run()
     assert_same(recordings.of(product, drawn(1)).run(), product(drawn(1)))
+
+
+@pytest.mark.parametrize("first", [torch.no_grad, torch.enable_grad])
+def test_a_recording_does_not_follow_what_it_copies(first: Any) -> None:
+    recordings, pair = Recordings(Tape), drawn(0)
+    pair.first.requires_grad_()
+    with first():
+        recordings.of(product, pair).run()
+    assert not any(x.requires_grad for x in tensors_of(recordings.of(product, drawn(1)).run()))
+    recordings.of(product, pair)
+    assert not any(x.requires_grad for x in tensors_of(recordings.of(product, drawn(1)).run()))
+
+
+def test_a_function_is_recorded_in_the_mode_of_its_caller() -> None:
+    seen = []
+
+    def look(values: Tensor) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return values + 1
+
+    for mode in (torch.no_grad, torch.enable_grad):
+        with mode():
+            Recordings(Tape).of(look, torch.ones(2))
+    assert seen == [False, True]
+
+
+class FakeGraph:
+    """Says what would be done on a GPU; only one may be captured at a time."""
+
+    open = 0
+
+    def capture_begin(self, pool: Any, capture_error_mode: str = "global") -> None:
+        # Else what other threads call breaks it off, and fails.
+        assert capture_error_mode == "thread_local"
+        FakeGraph.open += 1
+        assert FakeGraph.open == 1
+        time.sleep(0.01)
+
+    def capture_end(self) -> None:
+        assert FakeGraph.open == 1
+        FakeGraph.open -= 1
+
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeGraph, "open", 0)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda device=None: MagicMock())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**33))
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_what_a_routine_of_the_host_raises_is_raised() -> None:
+    def fails(matrices: Tensor) -> Tensor:
+        raise torch.linalg.LinAlgError("no")
+
+    recorder = CudaGraphs(None)
+
+    def function() -> Tensor | None:
+        return on_host(fails, torch.ones(2, 2)) if recording() else None
+
+    with pytest.raises(torch.linalg.LinAlgError, match="no"):
+        recorder.record(function)
+    assert FakeGraph.open == 0
+    assert not recording()
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_threads_record_one_after_the_other() -> None:
+    def record(_: int) -> Tensor:
+        return CudaGraphs(None).record(lambda: on_host(torch.clone, torch.ones(2, 2)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(record, range(8)))) == 8
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_recording_is_made_on_the_device_of_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def stream(device: torch.device | None = None) -> MagicMock:
+        devices.append(device)
+        return MagicMock()
+
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    Recordings().of(torch.neg, torch.empty(2, device="meta"))
+    # What runs on another device than the captured stream is not recorded, without a word.
+    assert devices == [torch.device("meta")]
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_nobody_is_told_of_a_rehearsal() -> None:
+    seen, told = [], []
+    hook = Hook(told.append)
+
+    def function() -> Tensor:
+        hook(1)
+        seen.append((rehearsing(), recording()))
+        return torch.ones(1)
+
+    CudaGraphs(None).record(function)
+    # Numbers are looked at in a rehearsal: what is wrong with them is said there.
+    assert seen == [(True, False), (False, True)]
+    assert told == []
+    hook(1)
+    assert told == [1]
+
+
+@pytest.mark.usefixtures("fake_gpu")
+@pytest.mark.parametrize(("cached", "freed"), [(2**29, 0), (2**31, 1)])
+def test_room_is_made_before_a_capture_where_there_is_little(
+    cached: int, freed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: cached + 5)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(FakeGraph.open))
+    CudaGraphs(None).record(lambda: torch.ones(1))
+    assert calls == [0] * freed

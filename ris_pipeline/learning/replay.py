@@ -67,12 +67,14 @@ def is_recordable(settings: Settings) -> bool:
     """Whether `learn` is, beside the scenes themselves.
 
     Not in mixed precision; not where L M < N, as what codes have in common is then read off them in
-    every batch; and not over several blocks, whose principal snapshot has a gradient that only the
-    host can follow.
+    every batch; and not where a gradient goes through a decomposition, which only the host can
+    follow: over several blocks, through their principal snapshot, and where the covariance has as
+    many atoms as the panel has elements.
     """
     scenario, training = settings.scenario, settings.training
     whole = scenario.codes * scenario.antennas >= scenario.elements
-    return training.precision in ("32-true", "64-true") and whole and scenario.blocks == 1
+    followed = scenario.blocks > 1 or settings.model.atoms >= scenario.elements
+    return training.precision in ("32-true", "64-true") and whole and not followed
 
 
 def learn(

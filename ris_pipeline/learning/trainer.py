@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ris_pipeline._errors import InputError, RunFailed
+from ris_pipeline._replay import Same
 from ris_pipeline.config import LossWeights
 from ris_pipeline.learning.atoms import Atoms, OutputNotFinite, check_output, make_prediction
 from ris_pipeline.learning.averaging import Weights, copy_weights, update_ema, update_swa
@@ -230,6 +231,8 @@ class Trainer(Run):
     ) -> Tensor:
         if self._replays(number):
             return self._replay(scenes, scale, weights, sums, number)
+        # An earlier batch of the group is named first.
+        self._read(sums)
         with self._said_where(self._place(number)):
             prediction, truth = self._predict(scenes)
         terms = loss_terms(prediction, truth, self.settings.loss, weights)
@@ -256,7 +259,6 @@ class Trainer(Run):
 
     def _watch_gradients(self, number: int | None, sums: EpochSums) -> None:
         """Add this batch's gradient norms; log them when `number` is one of the first batches."""
-        self._read(sums)
         backbone = gradient_norm(self.network.backbone_parameters())
         heads = gradient_norm(self.network.head_parameters())
         sums.add_norms(backbone, heads)
@@ -331,26 +333,14 @@ class Trainer(Run):
         if self._known is None:
             self._known = Interference.of(scenes.codes, self.sector)
         trained = tuple(p.requires_grad for p in self.network.parameters())
-        given = scenes, self._known, weights, scale, trained
+        given = Same(self), scenes, self._known, weights, scale, trained
         try:
-            return self.recordings.of(self._learn, *given).run()
+            return self.recordings.of(_learn, *given).run()
         except (InputError, torch.linalg.LinAlgError):
             # Of numbers that are not finite. Not replayed, a batch says where they come from.
             with self._said_where(self._place(number)):
                 self._predict(scenes)
             raise
-
-    def _learn(
-        self,
-        scenes: SceneBatch,
-        known: Interference,
-        weights: LossWeights,
-        scale: float,
-        trained: tuple[bool, ...],
-    ) -> Learned:
-        parameters = self.network.parameters()
-        given = scenes, known, self.sector, self.settings, weights, scale
-        return learn(self._believe, parameters, *given)
 
     def _read(self, sums: EpochSums, *more: Tensor) -> list[float]:
         """What replayed batches have left unread, and more, which is returned: one wait."""
@@ -393,3 +383,17 @@ class Trainer(Run):
         else:
             update_swa(self.swa, weights, counters.swa_epochs)
         counters.swa_epochs += 1
+
+
+def _learn(
+    trainer: Same[Trainer],
+    scenes: SceneBatch,
+    known: Interference,
+    weights: LossWeights,
+    scale: float,
+    trained: tuple[bool, ...],
+) -> Learned:
+    # No method: what is recorded would keep the trainer, which keeps it. `trained` is for the key.
+    own = trainer.value
+    given = scenes, known, own.sector, own.settings, weights, scale
+    return learn(own._believe, own.network.parameters(), *given)

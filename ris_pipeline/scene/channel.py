@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._random import SceneRandom, Stream
-from ris_pipeline.scene.array import ideal_panel, steering_vector, uniform_linear_array
+from ris_pipeline.scene.array import Panel, steering_vector, uniform_linear_array
 
 
-def _unit_modulus_response(random: SceneRandom, scenario: Scenario) -> tuple[Tensor, Tensor]:
+def _unit_modulus_response(
+    random: SceneRandom, scenario: Scenario, surface: Panel
+) -> tuple[Tensor, Tensor]:
     device = random.index.device
     station = uniform_linear_array(scenario.antennas, scenario.wavelength, random.dtype, device)
-    surface = ideal_panel(scenario, random.dtype, device)
     draw = random.uniform(Stream.CHANNEL_ANGLE, 3) * 2 - 1
     arrival, azimuth = draw[:, 0] * math.pi / 3, draw[:, 1] * math.pi / 3
     elevation = draw[:, 2] * math.pi / 6
@@ -30,10 +31,16 @@ def _unit_modulus_response(random: SceneRandom, scenario: Scenario) -> tuple[Ten
     return b * math.sqrt(station.elements), a * math.sqrt(surface.elements)
 
 
-def rician_channel(random: SceneRandom, scenario: Scenario) -> Complex[Tensor, "b m n"]:
-    """Draw H for each scene; line-of-sight angles within +-60 deg azimuth, +-30 deg elevation."""
+def rician_channel(
+    random: SceneRandom, scenario: Scenario, ideal: Panel
+) -> Complex[Tensor, "b m n"]:
+    """Draw H for each scene; line-of-sight angles within +-60 deg azimuth, +-30 deg elevation.
+
+    Args:
+        ideal: `ideal_panel` of the scenario.
+    """
     kappa = random.between(Stream.RICIAN_K, *scenario.rician_k)
-    b, a = _unit_modulus_response(random, scenario)
+    b, a = _unit_modulus_response(random, scenario, ideal)
     shape = scenario.antennas, scenario.elements
     scatter = random.complex_normal(Stream.CHANNEL_SCATTER, *shape, variance=1 / (kappa + 1))
     specular = (kappa / (kappa + 1)).sqrt()[:, None] * b

@@ -180,7 +180,7 @@ def draw_scenes(
     """`simulate`, where its arguments have been checked; nothing is read or made on the host."""
     random = SceneRandom(seed, index, dtype)
     sources = draw_sources(random, scenario)
-    channel = rician_channel(random, scenario)
+    channel = rician_channel(random, scenario, common.ideal)
     codes, believed = common.codes, common.believed
     truth = draw_panel(random, scenario, common.ideal)
     clean = _propagate(truth, scenario, sources, channel, codes)

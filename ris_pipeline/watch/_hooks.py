@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._replay import recording
+from ris_pipeline._replay import recording, rehearsing
 from ris_pipeline.watch._seen import LOSS, Block
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ class Hook:
         self.function = function
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
-        """Call the function, unless a compiler traces the model, or a graph is recorded."""
-        if torch.compiler.is_compiling() or recording():
+        """Call the function, unless a compiler traces the model, or a graph is made of it."""
+        if torch.compiler.is_compiling() or recording() or rehearsing():
             return
         if self.function is not None:
             self.function(*arguments, **named)

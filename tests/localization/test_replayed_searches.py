@@ -4,6 +4,7 @@ import copy
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -102,8 +103,10 @@ def test_a_grid_goes_with_its_recordings() -> None:
         gc.enable()
 
 
-def test_a_grid_on_a_cpu_has_no_recordings() -> None:
-    assert steering_grid(SMALL).recordings is None
+def test_a_grid_without_cuda_has_no_recordings() -> None:
+    grid = steering_grid(SMALL)
+    assert grid.recordings is None
+    assert replace(grid, azimuth=grid.azimuth.to("meta")).recordings is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

@@ -66,7 +66,7 @@ class SteeringGrid:
 
     @cached_property
     def recordings(self) -> Recordings | None:
-        """Of the steps of all searches on this grid, on a GPU: None elsewhere."""
+        """Of the steps of all searches on this grid, with CUDA: None elsewhere."""
         return Recordings() if self.azimuth.device.type == "cuda" else None
 
     @cached_property

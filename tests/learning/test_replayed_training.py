@@ -1,7 +1,9 @@
 """Batches that are replayed: the same numbers as batches that are not, and as much said of them."""
 
+import gc
 import itertools
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -67,6 +69,16 @@ def test_scenes_are_the_same_to_the_bit_and_stay(preset: str, dtype: torch.dtype
         draw(11, 16)
 
 
+def test_scenes_of_a_panel_of_its_own_are_recorded() -> None:
+    places = ((-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, 0.3, 0.0), (0.0, -0.3, 0.0))
+    golden = load_settings("golden").scenario
+    scenario = golden.replace(panel=(4, 1), positions=places, sources=(1, 2))
+    scenes = SceneSet(scenario, 3, 4)
+    drawn = scenes.replayed(Recordings(Tape))(0, 4)
+    pairs = zip(tensors_of(drawn), tensors_of(scenes.scenes(0, 4)), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 PHASES = (
     CurriculumPhase(name="geometry", until=0.5, scale={"cells": 10.0, "eigengap": 0.0}),
     CurriculumPhase(name="refine", until=1.0),
@@ -129,6 +141,38 @@ def test_an_output_that_is_not_finite_ends_both_runs_in_one_line(terms: dict[str
     assert said[0][0] == "the network's output is not finite from batch 8 of epoch 1"
 
 
+def test_the_first_output_that_is_not_finite_is_named_whoever_looks_at_the_next() -> None:
+    settings = tiny(accumulation=5)
+    weights = settings.loss.weights.replace(eigengap=0.0, subspace_margin=0.0)
+    trainer = begun(settings.replace(loss=settings.loss.replace(weights=weights)), True, turn=4)
+
+    def spoil(number: int, _: torch.Tensor) -> None:
+        if number == 5:
+            with torch.no_grad():
+                next(trainer.network.head_parameters()).fill_(math.nan)
+
+    trainer.on_batch = spoil
+    with pytest.raises(RunFailed, match="from batch 6 of epoch 1"):
+        trainer.fit()
+
+
+def test_a_trainer_goes_with_its_recordings() -> None:
+    trainer = begun(tiny(accumulation=1, epochs=1, batches=5), True)
+    trainer.fit()
+    recordings = trainer.recordings
+    assert recordings is not None
+    assert len(recordings._held) == 2
+    gone = weakref.ref(trainer), weakref.ref(recordings)
+    gc.collect()
+    gc.disable()
+    try:
+        # Without a collector: they would keep the memory of a GPU until it comes.
+        del trainer, recordings
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_a_gradient_that_is_not_finite_skips_the_step() -> None:
     settings = tiny(accumulation=1, epochs=1, batches=6)
     trainers = [begun(settings, way) for way in (False, True)]
@@ -171,9 +215,18 @@ def test_the_watch_says_of_replayed_batches_what_it_says_of_others(name: str | N
         assert replayed[1] == []
 
 
-def test_where_the_network_cannot_be_recorded_the_scenes_are() -> None:
+@pytest.mark.parametrize(
+    ("scenario", "model"),
+    [({"blocks": 2}, {}), ({}, {"atoms": 9})],
+    ids=["blocks", "full rank"],
+)
+def test_where_the_network_cannot_be_recorded_the_scenes_are(
+    scenario: dict[str, Any], model: dict[str, Any]
+) -> None:
     settings = tiny(batches=6, epochs=1)
-    settings = settings.replace(scenario=settings.scenario.replace(blocks=2))
+    settings = settings.replace(
+        scenario=settings.scenario.replace(**scenario), model=settings.model.replace(**model)
+    )
     plain, replayed = (begun(settings, way) for way in (False, True))
     plain.fit()
     replayed.fit()
