@@ -45,7 +45,7 @@ class BelievedPanel:
         return codes if self.response is None else codes * self.response.to(codes)
 
     def remove(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
-        """The codes that were sent, of those that `apply` gave."""
+        """The codes that were sent, of those that `apply` gave; not finite for dead elements."""
         return codes if self.response is None else codes / self.response.to(codes)
 
 

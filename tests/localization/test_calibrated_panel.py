@@ -7,8 +7,19 @@ from localization_helpers import SMALL, calibrated, draw
 from ris_pipeline._errors import InputError
 from ris_pipeline.config import Impairments, Scenario
 from ris_pipeline.evaluation import ESTIMATORS
-from ris_pipeline.localization import estimation_errors, smooth_panel
-from ris_pipeline.scene import on_even_grid, simulate
+from ris_pipeline.localization import (
+    estimation_errors,
+    misspecified_cramer_rao_bound,
+    smooth_panel,
+)
+from ris_pipeline.scene import (
+    BelievedPanel,
+    clean_snapshots,
+    load_panel,
+    on_even_grid,
+    save_panel,
+    simulate,
+)
 
 SUB_PANELS = "plane_music", "modified_music"
 
@@ -51,3 +62,19 @@ def test_a_sub_panel_has_no_more_sources_than_it_tells_apart() -> None:
     assert smooth_panel(covariance, scenario, (3, 2))[1].sources == (4, 5)
     with pytest.raises(InputError, match=r"size = \(1, 1\): allowed are sub-panels of 2"):
         smooth_panel(covariance, scenario, (1, 1))
+
+
+def test_what_a_panel_sends_where_the_receiver_believes_an_element_dead(tmp_path) -> None:
+    file = tmp_path / "panel.safetensors"
+    scenario = calibrated(file, sources=(1, 1), snr_db=(20.0, 20.0))
+    plain = clean_snapshots(simulate(scenario, 1, torch.arange(3), torch.float64))
+    response = load_panel(file).response
+    assert response is not None
+    response[5] = 0
+    save_panel(file, BelievedPanel(load_panel(file).panel, response))
+    scenes = simulate(scenario, 1, torch.arange(3), torch.float64)
+    assert (scenes.codes[..., 5] == 0).all()
+    torch.testing.assert_close(clean_snapshots(scenes), plain)
+    bound = misspecified_cramer_rao_bound(scenes)
+    assert bound.variance.isfinite().all()
+    assert (bound.bias != 0).all()
