@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from ris_pipeline import InputError, localization, scene, spectral
 from ris_pipeline._arrays import own_tensors, takes_arrays, to_tensor
+from ris_pipeline.config import Scenario
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss, nmse, shrink
 
 ROOMS = scene, spectral, localization
@@ -111,3 +113,14 @@ def test_fields_of_frozen_classes_become_tensors(untyped) -> None:
         panel = scene.Panel(np.zeros((2, 3)), 0.3)  # type: ignore[arg-type]
     own_tensors(panel)
     assert isinstance(panel.positions, torch.Tensor)
+
+
+def test_a_panel_as_it_is_may_be_of_numpy(untyped) -> None:
+    scenes = scene.simulate(Scenario(panel=(4, 4), sources=(1, 1)), 0, torch.arange(2))
+    truth = scenes.truth
+    assert truth is not None
+    with untyped():
+        panel = scene.Panel(truth.panel.positions.numpy(), truth.panel.wavelength)  # type: ignore[arg-type]
+        own = replace(truth, panel=panel, response=truth.response.numpy())  # type: ignore[arg-type]
+    clean = [scene.clean_snapshots(replace(scenes, truth=panel)) for panel in (truth, own)]
+    assert torch.equal(*clean)

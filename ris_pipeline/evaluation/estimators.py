@@ -5,16 +5,19 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from ris_pipeline._arrays import open_doors
+from ris_pipeline._entry import checked
+from ris_pipeline.localization import Estimates, locate
 from ris_pipeline.localization.baselines.modified_music import modified_music
 from ris_pipeline.localization.baselines.mvdr_planes import mvdr_planes
 from ris_pipeline.localization.baselines.omp import omp
 from ris_pipeline.localization.baselines.plane_music import plane_music
-from ris_pipeline.localization.estimates import Estimates
-from ris_pipeline.localization.maximum_likelihood.locate import locate
 from ris_pipeline.scene import Received
 
 Estimator = Callable[[Received, int | Tensor | None], Estimates]
 """Scenes and the number of sources (None: to be estimated) in, positions out."""
+
+open_doors(globals(), ("modified_music", "plane_music", "mvdr_planes", "omp"), checked)
 
 ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
     {

@@ -85,11 +85,14 @@ def principal_snapshot(snapshots: Complex[Tensor, "b t n"]) -> Complex[Tensor, "
     """The strongest combination of the T snapshots: their outer products' leading part.
 
     The phase of an eigenvector is arbitrary: it is turned until the largest entry is real and
-    positive. A single snapshot is returned as it is.
+    positive. A single snapshot is returned as it is. What is not finite, as through a channel of
+    zero, stays that.
     """
     if snapshots.shape[1] == 1:
         return snapshots[:, 0]
-    leading = eigh(snapshots @ snapshots.mH)[1][..., :1].mH @ snapshots
+    gram = snapshots @ snapshots.mH
+    told = torch.isfinite(gram).all(-1).all(-1)[:, None, None]
+    leading = eigh(torch.where(told, gram, 0.0))[1][..., :1].mH @ snapshots
     largest = leading.gather(-1, leading.abs().argmax(-1, keepdim=True))
     return (leading * torch.sgn(largest).conj())[:, 0]
 

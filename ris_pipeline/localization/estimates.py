@@ -45,10 +45,10 @@ class Estimates(Tabular):
     NaN in empty slots; the fit is Gaussian in 1 / r, so where that of a distance is not well below
     the distance r itself, `1 / r +- std / r^2` says where it is; status (B, K) int64, a `Status`;
     noise_variance (B,); confidence (B,) that `count` is right, 0..1, see `evidence`, and
-    `number_confidence` for the criteria of eigenvalues: NaN where the number was given, or an
-    estimator does not say; false_alarm (B, K): probability that the best of all places would have
-    explained as much had the slot been given nothing but noise, see `false_alarm_anywhere`; NaN
-    where an estimator does not say.
+    `number_confidence` for the criteria of eigenvalues: NaN where the number was given, nothing at
+    all was received, or an estimator does not say; false_alarm (B, K): probability that the best of
+    all places would have explained as much had the slot been given nothing but noise, see
+    `false_alarm_anywhere`; NaN where an estimator does not say.
     """
 
     azimuth: Tensor

@@ -7,9 +7,11 @@ imaginary part of e_n, in double precision, and the wavelength in its header.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Complex
@@ -23,6 +25,9 @@ from ris_pipeline._files import is_file, shown_path, write_bytes
 from ris_pipeline._validation import check_finite, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene.array import Panel, ideal_panel
+
+R = TypeVar("R")
+Made: TypeAlias = Callable[[Scenario, torch.dtype, torch.device], R]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class BelievedPanel:
         return codes if self.response is None else codes * self.response.to(codes)
 
     def remove(self, codes: Complex[Tensor, "t l n"]) -> Complex[Tensor, "t l n"]:
-        """The codes that were sent, of those that `apply` gave."""
+        """The codes that were sent, of those that `apply` gave; not finite for dead elements."""
         return codes if self.response is None else codes / self.response.to(codes)
 
 
@@ -94,9 +99,30 @@ def load_panel(path: Path) -> BelievedPanel:
     return BelievedPanel(Panel(positions, wavelength), torch.view_as_complex(response.clone()))
 
 
+def _written(file: str | None) -> int:
+    """When a panel file was, in ns; 0 where there is none."""
+    return Path(file).stat().st_mtime_ns if file is not None and is_file(Path(file)) else 0
+
+
+def kept(make: Made[R]) -> Made[R]:
+    """A function of a scenario, dtype and device that keeps its last eight results, until the panel
+    file is written again. Tensors in them outlive the mode that they were asked for in."""
+
+    @lru_cache(maxsize=8)
+    def made(_when: int, scenario: Scenario, dtype: torch.dtype, device: torch.device) -> R:
+        with torch.inference_mode(False):
+            return make(scenario, dtype, device)
+
+    def asked(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> R:
+        return made(_written(scenario.panel_file), scenario, dtype, device)
+
+    return asked
+
+
 @lru_cache(maxsize=8)
-def _read(path: str, _modified: int) -> BelievedPanel:
-    return load_panel(Path(path))
+def _read(path: str, _when: int) -> BelievedPanel:
+    with torch.inference_mode(False):
+        return load_panel(Path(path))
 
 
 def believed_panel(
@@ -111,15 +137,16 @@ def believed_panel(
     """
     if scenario.panel_file is None:
         return BelievedPanel(ideal_panel(scenario, dtype, device))
-    path = Path(scenario.panel_file)
     # A file that is written again is read again.
-    found = _read(str(path), path.stat().st_mtime_ns if is_file(path) else 0)
+    found = _read(scenario.panel_file, _written(scenario.panel_file))
     assert found.response is not None
     if (found.panel.elements, found.panel.wavelength) != (scenario.elements, scenario.wavelength):
         raise InputError(
-            f"panel file {str(path)!r} has {found.panel.elements} elements at a wavelength of "
-            f"{found.panel.wavelength} m: allowed are {scenario.elements} at {scenario.wavelength}"
+            f"panel file {scenario.panel_file!r} has {found.panel.elements} elements at a "
+            f"wavelength of {found.panel.wavelength} m: allowed are {scenario.elements} at "
+            f"{scenario.wavelength}"
         )
-    positions = found.panel.positions.to(device, dtype)
-    response = found.response.to(device, dtype.to_complex())
+    # What is kept is nobody's to change.
+    positions = found.panel.positions.to(device, dtype, copy=True)
+    response = found.response.to(device, dtype.to_complex(), copy=True)
     return BelievedPanel(Panel(positions, scenario.wavelength), response)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
+from ris_pipeline._arrays import own_tensors
 from ris_pipeline.config import PhaseAmplitude, Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import SceneRandom, Stream
@@ -28,6 +29,9 @@ class TruePanel:
     panel: Panel
     response: Tensor
     phase_amplitude: PhaseAmplitude | None
+
+    def __post_init__(self) -> None:
+        own_tensors(self)
 
     def double(self) -> "TruePanel":
         """The same panel in double precision."""

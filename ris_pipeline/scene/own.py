@@ -22,6 +22,7 @@ from ris_pipeline._errors import InputError
 from ris_pipeline._validation import check_finite, check_range
 from ris_pipeline.config import K_MAX, Interval, Scenario, Wavefront
 from ris_pipeline.scene.array import Panel
+from ris_pipeline.scene.believed import believed_panel
 
 _FRONT = (-89.0, 89.0)
 """Degrees, the widest that a scenario allows."""
@@ -89,10 +90,14 @@ def panel_scenario(panel: Panel) -> Scenario:
 
 
 def on_even_grid(scenario: Scenario) -> bool:
-    """Whether the elements are where `panel` and `spacing` say, give or take `JITTER`."""
-    if scenario.positions is None:
+    """Whether the elements are where `panel` and `spacing` say, give or take `JITTER`.
+
+    Raises:
+        InputError: as `believed_panel`.
+    """
+    if scenario.positions is None and scenario.panel_file is None:
         return True
-    places = np.array(scenario.positions)
+    places = believed_panel(scenario, torch.float64).panel.positions.numpy()
     step = np.array(scenario.spacing) * scenario.wavelength
     return _misfit(places, scenario.panel, step) <= JITTER
 

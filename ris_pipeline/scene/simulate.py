@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ris_pipeline._arrays import own_tensors
 from ris_pipeline._errors import InputError, check_choice
-from ris_pipeline._validation import check_indices, check_integer
+from ris_pipeline._validation import check_indices, check_integer, check_shape
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
@@ -231,8 +231,20 @@ def clean_snapshots(scenes: SceneBatch) -> Complex[Tensor, "b t l m"]:
         scenes.scenario,
         replace(s, gains=s.gains * s.active, **positions),
         scenes.channel.to(torch.complex128),
-        believed_panel(scenes.scenario).remove(scenes.codes).to(torch.complex128),
+        _sent(scenes).to(torch.complex128),
     )
+
+
+def _sent(scenes: SceneBatch) -> Complex[Tensor, "t l n"]:
+    """The codes that were sent; to elements that the receiver believes dead, those of the scenario,
+    since his own tell nothing of them."""
+    believed, codes = believed_panel(scenes.scenario), scenes.codes
+    if believed.response is None or bool((believed.response != 0).all()):
+        return believed.remove(codes)
+    wanted = ris_codes(scenes.scenario, codes.dtype).to(codes.device)
+    check_shape("codes", codes, tuple(wanted.shape))
+    dead = believed.response.to(codes) == 0
+    return torch.where(dead, wanted, believed.remove(codes))
 
 
 def _propagate(

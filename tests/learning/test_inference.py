@@ -192,3 +192,17 @@ def test_a_model_refuses_what_it_was_not_trained_for(model, scenes, tmp_path: Pa
     save_checkpoint(path, export_model(settings, {"x": torch.zeros(1)}))
     with pytest.raises(InputError, match="holds no weights of the network"):
         load_model(path)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_channel_of_zero_leaves_its_scene_to_locate_and_the_others_alone(model, blocks) -> None:
+    scenario = model.settings.scenario.replace(blocks=blocks)
+    scenes = SceneSet(scenario, 0, 3, Split.TEST).scenes(0, 3)
+    channel = scenes.channel.clone()
+    channel[1] = 0
+    found, before = localise(model, replace(scenes, channel=channel)), localise(model, scenes)
+    assert found.verdict[1] == Verdict.NOT_FINITE
+    assert found.estimates.count[1] == 0
+    for index in (0, 2):
+        assert found.verdict[index] == before.verdict[index]
+        assert found.estimates.count[index] == before.estimates.count[index]

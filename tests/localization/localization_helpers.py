@@ -2,12 +2,23 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ris_pipeline.config import Scenario
-from ris_pipeline.scene import SceneBatch, SceneSet, sensing_matrix, steering_vector
+from ris_pipeline.scene import (
+    BelievedPanel,
+    Panel,
+    SceneBatch,
+    SceneSet,
+    ideal_panel,
+    save_panel,
+    sensing_matrix,
+    steering_vector,
+    true_panel,
+)
 
 SMALL: dict[str, Any] = {
     "panel": (6, 6),
@@ -99,3 +110,14 @@ def second_differences(function, point):
 
 def degrees(value):
     return value * 180 / math.pi
+
+
+def calibrated(file: Path, displaced=0.0, **settings) -> Scenario:
+    """A scenario with a panel file: phases as its impairments, elements off by so many metres."""
+    scenario = Scenario(**{**SMALL, **settings})
+    truth = true_panel(scenario, 0, torch.arange(1), torch.float64)
+    torch.manual_seed(3)
+    places = ideal_panel(scenario, torch.float64).positions
+    places[:, :2] += displaced * torch.randn(len(places), 2, dtype=torch.float64)
+    save_panel(file, BelievedPanel(Panel(places, scenario.wavelength), truth.response[0]))
+    return scenario.replace(panel_file=str(file))

@@ -1,6 +1,7 @@
 """The baselines: right where theory says so, and refused input named as `locate` names it."""
 
 import math
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -217,3 +218,15 @@ def test_a_distance_that_is_not_estimated_is_not_scored() -> None:
     assert math.isfinite(row["azimuth_ratio_low"])
     assert all(math.isnan(row[f"distance_{x}"]) for x in ("rmse_m", "ratio", "normalized"))
     assert np.isnan(records.error[..., 2]).all()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_numbers_of_numpy_are_numbers(name) -> None:
+    scenes = draw(3, sources=(2, 2), snr_db=(20.0, 20.0))
+    each = torch.tensor([2, 1, 2])
+    for number, other in ((2, np.int64(2)), (each, each.numpy())):
+        found, again = ESTIMATORS[name](scenes, number), ESTIMATORS[name](scenes, other)
+        assert torch.equal(found.count, again.count)
+        assert torch.equal(found.azimuth.nan_to_num(), again.azimuth.nan_to_num())
+    # Workers are sent it.
+    assert pickle.loads(pickle.dumps(ESTIMATORS[name])) is ESTIMATORS[name]  # noqa: S301

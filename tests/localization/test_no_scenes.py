@@ -7,7 +7,14 @@ import torch
 from localization_helpers import MOVING, draw, true_parameters
 from test_second_search import searched
 
-from ris_pipeline.localization import Estimates, cramer_rao_bound, locate, steering_grid
+from ris_pipeline.config import Scenario
+from ris_pipeline.localization import (
+    Estimates,
+    cramer_rao_bound,
+    locate,
+    locate_from_covariance,
+    steering_grid,
+)
 from ris_pipeline.localization.coordinates import line_of_sight, place_along
 from ris_pipeline.localization.maximum_likelihood.evidence import log_evidence
 from ris_pipeline.localization.maximum_likelihood.one_more import most_explained, peaks_left
@@ -92,3 +99,12 @@ def test_scenes_alone_are_answered_as_in_a_batch(settings):
 )
 def test_an_empty_batch(estimate):
     estimate(draw(0, **SETTINGS["blocks"]))
+
+
+@pytest.mark.parametrize("method", ["music", "mvdr", "bartlett", "soft_music"])
+@pytest.mark.parametrize("wavefront", ["spherical", "fresnel", "plane"])
+def test_no_covariances(method, wavefront):
+    scenario = Scenario(panel=(4, 4), wavefront=wavefront)
+    none = torch.zeros(0, 16, 16, dtype=torch.complex128)
+    found = locate_from_covariance(none, scenario, 2, method)
+    assert found.azimuth.shape[0] == 0

@@ -151,3 +151,16 @@ def test_nobody_loses_a_gradient_in_silence(name, part):
         ESTIMATORS[name](followed_scenes, 1)
     with torch.no_grad():
         same(ESTIMATORS[name](followed_scenes, 1), ESTIMATORS[name](scenes, 1))
+
+
+@pytest.mark.parametrize("number", [None, 1], ids=["blind", "told"])
+@pytest.mark.parametrize("name", ["modified_music", "plane_music", "mvdr_planes", "omp"])
+def test_of_silence_a_baseline_says_what_it_says_of_other_scenes(name, number) -> None:
+    scenes = draw(3, sources=(1, 1), snr_db=(20.0, 20.0))
+    scenes.snapshots[1] = 0
+    found = ESTIMATORS[name](scenes, number)
+    assert found.std.isnan().all()
+    assert found.false_alarm.isnan().all()
+    assert found.confidence.isnan().all()
+    if name == "plane_music":
+        assert found.distance.isnan().all()

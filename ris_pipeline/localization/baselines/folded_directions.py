@@ -14,7 +14,6 @@ period nothing folds: its period counts as infinite, and the domain is searched 
 import itertools
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,11 +25,12 @@ from ris_pipeline.localization.grid_search.grid import grid_at
 from ris_pipeline.localization.grid_search.peaks import direction_grid
 from ris_pipeline.localization.spectra.search import SpectrumSearch
 from ris_pipeline.localization.spectra.sub_panels import (
-    check_even_grid,
+    sub_panel_scenario,
     sub_panel_size,
     sub_panel_windows,
 )
 from ris_pipeline.scene import angles_from_cosines, direction_cosines
+from ris_pipeline.scene.believed import kept
 
 SUB_PANEL = 0.7
 """Side of the sub-panels in sides of the panel. Detection of two sources at T = 1 and 10 dB was
@@ -53,15 +53,12 @@ class DoubledSearch:
     windows: Tensor
 
 
-@lru_cache(maxsize=8)
+@kept
 def doubled_search(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> DoubledSearch:
     """The search over one period of (u, v) of plane waves at twice the spacing."""
     size = sub_panel_size(scenario.panel, SUB_PANEL)
-    check_even_grid(scenario)
-    double = scenario.replace(
-        panel=size,
+    double = sub_panel_scenario(scenario, size).replace(
         spacing=tuple(2 * d for d in scenario.spacing),
-        positions=None,
         sources=(1, 1),
         wavefront="plane",
     )

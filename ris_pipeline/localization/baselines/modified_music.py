@@ -44,12 +44,8 @@ from ris_pipeline.localization.spectra.search import (
     narrowest,
     spectrum_positions,
 )
-from ris_pipeline.scene import (
-    Panel,
-    Received,
-    ideal_panel,
-    steering_vector,
-)
+from ris_pipeline.localization.spectra.sub_panels import check_even_grid
+from ris_pipeline.scene import Panel, Received, believed_panel, steering_vector
 from ris_pipeline.spectral import LowRankCovariance, signal_subspace
 from ris_pipeline.spectral.subspaces import soft_share
 
@@ -212,10 +208,12 @@ def _modified_music(scenes: Received, measurement: Measurement) -> Find:
     """Find any numbers of sources: the peaks of all numbers at once, then number by number."""
     covariance, scenario = aperture_covariance(scenes, measurement), scenes.scenario
     dtype, device = covariance.factor.real.dtype, covariance.factor.device
+    check_even_grid(scenario)
     doubled = doubled_search(scenario, dtype, device)
     factor = anti_diagonal(covariance)[:, doubled.windows].mT
     smoothed = narrowest(LowRankCovariance(factor.contiguous()))
-    panel, domain = ideal_panel(scenario, dtype, device), search_domain(scenario, device)
+    panel = believed_panel(scenario, dtype, device).panel
+    domain = search_domain(scenario, device)
 
     def find(numbers: Int[Tensor, "n b"]) -> list[Positions]:
         most = min(doubled.windows.shape)

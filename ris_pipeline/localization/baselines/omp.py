@@ -1,7 +1,5 @@
 """Orthogonal matching pursuit."""
 
-from functools import lru_cache
-
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
@@ -21,6 +19,7 @@ from ris_pipeline.localization.measurement.columns import source_columns
 from ris_pipeline.localization.measurement.statistics import Measurement
 from ris_pipeline.localization.spectra.search import Positions
 from ris_pipeline.scene import Received
+from ris_pipeline.scene.believed import kept
 
 OMP_DENSITY = 3.5
 """Grid points a beamwidth of `omp`, which has nothing but its grid."""
@@ -67,7 +66,7 @@ def _strongest(
     return grid_scores(grid, residual[:, :, None], gains).argmax(1)
 
 
-@lru_cache(maxsize=8)
+@kept
 def _omp_grid(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> SteeringGrid:
     return steering_grid(scenario, dtype, device, OMP_DENSITY)
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ris_pipeline.config import K_MAX
+from ris_pipeline.config import K_MAX, Wavefront
 from ris_pipeline.localization.at_once import at_once
 from ris_pipeline.localization.cholesky import blind_coordinates, unit_diagonal
 from ris_pipeline.localization.coordinates import free_coordinates, search_domain
@@ -128,7 +128,7 @@ def run_baseline(
         known = known.expand(scenes.size)
         most = number if isinstance(number, int) else int(known.max()) if scenes.size else 1
     domain = search_domain(scenes.scenario, scenes.snapshots.device)
-    wavefront = "plane" if plane else scenes.scenario.wavefront
+    wavefront: Wavefront = "plane" if plane else scenes.scenario.wavefront
     free = free_coordinates(domain, wavefront)
     places = grid_size(scenes.scenario.replace(wavefront=wavefront))
     searched = Searched(places, panel_sizes(scenes.panel, wavefront, domain))
@@ -150,7 +150,7 @@ def run_baseline(
     for start in range(0, max(1, scenes.size), step):
         part = scenes.between(start, start + step)
         some = None if known is None else known[start : start + step]
-        parts.append(answer(part, some, most, estimate))
+        parts.append(answer(part, some, most, estimate, wavefront=wavefront, sure=False))
     return Estimates.joined(parts)
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from ris_pipeline.config import Wavefront
 from ris_pipeline.localization.coordinates import search_domain
 from ris_pipeline.localization.estimates import Estimates, Status, strongest_first
 from ris_pipeline.localization.measurement.binary import doubled, exponent, scaled
@@ -62,7 +63,9 @@ def answerable(scenes: Received) -> Bool[Tensor, " b"]:
     return heard & reached.any(1)
 
 
-def _unanswered(scenes: Received, known: Tensor | None, slots: int) -> Estimates:
+def _unanswered(
+    scenes: Received, known: Tensor | None, slots: int, wavefront: Wavefront, sure: bool
+) -> Estimates:
     """No sources; where their number is given, sources of no power anywhere."""
     domain = search_domain(scenes.scenario, scenes.snapshots.device)
     count = torch.zeros(scenes.size, dtype=torch.int64, device=domain.lower.device)
@@ -75,10 +78,10 @@ def _unanswered(scenes: Received, known: Tensor | None, slots: int) -> Estimates
         torch.zeros_like(places[..., 0]),
         torch.full_like(places[..., 0], int(Status.UNRESOLVED), dtype=torch.int64),
         2 * energy.flatten(1).mean(1),
-        scenes.scenario.wavefront,
+        wavefront,
         scenes.snapshots.real.dtype,
-        std=torch.full_like(places, torch.inf),
-        false_alarm=torch.ones_like(places[..., 0]),
+        std=torch.full_like(places, torch.inf) if sure else None,
+        false_alarm=torch.ones_like(places[..., 0]) if sure else None,
     )
 
 
@@ -87,21 +90,30 @@ def answer(
     known: Tensor | None,
     slots: int,
     estimate: Callable[[Received, Tensor | None], Estimates],
+    *,
+    wavefront: Wavefront | None = None,
+    sure: bool = True,
 ) -> Estimates:
     """Estimates of `slots` slots, every scene in its own units.
 
     A scene in which there is nothing is not shown to the estimator, which may fail there for the
     whole batch: it has no source, or where their number is given unresolved ones.
+
+    Args:
+        wavefront: that the estimator goes by, where it is not the scenario's.
+        sure: whether the estimator says how sure it is, by `std` and `false_alarm`.
     """
     check_no_gradient(scenes)
     check_wavelength(scenes)
     able = answerable(scenes)
     index = torch.nonzero(able)[:, 0]
+    kind = wavefront or scenes.scenario.wavefront
     if index.numel() == 0:
-        return _unanswered(scenes, known, slots)
+        return _unanswered(scenes, known, slots, kind, sure)
     if index.numel() < scenes.size:
         part = replace(scenes, snapshots=scenes.snapshots[index], channel=scenes.channel[index])
-        found = answer(part, None if known is None else known[index], slots, estimate)
-        return _unanswered(scenes, known, slots).put(index, found)
+        some = None if known is None else known[index]
+        found = answer(part, some, slots, estimate, wavefront=wavefront, sure=sure)
+        return _unanswered(scenes, known, slots, kind, sure).put(index, found)
     own, units = in_own_units(scenes)
     return units.restore(estimate(own, known))

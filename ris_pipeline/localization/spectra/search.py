@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -27,6 +26,7 @@ from ris_pipeline.localization.grid_search.peaks import (
 )
 from ris_pipeline.localization.spectra.peak_refinement import in_one_cell, refine_peaks
 from ris_pipeline.localization.spectra.surfaces import Form, surface_of
+from ris_pipeline.scene.believed import kept
 from ris_pipeline.spectral import (
     Covariance,
     LowRankCovariance,
@@ -99,9 +99,9 @@ def spectrum_search(scenario: Scenario, grid: SteeringGrid) -> SpectrumSearch:
     )
 
 
-@lru_cache(maxsize=8)
+@kept
 def default_search(scenario: Scenario, dtype: torch.dtype, device: torch.device) -> SpectrumSearch:
-    """The search over the scenario's own grid; a pure function of its arguments, kept."""
+    """The search over the scenario's own grid; kept."""
     return spectrum_search(scenario, steering_grid(scenario, dtype, device, DENSITY))
 
 

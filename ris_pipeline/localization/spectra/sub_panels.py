@@ -78,4 +78,21 @@ def smooth_panel(
         )
     check_even_grid(scenario)
     windows = sub_panel_windows(scenario.panel, size, values.device)
-    return spatial_smoothing(covariance, windows), scenario.replace(panel=size, positions=None)
+    return spatial_smoothing(covariance, windows), sub_panel_scenario(scenario, size)
+
+
+def sub_panel_scenario(scenario: Scenario, size: tuple[int, int]) -> Scenario:
+    """A scenario of the sub-panel, on the even grid, with no more sources than it tells apart.
+
+    Raises:
+        InputError: a size of one element.
+    """
+    most = size[0] * size[1] - 1
+    if most < 1:
+        raise InputError(f"size = {tuple(size)}: allowed are sub-panels of 2 elements or more")
+    return scenario.replace(
+        panel=size,
+        positions=None,
+        panel_file=None,
+        sources=tuple(min(number, most) for number in scenario.sources),
+    )

@@ -69,7 +69,8 @@ class Surface(ABC):
 def surface_of(form: Form, scenario: Scenario) -> Surface:
     """The surface of a form over the positions of a scenario, in double precision."""
     even = scenario.positions is None and scenario.panel_file is None
-    if even and scenario.wavefront == "plane":
+    # A Fourier transform of no scenes there is not.
+    if even and scenario.wavefront == "plane" and form.basis.numel():
         return PlaneSurface.of(form, scenario)
     panel = believed_panel(scenario, torch.float64, form.basis.device).panel
     return WaveSurface(form, form.basis[form.owner].conj(), panel, scenario.wavefront)
