@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ris_pipeline.config import Scenario
 from ris_pipeline.scene._random import SceneRandom, Stream
-from ris_pipeline.scene.array import Panel, steering_vector, uniform_linear_array
+from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector, uniform_linear_array
 
 
 def _unit_modulus_response(
@@ -31,14 +31,13 @@ def _unit_modulus_response(
     return b * math.sqrt(station.elements), a * math.sqrt(surface.elements)
 
 
-def rician_channel(
-    random: SceneRandom, scenario: Scenario, ideal: Panel
-) -> Complex[Tensor, "b m n"]:
-    """Draw H for each scene; line-of-sight angles within +-60 deg azimuth, +-30 deg elevation.
+def rician_channel(random: SceneRandom, scenario: Scenario) -> Complex[Tensor, "b m n"]:
+    """Draw H for each scene; line-of-sight angles within +-60 deg azimuth, +-30 deg elevation."""
+    return draw_channel(random, scenario, ideal_panel(scenario, random.dtype, random.index.device))
 
-    Args:
-        ideal: `ideal_panel` of the scenario.
-    """
+
+def draw_channel(random: SceneRandom, scenario: Scenario, ideal: Panel) -> Complex[Tensor, "b m n"]:
+    """`rician_channel`, where `ideal_panel` has been made."""
     kappa = random.between(Stream.RICIAN_K, *scenario.rician_k)
     b, a = _unit_modulus_response(random, scenario, ideal)
     shape = scenario.antennas, scenario.elements

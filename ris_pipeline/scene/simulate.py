@@ -19,7 +19,7 @@ from ris_pipeline.scene._phasor import phasor
 from ris_pipeline.scene._random import BLOCK, SceneRandom, Stream
 from ris_pipeline.scene.array import Panel, ideal_panel, steering_vector
 from ris_pipeline.scene.believed import BelievedPanel, believed_panel
-from ris_pipeline.scene.channel import rician_channel
+from ris_pipeline.scene.channel import draw_channel
 from ris_pipeline.scene.codebook import ris_codes
 from ris_pipeline.scene.impairments import TruePanel, draw_panel
 from ris_pipeline.scene.received import Received
@@ -180,7 +180,7 @@ def draw_scenes(
     """`simulate`, where its arguments have been checked; nothing is read or made on the host."""
     random = SceneRandom(seed, index, dtype)
     sources = draw_sources(random, scenario)
-    channel = rician_channel(random, scenario, common.ideal)
+    channel = draw_channel(random, scenario, common.ideal)
     codes, believed = common.codes, common.believed
     truth = draw_panel(random, scenario, common.ideal)
     clean = _propagate(truth, scenario, sources, channel, codes)
