@@ -75,7 +75,7 @@ def unit_diagonal(
 
 def positive_definite(unit: Float[Tensor, "*batch d d"]) -> Bool[Tensor, "*batch"]:
     """Whether every eigenvalue of a scaled matrix (`unit_diagonal`) is above its rounding."""
-    return eigh_of_gram(_finite(unit))[0].amin(-1) > RANK_TOLERANCE
+    return (eigh_of_gram(_finite(unit))[0] > RANK_TOLERANCE).all(-1)
 
 
 def _finite(unit: Tensor) -> Tensor:

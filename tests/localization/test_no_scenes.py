@@ -1,5 +1,6 @@
 """A selection of no scenes is answered by no scenes: batches shrink to that at any step."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,9 +12,14 @@ from ris_pipeline.config import Scenario
 from ris_pipeline.localization import (
     Estimates,
     cramer_rao_bound,
+    gospa,
     locate,
     locate_from_covariance,
+    misspecified_cramer_rao_bound,
     steering_grid,
+    stochastic_cramer_rao_bound,
+    summarise,
+    suppose_sources,
 )
 from ris_pipeline.localization.coordinates import line_of_sight, place_along
 from ris_pipeline.localization.maximum_likelihood.evidence import log_evidence
@@ -108,3 +114,25 @@ def test_no_covariances(method, wavefront):
     none = torch.zeros(0, 16, 16, dtype=torch.complex128)
     found = locate_from_covariance(none, scenario, 2, method)
     assert found.azimuth.shape[0] == 0
+
+
+BOUNDS = {
+    "deterministic": cramer_rao_bound,
+    "stochastic": stochastic_cramer_rao_bound,
+    "misspecified": lambda scenes: misspecified_cramer_rao_bound(scenes).variance,
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
+def test_the_bound_where_no_scene_has_a_slot(bound, settings):
+    scenes, none = draw(3, **settings), torch.zeros(3, 0)
+    supposed = replace(suppose_sources(scenes, none, none, none), truth=scenes.truth)
+    assert bound(supposed).shape == (3, 0, 3)
+
+
+def test_scores_where_no_scene_has_a_slot():
+    scenes, none = draw(3), torch.zeros(3, 0)
+    supposed, found = suppose_sources(scenes, none, none, none), locate(scenes)
+    assert summarise(found, supposed, 0.0).sources == 0
+    assert (gospa(found, supposed) > 0).all()

@@ -64,7 +64,7 @@ def variances(
             active.shape[1]
         )
     unit, scale = unit_diagonal(information, coordinates, whole)
-    two = torch.full_like(unit[:, 0, 0], 2.0)
+    two = unit.new_full(unit.shape[:1], 2.0)
     variance = invert_information(unit, scale, two).square()
     variance = torch.where(of_source(active), variance, torch.nan)
     return variance.reshape(*active.shape, 3)

@@ -9,8 +9,11 @@ _LEAST = -1000
 
 
 def exponent(values: Complex[Tensor, "*batch n"]) -> Int[Tensor, "*batch"]:
-    """The power of two above the largest real or imaginary part; 0 where all are zero."""
+    """The power of two above the largest real or imaginary part; 0 where all are zero,
+    or there are none."""
     parts = torch.view_as_real(values.resolve_conj()).double().abs().flatten(-2)
+    if parts.shape[-1] == 0:
+        return torch.zeros(parts.shape[:-1], dtype=torch.int32, device=parts.device)
     return torch.frexp(parts.amax(-1)).exponent.clamp_min(_LEAST)
 
 
