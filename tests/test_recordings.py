@@ -317,7 +317,8 @@ def test_a_recording_is_made_on_the_device_of_its_inputs(monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("fake_gpu")
 def test_nobody_is_told_of_a_rehearsal() -> None:
-    seen, told = [], []
+    seen: list[tuple[bool, bool]] = []
+    told: list[int] = []
     hook = Hook(told.append)
 
     def function() -> Tensor:

@@ -224,7 +224,8 @@ def test_a_distance_that_is_not_estimated_is_not_scored() -> None:
 def test_numbers_of_numpy_are_numbers(name) -> None:
     scenes = draw(3, sources=(2, 2), snr_db=(20.0, 20.0))
     each = torch.tensor([2, 1, 2])
-    for number, other in ((2, np.int64(2)), (each, each.numpy())):
+    pairs: list[tuple[Any, Any]] = [(2, np.int64(2)), (each, each.numpy())]
+    for number, other in pairs:
         found, again = ESTIMATORS[name](scenes, number), ESTIMATORS[name](scenes, other)
         assert torch.equal(found.count, again.count)
         assert torch.equal(found.azimuth.nan_to_num(), again.azimuth.nan_to_num())

@@ -13,9 +13,9 @@ from tape import Tape
 from ris_pipeline import _replay
 from ris_pipeline._replay import Recordings
 from ris_pipeline.config import Scenario
-from ris_pipeline.localization import SteeringGrid, locate, steering_grid
+from ris_pipeline.localization import Estimates, SteeringGrid, locate, steering_grid
 from ris_pipeline.localization.cholesky import solve_by_triangles
-from ris_pipeline.scene import SceneBatch, simulate
+from ris_pipeline.scene import simulate
 
 SMALL = Scenario(panel=(5, 5), power="power_control", snr_db=(0.0, 20.0), sources=(1, 3))
 SCENARIOS = {
@@ -42,7 +42,7 @@ def recorded(grid: SteeringGrid) -> SteeringGrid:
     return other
 
 
-def assert_same(one: SceneBatch, other: SceneBatch) -> None:
+def assert_same(one: Estimates, other: Estimates) -> None:
     assert torch.equal(one.count, other.count)
     assert torch.equal(one.status, other.status)
     for name in ("azimuth", "elevation"):
@@ -75,7 +75,7 @@ def test_threads_that_share_a_grid_do_not_mix_their_scenes() -> None:
     grid = recorded(steering_grid(SMALL))
     scenes = [simulate(SMALL, seed, torch.arange(3)) for seed in range(3)]
     expected = [locate(part, grid=grid) for part in scenes]
-    found = [None] * len(scenes)
+    found = list(expected)
 
     def work(i: int) -> None:
         found[i] = locate(scenes[i], grid=grid)
@@ -86,6 +86,7 @@ def test_threads_that_share_a_grid_do_not_mix_their_scenes() -> None:
     for thread in threads:
         thread.join()
     for one, other in zip(found, expected, strict=True):
+        assert one is not other
         assert_same(one, other)
 
 

@@ -4,12 +4,15 @@ import gc
 import itertools
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 import torch
+import watch_ours
+from tape import Tape
+from watch_ours import tiny
 
 from ris_pipeline._errors import InputError, RunFailed
 from ris_pipeline._replay import Recordings, recording, tensors_of
@@ -20,9 +23,6 @@ from ris_pipeline.learning.losses import _injections
 from ris_pipeline.learning.schedule import make_optimiser
 from ris_pipeline.scene import SceneSet
 from ris_pipeline.watch.sampling import Sampling
-from tests.tape import Tape
-from tests.watch import watch_ours
-from tests.watch.watch_ours import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -188,7 +188,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step() -> None:
 def of_both(name: str | None) -> Iterator[tuple[str | None, list[Any]]]:
     for replayed in (False, True):
         with ExitStack() as stack:
-            change = watch_ours.nothing
+            change: Callable[[Trainer], None] = watch_ours.nothing
             if name is not None:
                 change = stack.enter_context(watch_ours.planted(name))
             trainer = begun(tiny(), replayed, turn=3)
@@ -242,7 +242,7 @@ def test_no_graph_is_alive_while_another_is_recorded(monkeypatch: pytest.MonkeyP
 
     def marks() -> list[dict[Any, Any]]:
         with torch.enable_grad():
-            views = [p.view_as(p) for p in trainer.network.parameters()]
+            views: list[Any] = [p.view_as(p) for p in trainer.network.parameters()]
         return [view.grad_fn.next_functions[0][0].metadata for view in views]
 
     def marking(self: Trainer, *given: Any) -> Any:
@@ -264,10 +264,12 @@ def test_no_graph_is_alive_while_another_is_recorded(monkeypatch: pytest.MonkeyP
 
 def test_gradients_and_moments_lie_in_memory_as_parameters_do() -> None:
     trainer = begun(tiny(accumulation=1, epochs=1, batches=5), True)
-    step, strides = trainer.optimiser.step, []
+    step = trainer.optimiser.step
+    strides: list[tuple[Any, Any]] = []
 
     def seen() -> None:
-        strides.extend((p.grad.stride(), p.stride()) for p in trainer.network.parameters())
+        own: list[Any] = list(trainer.network.parameters())
+        strides.extend((p.grad.stride(), p.stride()) for p in own)
         step()
 
     trainer.optimiser.step = seen
