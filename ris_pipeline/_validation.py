@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._replay import recording
+from ris_pipeline._recorder import recording
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ris_pipeline._replay import recorded_by
+from ris_pipeline._recorder import recorded_by
 
 Result = TypeVar("Result")
 

@@ -14,18 +14,8 @@ from tape import Tape
 from torch import Tensor
 
 from ris_pipeline import _replay
-from ris_pipeline._replay import (
-    CudaGraphs,
-    Recordings,
-    Same,
-    each_tensor,
-    filled,
-    on_host,
-    overwrite,
-    recording,
-    rehearsing,
-    tensors_of,
-)
+from ris_pipeline._recorder import CudaGraphs, on_host, overwrite, recording, rehearsing
+from ris_pipeline._replay import Recordings, Same, each_tensor, filled, tensors_of
 from ris_pipeline._validation import check_finite, numbers
 from ris_pipeline.spectral import LowRankCovariance, eigengap_loss
 from ris_pipeline.spectral.hermitian import eigh_of_gram

@@ -15,6 +15,7 @@ ROOMS = (
     "_laws",
     "_verified",
     "_sealed",
+    "_recorder",
     "_replay",
     "_validation",
     "_arrays",

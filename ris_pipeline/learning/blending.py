@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from ris_pipeline.localization.cholesky import regular_cholesky
+from ris_pipeline.localization.cholesky import invert_factored, regular_cholesky
 from ris_pipeline.localization.coordinates import Domain
 from ris_pipeline.localization.least_squares.linearisation import Fit, linearise
 from ris_pipeline.localization.measurement.columns import source_columns
@@ -105,7 +105,7 @@ def _power_error(
     columns = source_columns(measurement, parameters, active)
     inner = measurement.inner(columns) + torch.diag_embed((~active).to(columns.dtype))[:, None]
     factor, _ = regular_cholesky(inner)
-    inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
+    inverse = invert_factored(factor).diagonal(dim1=-2, dim2=-1).real
     power = fit.amplitudes.abs().square() * active[:, None]
     variance = (2 * power * inverse).sum(1) * noise[:, None] / measurement.blocks**2
     mean = power.mean(1)

@@ -104,7 +104,7 @@ def invert_information(unit: Tensor, scale: Tensor, noise: Tensor) -> Float[Tens
     null = values <= RANK_TOLERANCE
     seen = torch.where(null, 0.0, 1 / torch.where(null, 1.0, values))
     regular = definite & ~null.any(-1)
-    inverse = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).clamp_min(0)
+    inverse = invert_factored(factor).diagonal(dim1=1, dim2=2).clamp_min(0)
     rest = (vectors.square() * seen[:, None]).sum(-1)
     deviation = (torch.where(regular[:, None], inverse, rest) * (noise / 2)[:, None]).sqrt() * scale
     return torch.where(blind_coordinates(unit, scale), torch.inf, deviation)

@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ris_pipeline._replay import Recordings, filled, overwrite, size_of, split, tensors_of
+from ris_pipeline._recorder import overwrite
+from ris_pipeline._replay import Recordings, filled, size_of, split, tensors_of
 from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored, unit_diagonal
 from ris_pipeline.localization.coordinates import Domain
 

@@ -44,7 +44,7 @@ from torch import Tensor
 
 from ris_pipeline._errors import InputError, check_choice
 from ris_pipeline._validation import check_range
-from ris_pipeline.localization.cholesky import solve_factored
+from ris_pipeline.localization.cholesky import invert_factored, solve_factored
 from ris_pipeline.localization.measurement.gram import GramMeasurement
 from ris_pipeline.localization.measurement.noise import rounding_floor
 from ris_pipeline.localization.measurement.statistics import Measurement
@@ -243,7 +243,7 @@ def whitened_eigenvalues(measurement: Measurement) -> tuple[Float[Tensor, "b m"]
         raise InputError(without_rank)
     x = solve_factored(measurement.by_class(measurement.matched)[..., None], factor)[..., 0]
     # The inverse itself is wanted: it is the covariance of the noise.
-    noise = torch.cholesky_inverse(factor).mean(1)
+    noise = invert_factored(factor).mean(1)
     root = torch.linalg.cholesky(noise)
     u = torch.linalg.solve_triangular(root, x.movedim(1, -1), upper=False).flatten(1, 2)
     elements, blocks = u.shape[1:]

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ris_pipeline._replay import on_host, recording
+from ris_pipeline._recorder import on_host, recording
 from ris_pipeline._validation import transformed
 
 _ONE_AT_A_TIME = threading.Lock()

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ris_pipeline._recorder import recording
 from ris_pipeline._validation import (
     check_integer,
     check_range,
     check_shape,
-    numbers,
     transformed,
 )
 from ris_pipeline.spectral.covariance import order_of
@@ -129,9 +129,7 @@ def soft_share(
     level = ridge * power + torch.finfo(power.dtype).tiny ** 0.5
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     matrix = gram + level[..., None, None] * eye
-    if numbers(matrix) is None:
-        cholesky = torch.linalg.cholesky_ex(matrix).L
-    else:
-        cholesky = torch.linalg.cholesky(matrix)
-    whitened = torch.linalg.solve_triangular(cholesky, projected, upper=False)
+    # To raise an error it would wait for the device.
+    positive = torch.linalg.cholesky_ex(matrix, check_errors=not recording())
+    whitened = torch.linalg.solve_triangular(positive.L, projected, upper=False)
     return column_power(whitened)

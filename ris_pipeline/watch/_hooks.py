@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ris_pipeline._errors import InputError
-from ris_pipeline._replay import recording, rehearsing
+from ris_pipeline._recorder import recording, rehearsing
 from ris_pipeline.watch._seen import LOSS, Block
 
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from tape import Tape
 from watch_ours import tiny
 
 from ris_pipeline._errors import InputError, RunFailed
-from ris_pipeline._replay import Recordings, recording, tensors_of
+from ris_pipeline._recorder import recording
+from ris_pipeline._replay import Recordings, tensors_of
 from ris_pipeline.config import Settings, load_settings
 from ris_pipeline.config.learning import CurriculumPhase
 from ris_pipeline.learning import Trainer

@@ -41,6 +41,7 @@ from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.bounds.deterministic import true_parameters
 from ris_pipeline.localization.bounds.table import coordinate_rows
 from ris_pipeline.localization.cholesky import (
+    invert_factored,
     positive_definite,
     regular_cholesky,
     solve_factored,
@@ -237,7 +238,7 @@ def _restricted_inverse(
     unit, scale = unit_diagonal(hessian, free, whole)
     factor, regular = regular_cholesky(unit)
     definite = regular & positive_definite(unit) & ((scale > 0) | ~free).all(1)
-    inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
+    inverse = invert_factored(factor) * scale[:, :, None] * scale[:, None, :]
     return torch.where(definite[:, None, None], inverse, torch.zeros_like(inverse)), definite
 
 

@@ -35,7 +35,7 @@ from torch import Tensor
 from ris_pipeline._errors import InputError
 from ris_pipeline.localization.bounds.chunks import in_chunks
 from ris_pipeline.localization.bounds.deterministic import by_distance, true_parameters, variances
-from ris_pipeline.localization.cholesky import regular_cholesky, unit_diagonal
+from ris_pipeline.localization.cholesky import invert_factored, regular_cholesky, unit_diagonal
 from ris_pipeline.localization.coordinates import inverse_by_distance
 from ris_pipeline.localization.least_squares.linearisation import eliminate
 from ris_pipeline.localization.measurement.checks import check_scenes
@@ -61,7 +61,7 @@ def _information(scenes: SceneBatch) -> tuple[Float[Tensor, "b d d"], Float[Tens
     parameters = true_parameters(sources)
     inner = measurement.inner(model_columns(measurement, parameters, active))
     factor, schur, regular = eliminate(inner, active)
-    inverse = torch.cholesky_inverse(factor)
+    inverse = invert_factored(factor)
     inside = inverse @ inner[..., :k, k:]
     inverse = inverse * active[:, None, None, :]
     noise = scenes.noise_variance.double()
@@ -87,7 +87,7 @@ def _signal_information(
     diagonal = torch.where(active, powers, torch.ones_like(powers))
     covariance = torch.diag_embed(diagonal.to(inverse.dtype))[:, None]
     total = covariance + noise[:, None, None, None] * inverse
-    return torch.cholesky_inverse(regular_cholesky(total)[0])
+    return invert_factored(regular_cholesky(total)[0])
 
 
 def _outside(weight: Tensor, schur: Tensor, powers: Tensor, noise: Tensor) -> Tensor:

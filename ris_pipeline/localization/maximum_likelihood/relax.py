@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ris_pipeline._replay import Recordings
-from ris_pipeline.localization.cholesky import regular_cholesky, solve_factored
+from ris_pipeline.localization.cholesky import invert_factored, regular_cholesky, solve_factored
 from ris_pipeline.localization.coordinates import Domain, line_of_sight
 from ris_pipeline.localization.grid_search.detection import (
     Detector,
@@ -204,7 +204,7 @@ def loss_without(
     # Sources that coincide to rounding: without one of them nothing is lost.
     factor, apart = regular_cholesky(measurement.inner(a))
     amplitudes = solve_factored(measurement.correlate(a)[..., None], factor)[..., 0]
-    inverse = torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).real
+    inverse = invert_factored(factor).diagonal(dim1=-2, dim2=-1).real
     return torch.where(apart[..., None], amplitudes.abs().square() / inverse, 0.0).sum(1)
 
 

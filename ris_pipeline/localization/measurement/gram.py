@@ -103,7 +103,7 @@ class GramMeasurement(Measurement):
         part = self.take(short)
         eps = level[short][..., None, None]
         again, _ = regular_cholesky(part._plus(eps))
-        left = torch.cholesky_inverse(again).diagonal(dim1=-2, dim2=-1).real.sum(-1)
+        left = invert_factored(again).diagonal(dim1=-2, dim2=-1).real.sum(-1)
         nulls = (eps[..., 0, 0] * left).round().sum((1, 2))
         return full.index_copy(0, short, full[short] - nulls)
 
